@@ -1,0 +1,115 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# "make" lists the targets. Everything lives in .venv and .build below the checkout; nothing is installed elsewhere,
+# except the environments that ansible-test keeps under ~/.ansible/test.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := $(CURDIR)/.venv
+BUILD := $(CURDIR)/.build
+BIN := $(VENV)/bin
+COLLECTIONS := $(VENV)/collections
+COPY := $(BUILD)/ansible-test/ansible_collections/seren/migrator
+READY := $(VENV)/.ready
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export ANSIBLE_NOCOWS := 1
+export PYTHONDONTWRITEBYTECODE :=
+# One gate's lines stay together when several run at once.
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+##@ Start
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: venv ## Two throw-away servers, a sample under live writes, one migration, the proof (KEEP=1 SCALE=n)
+	@KEEP="$(KEEP)" SCALE="$(SCALE)" $(BIN)/python -m tests.support.demo
+
+.PHONY: venv
+venv: $(READY) ## Make .venv with everything that runs, tests and checks the collection
+	@test -e $(COLLECTIONS)/ansible_collections/seren/migrator/galaxy.yml || $(MAKE) --no-print-directory tree
+
+$(READY): requirements.txt requirements-dev.txt tests/support/host.sh
+	@bash tests/support/host.sh $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(MAKE) --no-print-directory tree
+	@touch $@
+	@echo "ready: $$($(BIN)/python --version), $$($(BIN)/ansible --version | head -1) in .venv"
+
+.PHONY: tree
+tree: # The checkout as an installed collection, through a link
+	@mkdir -p $(COLLECTIONS)/ansible_collections/seren
+	@ln -sfn ../../../.. $(COLLECTIONS)/ansible_collections/seren/migrator
+
+##@ Test
+
+.PHONY: test
+test: molecule pytest ## Unit and integration tests, and the molecule scenario
+
+.PHONY: pytest
+pytest: venv
+	@echo "== unit and integration"
+	@$(BIN)/python -m pytest -n $(JOBS) tests/unit $(wildcard tests/integration) $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: venv ## The pure parts, without a server
+	@$(BIN)/python -m pytest -n $(JOBS) tests/unit $(PYTEST_ARGS)
+
+.PHONY: integration
+integration: venv ## On real servers, PostgreSQL 15 to 17
+	@$(BIN)/python -m pytest -n $(JOBS) tests/integration $(PYTEST_ARGS)
+
+.PHONY: molecule
+molecule: venv ## The playbooks: converge, idempotence, verify
+	@echo "== molecule"
+	@$(BIN)/molecule test --all --report --command-borders
+
+.PHONY: test-slow
+test-slow: venv ## The matrix of server versions
+	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not external" tests/unit tests/integration $(PYTEST_ARGS)
+
+.PHONY: test-external
+test-external: venv ## Your own servers: TEST_SOURCE_URL and TEST_TARGET_URL; TEST_ALLOW_WRITES=1 for the whole workflow
+	@$(BIN)/python -m pytest -m external tests/external $(PYTEST_ARGS)
+
+##@ Check
+
+# The slowest first, so that the short ones fill the other core.
+GATES := sanity galaxy ansible-lint docs mypy ruff yamllint changelog
+
+.PHONY: check
+check: venv ## All quality gates, $$JOBS (2) at a time
+	@$(MAKE) --no-print-directory --keep-going $(SYNC) -j$(JOBS) $(GATES)
+	@echo "$(words $(GATES)) gates passed: $(GATES)"
+
+.PHONY: lint
+lint: venv ## The quick gates only
+	@$(MAKE) --no-print-directory --keep-going $(SYNC) -j$(JOBS) ansible-lint mypy ruff yamllint
+
+.PHONY: ruff
+ruff: venv ## Python: ruff check and ruff format
+	@echo "== ruff"
+	@$(BIN)/ruff check --cache-dir $(BUILD)/ruff .
+	@$(BIN)/ruff format --check --cache-dir $(BUILD)/ruff .
+
+.PHONY: mypy
+mypy: venv ## Types of the engine, strict
+	@echo "== mypy"
+	@$(BIN)/mypy -p ansible_collections.seren.migrator.plugins.module_utils
+
+.PHONY: format
+format: venv ## Let ruff format and fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
