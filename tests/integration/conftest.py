@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every integration test can ask for: real servers, see `tests/support/fixtures.py`."""
+
+from __future__ import annotations
+
+from tests.support.fixtures import make_cluster, source_cluster, source_db, target_cluster, target_db
+
+__all__ = ["make_cluster", "source_cluster", "source_db", "target_cluster", "target_db"]
