@@ -268,6 +268,8 @@ def _unpack(archive: bytes, folder: Path, wanted: tuple[str, ...]) -> None:
     """Unpack below `wanted` (or below the archive's single top folder), without headers and static libraries."""
     depth = len(wanted) or 1
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        # Python before 3.11.4 has no filters; the content is pinned by its hash.
+        tar.extraction_filter = getattr(tarfile, "tar_filter", None)
         for member in tar:
             parts = tuple(part for part in member.name.split("/") if part not in ("", "."))
             relative = parts[depth:]
@@ -280,7 +282,7 @@ def _unpack(archive: bytes, folder: Path, wanted: tuple[str, ...]) -> None:
             member.mode = 0o755 if executable else 0o644
             member.uid = member.gid = os.geteuid()
             member.uname = member.gname = ""
-            tar.extract(member, folder, set_attrs=True, filter="tar")
+            tar.extract(member, folder)
 
 
 def _restore_links(root: Path) -> None:
