@@ -14,7 +14,6 @@ VENV := $(CURDIR)/.venv
 BUILD := $(CURDIR)/.build
 BIN := $(VENV)/bin
 COLLECTIONS := $(VENV)/collections
-COPY := $(BUILD)/ansible-test/ansible_collections/seren/migrator
 READY := $(VENV)/.ready
 JOBS ?= 2
 PYTEST_ARGS ?=
@@ -22,7 +21,6 @@ PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export ANSIBLE_NOCOWS := 1
-export PYTHONDONTWRITEBYTECODE :=
 # One gate's lines stay together when several run at once.
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
@@ -46,7 +44,7 @@ $(READY): requirements.txt requirements-dev.txt tests/support/host.sh
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@$(MAKE) --no-print-directory tree
 	@touch $@
-	@echo "ready: $$($(BIN)/python --version), $$($(BIN)/ansible --version | head -1) in .venv"
+	@echo "ready: $$($(BIN)/python --version), ansible-core $$($(BIN)/python -c "import ansible.release as r; print(r.__version__)") in .venv"
 
 .PHONY: tree
 tree: # The checkout as an installed collection, through a link
@@ -109,7 +107,43 @@ mypy: venv ## Types of the engine, strict
 	@echo "== mypy"
 	@$(BIN)/mypy -p ansible_collections.seren.migrator.plugins.module_utils
 
+.PHONY: yamllint
+yamllint: venv ## YAML files
+	@echo "== yamllint"
+	@$(BIN)/yamllint --strict .
+
+.PHONY: ansible-lint
+ansible-lint: venv ## Role, playbooks and metadata, profile production
+	@echo "== ansible-lint"
+	@$(BIN)/ansible-lint --profile production --strict --offline -q
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity, every test, nothing ignored
+	@echo "== ansible-test sanity"
+	@bash tests/support/ansible_test.sh sanity --color no --python \
+		"$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" $(SANITY_ARGS)
+
+.PHONY: docs
+docs: venv ## Documentation of the modules, plugins and the role
+	@echo "== antsibull-docs"
+	@$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self --skip-rstcheck .
+
+.PHONY: changelog
+changelog: venv ## Changelog fragments
+	@echo "== antsibull-changelog"
+	@$(BIN)/antsibull-changelog lint
+
+.PHONY: galaxy
+galaxy: venv ## The archive that users install: build, contents, galaxy-importer
+	@echo "== galaxy"
+	@bash tests/support/archive.sh $(BUILD)/galaxy
+
 .PHONY: format
 format: venv ## Let ruff format and fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean: ## Remove .venv, .build and what tools left behind
+	@rm -rf .venv .build .ansible .cache .pytest_cache .mypy_cache .ruff_cache tests/output importer_result.json
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,8 +3,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# host.sh VENV: finds a Python that can run the project, makes the virtual environment VENV with it, and names
-# whatever else the host lacks, each with the one line that installs it. PYTHON=... chooses the interpreter.
+# host.sh VENV: finds a Python that can run the project and makes the virtual environment VENV with it. What is
+# missing is named with the one line that installs it. PYTHON=... chooses the interpreter.
+# The shared libraries of the throw-away servers are host_libraries.py's business.
 set -euo pipefail
 
 venv=$1
@@ -66,45 +67,6 @@ fi
 if ! command -v git >/dev/null; then
     missing "git" "$(install_line git git git git)"
     exit 1
-fi
-
-# What the throw-away servers of the demo and the tests link to. The gates and your own servers need none of it.
-if [ "$(uname -s)" = Linux ]; then
-    report=$("$chosen" - <<'PYTHON_END'
-import ctypes
-import os
-
-LIBRARIES = (
-    ("libssl.so.3", "libssl3", "openssl-libs", "libssl3"),
-    ("libgssapi_krb5.so.2", "libgssapi-krb5-2", "krb5-libs", "krb5-libs"),
-    ("libreadline.so.8", "libreadline8", "readline", "readline"),
-    ("libxml2.so.2", "libxml2", "libxml2", "libxml2"),
-    ("libxslt.so.1", "libxslt1.1", "libxslt", "libxslt"),
-    ("liblz4.so.1", "liblz4-1", "lz4-libs", "lz4-libs"),
-    ("libzstd.so.1", "libzstd1", "libzstd", "zstd-libs"),
-)
-ZONES = ("the time zones", "tzdata", "tzdata", "tzdata")
-
-
-def loads(library):
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-lacking = [row for row in LIBRARIES if not loads(row[0])]
-lacking += [] if os.path.exists("/usr/share/zoneinfo/UTC") else [ZONES]
-if lacking:
-    print(*(" ".join(column) for column in zip(*lacking)), sep="\t")
-PYTHON_END
-    )
-    if [ -n "$report" ]; then
-        IFS=$'\t' read -r libraries debian fedora alpine <<<"$report"
-        missing "$libraries (only for the throw-away servers of the demo and the tests)" \
-            "$(install_line "$debian" "$fedora" "$alpine" postgresql)"
-    fi
 fi
 
 # An environment whose Python is gone or was exchanged is made anew.
