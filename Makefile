@@ -16,10 +16,14 @@ BIN := $(VENV)/bin
 COLLECTIONS := $(VENV)/collections
 READY := $(VENV)/.ready
 JOBS ?= 2
+# Another ansible-core than the newest: make venv CORE='~=2.17.0'
+CORE ?=
 PYTEST_ARGS ?=
 
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+# Nothing that happens to be installed for this user is taken for ours.
+export ANSIBLE_HOME := $(BUILD)/ansible
 export ANSIBLE_NOCOWS := 1
 # One gate's lines stay together when several run at once.
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
@@ -41,7 +45,8 @@ venv: $(READY) ## Make .venv with everything that runs, tests and checks the col
 
 $(READY): requirements.txt requirements-dev.txt tests/support/host.sh
 	@bash tests/support/host.sh $(VENV)
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
+		-r requirements.txt -r requirements-dev.txt $(if $(CORE),'ansible-core$(CORE)')
 	@$(MAKE) --no-print-directory tree
 	@touch $@
 	@echo "ready: $$($(BIN)/python --version), ansible-core $$($(BIN)/python -c "import ansible.release as r; print(r.__version__)") in .venv"
