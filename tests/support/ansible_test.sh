@@ -26,5 +26,7 @@ sed -n "s/.*[^a-z_]pip='\([0-9.]*\)'.*/\1/p" "$internals/python_requirements.py"
     [ -s "$script" ] || cp tests/support/get_pip_stub.py "$script"
 done
 
+# What pip tells about filling the environments is left out.
 cd "$copy"
-ansible-test "$@"
+ansible-test "$@" 2>&1 |
+    grep --line-buffered -vE '^(Installing requirements|Using cached|WARNING: Location|Looking in|Collecting|Processing|Installing collected|Successfully installed| +Downloading| +Using cached| +━)'
