@@ -8,7 +8,6 @@ A program never gets a secret in its arguments, never writes to our standard out
 from __future__ import annotations
 
 import ctypes
-import glob
 import os
 import re
 import shutil
@@ -17,17 +16,20 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import MigrationError, Redactor
 
 # Where distributions put the programs of each major (Debian, Red Hat, Homebrew).
 _USUAL_PLACES = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/opt/homebrew/opt/postgresql@*/bin",
-    "/usr/local/opt/postgresql@*/bin",
+    "usr/lib/postgresql/*/bin",
+    "usr/pgsql-*/bin",
+    "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/opt/postgresql@*/bin",
 )
 _PR_SET_PDEATHSIG = 1
+# Loaded here, because the moment between fork and exec is no time to load a library.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def find_clients(bin_dir: str | None = None) -> list[Client]:
     else:
         places = os.environ.get("PATH", "").split(os.pathsep)
         for pattern in _USUAL_PLACES:
-            places += sorted(glob.glob(pattern))
+            places += sorted(str(place) for place in Path("/").glob(pattern))
     found: dict[int, Client] = {}
     for place in places:
         dump, restore = (shutil.which(name, path=place or ".") for name in ("pg_dump", "pg_restore"))
@@ -110,14 +112,14 @@ def run(
     *,
     stdin: bytes | None = None,
     timeout_s: float | None = None,
-) -> str:
+) -> bytes:
     """Run a client program to its end and return its standard output.
 
     ``environment`` is added to ours, of which the PG* variables are dropped. Raises ``client_failed`` with the
     program's redacted last words.
     """
     surroundings = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-    surroundings.update(environment, PGAPPNAME="seren_migrator " + os.path.basename(arguments[0]), LC_ALL="C.UTF-8")
+    surroundings.update(environment, PGAPPNAME="seren_migrator " + Path(arguments[0]).name, LC_ALL="C.UTF-8")
     try:
         done = subprocess.run(
             list(arguments),
@@ -127,18 +129,18 @@ def run(
             capture_output=True,
             timeout=timeout_s,
             check=False,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if _LIBC else None,
         )
     except subprocess.TimeoutExpired:
         raise _failed(arguments, f"did not end within {timeout_s} seconds") from None
     if done.returncode != 0:
         words = redactor.text(done.stderr.decode(errors="replace")).strip()[-3000:]
         raise _failed(arguments, f"ended with code {done.returncode}: {words}")
-    return done.stdout.decode(errors="replace")
+    return done.stdout
 
 
 def _failed(arguments: Sequence[str], what: str) -> MigrationError:
-    program = os.path.basename(arguments[0])
+    program = Path(arguments[0]).name
     return MigrationError(
         "client_failed",
         f"{program} {what}",
@@ -150,4 +152,5 @@ def _failed(arguments: Sequence[str], what: str) -> MigrationError:
 
 def _die_with_parent() -> None:
     """Ask Linux to end this child when the process that started it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

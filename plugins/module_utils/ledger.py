@@ -14,7 +14,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -317,6 +317,8 @@ class Claim:
         self.name = name
         self.id = migration_id
         self.epoch = epoch
+        # Held while the heartbeat speaks to the server; whoever forks holds it, so that no child inherits half a word.
+        self.quiet = threading.Lock()
 
     @property
     def guard(self) -> str:
@@ -544,21 +546,21 @@ def _beat(migration: Migration, held: Claim, stop: threading.Event) -> None:
         try:
             with migration.open("target", "heartbeat") as session:
                 while not stop.wait(HEARTBEAT_INTERVAL_S):
-                    session.connection.execute(
-                        "UPDATE seren_migrator.migration SET heartbeat = pg_catalog.clock_timestamp()"
-                        " WHERE id = %(id)s AND epoch = %(epoch)s",
-                        held.key(),
-                    )
+                    with held.quiet:
+                        session.connection.execute(
+                            "UPDATE seren_migrator.migration SET heartbeat = pg_catalog.clock_timestamp()"
+                            " WHERE id = %(id)s AND epoch = %(epoch)s",
+                            held.key(),
+                        )
         except (MigrationError, psycopg.Error):
             stop.wait(1)
 
 
 def _release(held: Claim) -> None:
     """Give the claim back; a connection that is gone has given it back already."""
-    try:
+    with suppress(psycopg.Error):
         held.session.connection.execute(
-            "UPDATE seren_migrator.migration SET holder = NULL, heartbeat = NULL WHERE id = %(id)s AND epoch = %(epoch)s",
+            "UPDATE seren_migrator.migration SET holder = NULL, heartbeat = NULL"
+            " WHERE id = %(id)s AND epoch = %(epoch)s",
             held.key(),
         )
-    except psycopg.Error:
-        pass

@@ -101,9 +101,9 @@ class Session:
         row = self.row(query, params)
         return None if row is None else next(iter(row.values()))
 
-    def execute(self, statement: Query, params: Params = None) -> None:
-        """Run a statement that changes something, and remember it."""
-        self.log.add(self.endpoint.side, self.text(statement))
+    def execute(self, statement: Query, params: Params = None, *, shown: Query | None = None) -> None:
+        """Run a statement that changes something, and remember it, or ``shown`` where it holds a secret."""
+        self.log.add(self.endpoint.side, self.text(statement if shown is None else shown))
         self.connection.execute(statement, params)
 
     def text(self, statement: Query) -> str:

@@ -1,0 +1,388 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Publications, replication slots with their exported snapshot, subscriptions and markers: make them, undo them.
+
+Order is the law here: a publication exists before its slot, a slot before its snapshot is used, and a subscription
+takes the prepared slot with ``copy_data=false``. Names come from ``migration.py``, states from the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from .catalog import OWN_SCHEMA, Catalog, Table
+from .driver import dict_row, pq, psycopg, sql
+from .errors import MigrationError
+from .migration import Migration
+from .session import Session, cannot_connect
+
+_COMMENT_PREFIX = "seren.migrator"
+
+_MARKER_TABLE = """
+CREATE TABLE IF NOT EXISTS {table} (
+  id integer PRIMARY KEY CHECK (id = 1),
+  token text NOT NULL,
+  at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp())
+"""
+
+_WRITE_MARKER = """
+INSERT INTO {table} (id, token, at) VALUES (1, %(token)s, pg_catalog.clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET token = excluded.token, at = excluded.at
+"""
+
+# Transactions for which the creation of a slot waits; a pure reader has no backend_xid and does not count.
+_XID_HOLDERS = """
+SELECT a.pid, a.usename, a.datname, a.state, (pg_catalog.now() - a.xact_start)::text AS age
+  FROM pg_catalog.pg_stat_activity AS a
+ WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid()
+ ORDER BY a.xact_start
+"""
+
+
+def table_name(schema: str, name: str) -> sql.Identifier:
+    """Return a qualified, quoted name."""
+    return sql.Identifier(schema, name)
+
+
+def ownership_comment(migration_name: str, migration_id: str) -> str:
+    """Return the comment that marks an object as ours, so that it can be found without the ledger."""
+    return f"{_COMMENT_PREFIX} {migration_id} {migration_name}"
+
+
+# --- publications ----------------------------------------------------------------------------------------------
+
+
+def publication_members(
+    catalog: Catalog, carried: Iterable[int], predicates: Mapping[int, str], source_major: int
+) -> list[Table]:
+    """Return the tables to name in a publication that shall carry the tables ``carried`` (OIDs of row-storing ones).
+
+    A partitioned table stands for its partitions when all of them are carried without a row predicate and the source
+    can publish it (13+); otherwise the partitions are named one by one.
+    """
+    wanted = set(carried)
+    members: dict[int, Table] = {}
+    for table in (catalog.by_oid[oid] for oid in sorted(wanted)):
+        root = catalog.root_of(table)
+        leaves = {t.oid for t in catalog.tables if t.stores_rows and catalog.root_of(t).oid == root.oid}
+        whole = source_major >= 13 and leaves <= wanted and not leaves & set(predicates)
+        member = root if table.is_partition and whole else table
+        members[member.oid] = member
+    return list(members.values())
+
+
+def create_publication(
+    name: str, members: Sequence[Table], marker: str, predicates: Mapping[int, str], source_major: int
+) -> sql.Composed:
+    """Return the statement that publishes ``members`` and the stream's marker table.
+
+    ONLY everywhere: without it a parent brings its inheritance children, and their rows arrive twice.
+    Source: PostgreSQL manual, CREATE PUBLICATION.
+    """
+    parts: list[sql.Composable] = []
+    for table in members:
+        part: sql.Composable = sql.SQL("{}").format(table_name(table.schema, table.name))
+        if table.kind != "p":
+            part = sql.SQL("ONLY ") + part
+        if table.oid in predicates:
+            part = part + sql.SQL(" WHERE (") + sql.SQL(predicates[table.oid]) + sql.SQL(")")
+        parts.append(part)
+    parts.append(sql.SQL("ONLY {}").format(table_name(OWN_SCHEMA, marker)))
+    options = "publish = 'insert, update, delete, truncate'"
+    if source_major >= 13:
+        options += ", publish_via_partition_root = false"
+    return sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH ({})").format(
+        sql.Identifier(name), sql.SQL(", ").join(parts), sql.SQL(options)
+    )
+
+
+def comment_publication(name: str, comment: str) -> sql.Composed:
+    """Return the statement that marks a publication as ours."""
+    return sql.SQL("COMMENT ON PUBLICATION {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+
+
+def publication_comment(source: Session, name: str) -> str | None:
+    """Return the comment of a publication, '' when it has none, None when there is no such publication."""
+    row = source.row(
+        "SELECT coalesce(pg_catalog.obj_description(p.oid, 'pg_publication'), '') AS comment"
+        "  FROM pg_catalog.pg_publication AS p WHERE p.pubname = %(name)s",
+        {"name": name},
+    )
+    return None if row is None else row["comment"]
+
+
+def drop_publication(name: str) -> sql.Composed:
+    """Return the statement that drops a publication, when it is there."""
+    return sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name))
+
+
+def published_tables(source: Session, publication: str) -> set[tuple[str, str]]:
+    """Return (schema, name) of every table a publication carries, partitions resolved."""
+    rows = source.rows(
+        "SELECT t.schemaname, t.tablename FROM pg_catalog.pg_publication_tables AS t WHERE t.pubname = %(name)s",
+        {"name": publication},
+    )
+    return {(row["schemaname"], row["tablename"]) for row in rows}
+
+
+def explicit_members(source: Session, publication: str) -> set[tuple[str, str]]:
+    """Return (schema, name) of the tables that a publication names itself."""
+    rows = source.rows(
+        "SELECT n.nspname, c.relname"
+        "  FROM pg_catalog.pg_publication AS p"
+        "  JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid"
+        "  JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid"
+        "  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE p.pubname = %(name)s",
+        {"name": publication},
+    )
+    return {(row["nspname"], row["relname"]) for row in rows}
+
+
+def drop_from_publication(publication: str, schema: str, name: str) -> sql.Composed:
+    """Return the statement that takes one table out of a publication."""
+    return sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}").format(
+        sql.Identifier(publication), table_name(schema, name)
+    )
+
+
+# --- markers ---------------------------------------------------------------------------------------------------
+
+
+def create_own_schema() -> sql.Composed:
+    """Return the statement that makes our schema."""
+    return sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(OWN_SCHEMA))
+
+
+def create_marker(marker: str) -> sql.Composed:
+    """Return the statement that makes a stream's marker table, the same on both sides."""
+    return sql.SQL(_MARKER_TABLE).format(table=table_name(OWN_SCHEMA, marker))
+
+
+def write_marker(marker: str) -> sql.Composed:
+    """Return the statement that writes a marker; bind ``token``. Its commit LSN is a barrier for a drain."""
+    return sql.SQL(_WRITE_MARKER).format(table=table_name(OWN_SCHEMA, marker))
+
+
+def drop_marker(marker: str) -> sql.Composed:
+    """Return the statement that drops a marker table, when it is there."""
+    return sql.SQL("DROP TABLE IF EXISTS {}").format(table_name(OWN_SCHEMA, marker))
+
+
+# --- slots -----------------------------------------------------------------------------------------------------
+
+
+def slot_row(source: Session, slot: str) -> dict[str, Any] | None:
+    """Return the slot's row of pg_replication_slots as plain data (columns differ by version), or None."""
+    row = source.row(
+        "SELECT pg_catalog.to_jsonb(s) AS slot FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s",
+        {"slot": slot},
+    )
+    return None if row is None else dict(row["slot"])
+
+
+def slot_is_usable(row: Mapping[str, Any] | None) -> bool:
+    """True only for a slot that exists, is logical, and has lost nothing (wal_status exists from 13 on)."""
+    if row is None or row.get("slot_type") != "logical" or row.get("confirmed_flush_lsn") is None:
+        return False
+    return row.get("wal_status") not in ("lost", "unreserved") and not row.get("invalidation_reason")
+
+
+def drop_slot(source: Session, slot: str, *, terminate: bool = True) -> bool:
+    """Drop a slot when it is there; a walsender that still uses it is ended first. Return True when one was dropped."""
+    row = slot_row(source, slot)
+    if row is None:
+        return False
+    if terminate and row.get("active_pid"):
+        source.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": row["active_pid"]})
+    for attempt in range(50):
+        try:
+            source.execute("SELECT pg_catalog.pg_drop_replication_slot(%(slot)s)", {"slot": slot})
+            return True
+        except psycopg.errors.ObjectInUse:
+            if attempt == 49:
+                raise
+            source.value("SELECT pg_catalog.pg_sleep(0.1) AS slept")
+        except psycopg.errors.UndefinedObject:
+            return False
+    return False
+
+
+@dataclass
+class SlotHold:
+    """A new logical slot, and the connection that keeps its exported snapshot alive.
+
+    A context manager; the snapshot may be imported while the block runs. The slot outlives the block.
+    ``consistent_point`` is the LSN from which the slot delivers: the snapshot shows exactly what came before.
+    Source: PostgreSQL manual, "Streaming Replication Protocol", CREATE_REPLICATION_SLOT.
+    """
+
+    migration: Migration
+    slot: str
+    lock_timeout_s: float
+    snapshot: str = ""
+    consistent_point: str = ""
+    _connection: psycopg.Connection[Any] | None = None
+
+    def __enter__(self) -> SlotHold:
+        endpoint = self.migration.source
+        params = endpoint.connect_params("seren_migrator snapshot")
+        try:
+            self._connection = psycopg.connect(
+                autocommit=True,
+                row_factory=dict_row,
+                **{**params, "replication": "database"},  # type: ignore[arg-type]
+            )
+        except psycopg.Error as error:
+            raise cannot_connect(endpoint, error, self.migration.redactor) from None
+        try:
+            # Idle for hours is this connection's job. The lock timeout bounds the wait for running transactions.
+            self._command("SET statement_timeout = 0")
+            self._command("SET idle_in_transaction_session_timeout = 0")
+            if self._connection.info.server_version >= 170000:
+                self._command("SET transaction_timeout = 0")
+            self._command(f"SET lock_timeout = {int(self.lock_timeout_s * 1000)}")
+            created = self._command(f'CREATE_REPLICATION_SLOT "{self.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT')
+        except BaseException:
+            self._connection.close()
+            raise
+        self.migration.log.add("source", f"CREATE_REPLICATION_SLOT {self.slot} LOGICAL pgoutput EXPORT_SNAPSHOT")
+        self.consistent_point, self.snapshot = created[1], created[2]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the connection that holds the snapshot is open, as far as the socket tells."""
+        connection = self._connection
+        return connection is not None and not connection.closed
+
+    def _command(self, command: str) -> list[str]:
+        """Run a replication command in the simple protocol, the only one a walsender accepts; return its first row."""
+        assert self._connection is not None
+        pgconn = self._connection.pgconn
+        result = pgconn.exec_(command.encode())
+        if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+            raise self._refused(result)
+        if result.ntuples == 0:
+            return []
+        return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+
+    def _refused(self, result: Any) -> MigrationError:
+        sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+        if sqlstate == "55P03":  # lock_not_available
+            with self.migration.open("source", "blockers", read_only=True) as source:
+                blockers = source.rows(_XID_HOLDERS)
+            return MigrationError(
+                "slot_timeout",
+                f"The replication slot {self.slot} could not be created within {self.lock_timeout_s:g} seconds, because"
+                f" {len(blockers)} transaction(s) that have written are still open on the source.",
+                "End them (SELECT pg_terminate_backend(pid)) or wait, and run again; slot_timeout sets how long to "
+                "wait. Prepared transactions count too.",
+                {"sqlstate": sqlstate, "transactions": blockers},
+            )
+        return MigrationError(
+            "database_error",
+            f"The source refused to create the replication slot {self.slot}: {self.migration.redactor.text(said)}"
+            f" (SQLSTATE {sqlstate})",
+            "Run pg_migration_validate; it tests slots, WAL senders, wal_level and the REPLICATION attribute.",
+            {"sqlstate": sqlstate},
+        )
+
+
+# --- subscriptions ---------------------------------------------------------------------------------------------
+
+
+def create_subscription(
+    name: str, conninfo: str, publication: str, slot: str, options: Mapping[str, Any]
+) -> sql.Composed:
+    """Return the statement that creates a disabled subscription on a prepared slot, without copying data.
+
+    ``options`` are PostgreSQL's own WITH options; those on which correctness rests cannot be overridden.
+    Source: PostgreSQL manual, CREATE SUBSCRIPTION.
+    """
+    fixed = {"create_slot": "false", "enabled": "false", "copy_data": "false", "slot_name": slot, "connect": "true"}
+    for option in options:
+        if option in fixed:
+            raise MigrationError(
+                "bad_option",
+                f"subscription_options cannot set {option}: the migration depends on its own value.",
+                f"Remove {option} from subscription_options.",
+            )
+    wanted = {**{key: _option_value(value) for key, value in options.items()}, **fixed}
+    pairs = [sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in wanted.items()]
+    return sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({})").format(
+        sql.Identifier(name), sql.Literal(conninfo), sql.Identifier(publication), sql.SQL(", ").join(pairs)
+    )
+
+
+def _option_value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def alter_subscription(name: str, action: str) -> sql.Composed:
+    """Return ``ALTER SUBSCRIPTION name ACTION``; ``action`` is one of our own constants."""
+    return sql.SQL("ALTER SUBSCRIPTION {} {}").format(sql.Identifier(name), sql.SQL(action))
+
+
+def set_subscription_publication(name: str, publication: str) -> sql.Composed:
+    """Return the statement that points a subscription at another publication without looking at its tables."""
+    return sql.SQL("ALTER SUBSCRIPTION {} SET PUBLICATION {} WITH (refresh = false)").format(
+        sql.Identifier(name), sql.Identifier(publication)
+    )
+
+
+def drop_subscription(name: str) -> sql.Composed:
+    """Return the statement that drops a subscription, when it is there."""
+    return sql.SQL("DROP SUBSCRIPTION IF EXISTS {}").format(sql.Identifier(name))
+
+
+def comment_subscription(name: str, comment: str) -> sql.Composed:
+    """Return the statement that marks a subscription as ours."""
+    return sql.SQL("COMMENT ON SUBSCRIPTION {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A subscription as the target shows it. Fields are None where the role may not read them."""
+
+    oid: int
+    name: str
+    is_enabled: bool | None
+    slot: str | None
+    publications: tuple[str, ...]
+    comment: str
+
+
+def find_subscription(target: Session, name: str) -> Subscription | None:
+    """Read one subscription of the connected database, without touching its conninfo."""
+    row = target.row(
+        "SELECT s.oid::bigint AS oid, s.subname AS name, s.subenabled AS is_enabled, s.subslotname AS slot,"
+        " s.subpublications AS publications,"
+        " coalesce(pg_catalog.obj_description(s.oid, 'pg_subscription'), '') AS comment"
+        "  FROM pg_catalog.pg_subscription AS s"
+        " WHERE s.subname = %(name)s AND s.subdbid ="
+        " (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())",
+        {"name": name},
+    )
+    return None if row is None else Subscription(**{**row, "publications": tuple(row["publications"])})
+
+
+def subscription_tables(target: Session, subscription_oid: int) -> dict[tuple[str, str], str]:
+    """Return the synchronisation state (i, d, f, s or r) of each table of a subscription, by (schema, name)."""
+    rows = target.rows(
+        "SELECT n.nspname, c.relname, r.srsubstate"
+        "  FROM pg_catalog.pg_subscription_rel AS r"
+        "  JOIN pg_catalog.pg_class AS c ON c.oid = r.srrelid"
+        "  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE r.srsubid = %(oid)s",
+        {"oid": subscription_oid},
+    )
+    return {(row["nspname"], row["relname"]): row["srsubstate"] for row in rows}

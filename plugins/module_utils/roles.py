@@ -1,0 +1,230 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Roles that the migrated objects refer to, read from the catalogs of the source and made on the target where absent.
+
+Only attributes that differ from the default are written, so that a role without superuser can write them. A role that
+exists on the target is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .driver import psycopg, sql
+from .session import Session
+
+# Owners, grantees and policy roles of this database. pg_shdepend leaves out the bootstrap superuser (OID 10), so
+# owners are read as well.
+_REFERENCED = """
+WITH RECURSIVE named(oid) AS (
+  SELECT d.refobjid
+    FROM pg_catalog.pg_shdepend AS d
+    JOIN pg_catalog.pg_database AS b ON b.datname = pg_catalog.current_database()
+   WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+     AND (d.dbid = b.oid OR (d.dbid = 0 AND d.objid = b.oid
+          AND d.classid = 'pg_catalog.pg_database'::pg_catalog.regclass))
+     AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ANY (%(left_out)s::oid[]))
+   UNION
+  SELECT b.datdba FROM pg_catalog.pg_database AS b WHERE b.datname = pg_catalog.current_database()
+   UNION
+  SELECT c.relowner
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+   WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT c.oid = ANY (%(left_out)s::oid[])
+   UNION
+  SELECT p.proowner
+    FROM pg_catalog.pg_proc AS p
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+   WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+   UNION
+  SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'public'
+   UNION
+  SELECT m.roleid FROM pg_catalog.pg_auth_members AS m JOIN named AS k ON k.oid = m.member)
+SELECT r.oid::bigint AS oid, r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
+       r.rolcreaterole AS createrole, r.rolcreatedb AS createdb, r.rolcanlogin AS login,
+       r.rolreplication AS replication, r.rolbypassrls AS bypassrls, r.rolconnlimit AS connection_limit,
+       r.rolvaliduntil AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.oid IN (SELECT k.oid FROM named AS k)
+ ORDER BY r.rolname
+"""
+
+_MEMBERSHIPS = """
+SELECT g.rolname AS granted, u.rolname AS member, pg_catalog.to_jsonb(m) AS options
+  FROM pg_catalog.pg_auth_members AS m
+  JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+  JOIN pg_catalog.pg_roles AS u ON u.oid = m.member
+ WHERE u.rolname = ANY (%(names)s)
+ ORDER BY g.rolname, u.rolname
+"""
+
+_VERIFIERS = """
+SELECT a.rolname AS name, a.rolpassword AS verifier
+  FROM pg_catalog.pg_authid AS a
+ WHERE a.rolname = ANY (%(names)s) AND a.rolpassword IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role with its attributes. ``verifier`` is the stored password hash, or None where it cannot be read."""
+
+    name: str
+    superuser: bool
+    inherit: bool
+    createrole: bool
+    createdb: bool
+    login: bool
+    replication: bool
+    bypassrls: bool
+    connection_limit: int
+    valid_until: datetime | None
+    comment: str | None
+    verifier: str | None = None
+
+
+@dataclass(frozen=True)
+class Membership:
+    """``member`` belongs to ``granted``; inherit and set options exist from 16 on and are None before."""
+
+    granted: str
+    member: str
+    admin: bool
+    inherit: bool | None
+    set: bool | None
+
+
+@dataclass(frozen=True)
+class RolePlan:
+    """What to make on the target, and what stays behind with its reason."""
+
+    create: tuple[Role, ...]
+    grant: tuple[Membership, ...]
+    left: tuple[dict[str, str], ...]
+
+
+def is_reserved(name: str) -> bool:
+    """True for roles that PostgreSQL itself predefines."""
+    return name.startswith("pg_")
+
+
+def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan:
+    """Compare the roles that the selection refers to with those of the target.
+
+    ``left_out`` are OIDs of source relations that do not take part. Needs no superuser; without the right to read
+    pg_authid roles arrive without a password, and ``left`` names them.
+    """
+    wanted = {row["name"]: row for row in source.rows(_REFERENCED, {"left_out": sorted(left_out)})}
+    names = [name for name in wanted if not is_reserved(name)]
+    present = {
+        row["rolname"]
+        for row in target.rows("SELECT r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolname = ANY (%s)", (names,))
+    }
+    missing = [name for name in names if name not in present]
+    verifiers = _verifiers(source, missing)
+    create: list[Role] = []
+    left: list[dict[str, str]] = []
+    for name in missing:
+        row = {key: value for key, value in wanted[name].items() if key != "oid"}
+        role = Role(**row, verifier=verifiers.get(name))
+        create.append(role)
+        if role.superuser:
+            left.append({"object": f"role {name}", "reason": "SUPERUSER is never given to a new role"})
+        if role.login and role.verifier is None:
+            left.append(
+                {"object": f"role {name}", "reason": "created without a password: the source's is not readable"}
+            )
+    grants = []
+    for row in source.rows(_MEMBERSHIPS, {"names": missing}):
+        options: Mapping[str, Any] = row["options"]
+        grants.append(
+            Membership(
+                row["granted"],
+                row["member"],
+                bool(options["admin_option"]),
+                options.get("inherit_option"),
+                options.get("set_option"),
+            )
+        )
+    return RolePlan(tuple(create), tuple(grants), tuple(left))
+
+
+def _verifiers(source: Session, names: list[str]) -> dict[str, str]:
+    try:
+        return {row["name"]: row["verifier"] for row in source.rows(_VERIFIERS, {"names": names})}
+    except psycopg.errors.InsufficientPrivilege:
+        return {}
+
+
+def create_role(role: Role, *, with_password: bool) -> sql.Composed:
+    """Return CREATE ROLE with the attributes that differ from the default; never SUPERUSER."""
+    words: list[sql.Composable] = []
+    for held, default, word in (
+        (role.login, False, "LOGIN"),
+        (role.createdb, False, "CREATEDB"),
+        (role.createrole, False, "CREATEROLE"),
+        (role.replication, False, "REPLICATION"),
+        (role.bypassrls, False, "BYPASSRLS"),
+        (role.inherit, True, "INHERIT"),
+    ):
+        if held != default:
+            words.append(sql.SQL(word if held else f"NO{word}"))
+    if role.connection_limit != -1:
+        words.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(role.connection_limit)))
+    if role.valid_until is not None:
+        words.append(sql.SQL("VALID UNTIL {}").format(sql.Literal(role.valid_until.isoformat())))
+    if with_password and role.verifier is not None:
+        words.append(sql.SQL("PASSWORD {}").format(sql.Literal(role.verifier)))
+    return sql.SQL(" ").join([sql.SQL("CREATE ROLE {}").format(sql.Identifier(role.name)), *words])
+
+
+def grant_membership(membership: Membership, target_major: int) -> sql.Composed:
+    """Return GRANT role TO role, with the options that the target's major knows and without a grantor."""
+    options: list[str] = []
+    if membership.admin:
+        options.append("ADMIN OPTION" if target_major < 16 else "ADMIN TRUE")
+    if target_major >= 16:
+        if membership.inherit is not None:
+            options.append(f"INHERIT {str(membership.inherit).upper()}")
+        if membership.set is not None:
+            options.append(f"SET {str(membership.set).upper()}")
+    statement = sql.SQL("GRANT {} TO {}").format(sql.Identifier(membership.granted), sql.Identifier(membership.member))
+    return statement + sql.SQL(" WITH " + ", ".join(options)) if options else statement
+
+
+def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
+    """Make the planned roles; return what PostgreSQL refused, with the reason. A role made meanwhile is left alone."""
+    refused: list[dict[str, str]] = []
+    for role in role_plan.create:
+        try:
+            with target.transaction():
+                target.execute(create_role(role, with_password=True), shown=create_role(role, with_password=False))
+                if role.comment:
+                    target.execute(
+                        sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role.name), sql.Literal(role.comment))
+                    )
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            continue
+        except psycopg.errors.InsufficientPrivilege as error:
+            plain = Role(role.name, False, True, False, False, role.login, False, False, -1, None, None)
+            target.execute(create_role(plain, with_password=False))
+            refused.append(
+                {
+                    "object": f"role {role.name}",
+                    "reason": f"created with LOGIN or NOLOGIN only: {error.diag.message_primary}",
+                }
+            )
+    for membership in role_plan.grant:
+        try:
+            target.execute(grant_membership(membership, target.major))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+            refused.append(
+                {
+                    "object": f"membership of {membership.member} in {membership.granted}",
+                    "reason": str(error.diag.message_primary),
+                }
+            )
+    return refused

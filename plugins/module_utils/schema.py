@@ -1,0 +1,343 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""The schema of the source, as one pg_dump archive taken in a stream's snapshot, and its restore in two sections.
+
+Which entries of the archive are restored is decided by the source's OIDs, which the archive's list carries, so that
+no name has to be parsed. Here belongs DDL; rows belong to ``copying.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import clients
+from .catalog import OWN_SCHEMA, Catalog, ForeignKey, Table
+from .clients import Client
+from .driver import pq, sql
+from .errors import MigrationError
+from .migration import Migration
+from .selection import Selected
+from .session import Session
+
+LOCK_WAIT = "30s"
+# The target's release that first knows transaction_timeout, which clients of that release set in every restore.
+_TRANSACTION_TIMEOUT_MAJOR = 17
+# Longest list of tables to leave out that fits an argument list everywhere.
+_MAX_ARGUMENT_BYTES = 1_000_000
+
+# What depends on what is left out, and what those internally belong to. Extensions' members are theirs.
+_LEFT_BEHIND = """
+WITH RECURSIVE gone(classid, objid) AS (
+  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, t.oid FROM unnest(%(relations)s::oid[]) AS t(oid)
+   UNION
+  SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, n.oid FROM unnest(%(schemas)s::oid[]) AS n(oid)
+   UNION
+  SELECT CASE WHEN d.refclassid = g.classid AND d.refobjid = g.objid THEN d.classid ELSE d.refclassid END,
+         CASE WHEN d.refclassid = g.classid AND d.refobjid = g.objid THEN d.objid ELSE d.refobjid END
+    FROM gone AS g
+    JOIN pg_catalog.pg_depend AS d
+      ON (d.refclassid = g.classid AND d.refobjid = g.objid AND d.deptype IN ('n', 'a', 'i', 'P', 'S'))
+      OR (d.classid = g.classid AND d.objid = g.objid AND d.deptype = 'i'))
+SELECT g.classid::bigint AS classid, g.objid::bigint AS objid, c.relname AS catalog,
+       pg_catalog.pg_describe_object(g.classid, g.objid, 0) AS description,
+       r.relkind AS relkind, n.nspname AS schema, r.relname AS name,
+       coalesce(ad.adrelid, k.conrelid, x.tgrelid)::bigint AS owner_table, k.contype AS constraint_type
+  FROM gone AS g
+  JOIN pg_catalog.pg_class AS c ON c.oid = g.classid
+  LEFT JOIN pg_catalog.pg_class AS r ON c.relname = 'pg_class' AND r.oid = g.objid
+  LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
+  LEFT JOIN pg_catalog.pg_attrdef AS ad ON c.relname = 'pg_attrdef' AND ad.oid = g.objid
+  LEFT JOIN pg_catalog.pg_constraint AS k ON c.relname = 'pg_constraint' AND k.oid = g.objid
+  LEFT JOIN pg_catalog.pg_trigger AS x ON c.relname = 'pg_trigger' AND x.oid = g.objid
+"""
+
+
+@dataclass(frozen=True)
+class LeftObject:
+    """One object of the source that stays behind because of the selection."""
+
+    classid: int
+    objid: int
+    catalog: str
+    description: str
+    relkind: str | None
+    schema: str | None
+    name: str | None
+    owner_table: int | None
+    constraint_type: str | None
+
+
+def left_behind(source: Session, whole: Catalog, selected: Selected) -> list[LeftObject]:
+    """Return every object that cannot or shall not travel with a partial selection.
+
+    These are the tables and schemas that were not chosen and, transitively, what depends on them: views, foreign keys,
+    functions. Raises ``bad_option`` when a *selected* table itself, its columns' types or defaults depend on them.
+    """
+    chosen_schemas = {schema.oid for schema in selected.catalog.schemas}
+    parameters = {
+        "relations": sorted(selected.left_out),
+        "schemas": [schema.oid for schema in whole.schemas if schema.oid not in chosen_schemas],
+    }
+    if not parameters["relations"] and not parameters["schemas"]:
+        return []
+    gone = [LeftObject(**row) for row in source.rows(_LEFT_BEHIND, parameters)]
+    chosen = selected.catalog.by_oid
+    for item in gone:
+        cut = chosen.get(item.objid) if item.catalog == "pg_class" else None
+        if item.catalog == "pg_attrdef" or (item.catalog == "pg_constraint" and item.constraint_type != "f"):
+            cut = chosen.get(item.owner_table or 0)
+        if cut is not None:
+            raise MigrationError(
+                "bad_option",
+                f"The selected table {cut.qualified} needs something that is not selected: {item.description}.",
+                "Add the schema or table it depends on to the selection.",
+                {"table": cut.qualified, "needs": item.description},
+            )
+    return gone
+
+
+def quoted_pattern(schema: str, name: str | None = None) -> str:
+    """Return a pg_dump pattern that matches exactly this schema or relation (double quotes make it literal)."""
+    parts = [schema] if name is None else [schema, name]
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def dump(
+    migration: Migration, client: Client, snapshot: str, whole: Catalog, selected: Selected, left: Sequence[LeftObject]
+) -> bytes:
+    """Dump the schema inside ``snapshot`` and return the archive (custom format), free of user mappings' secrets."""
+    conninfo, environment = migration.source.client_environment()
+    chosen = {schema.name for schema in selected.catalog.schemas}
+    arguments = [
+        client.pg_dump,
+        f"--dbname={conninfo}",
+        "--format=custom",
+        "--schema-only",
+        "--no-password",
+        "--no-blobs",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-security-labels",
+        "--no-tablespaces",
+        f"--lock-wait-timeout={LOCK_WAIT}",
+        f"--snapshot={snapshot}",
+        f"--exclude-schema={OWN_SCHEMA}",
+    ]
+    arguments += [f"--exclude-schema={quoted_pattern(s.name)}" for s in whole.schemas if s.name not in chosen]
+    arguments += [
+        f"--exclude-table={quoted_pattern(item.schema, item.name)}"
+        for item in left
+        if item.schema in chosen and item.name is not None and item.relkind in tuple("rpvmSf")
+    ]
+    if sum(len(argument.encode()) + 1 for argument in arguments) > _MAX_ARGUMENT_BYTES:
+        raise MigrationError(
+            "bad_option",
+            "The selection leaves out more tables than pg_dump can be told about.",
+            "Select by schema, or move the tables that shall stay behind into a schema of their own.",
+        )
+    archive = clients.run(arguments, environment, migration.redactor)
+    migration.log.add("source", "pg_dump --schema-only --snapshot")
+    return without_mapping_secrets(archive)
+
+
+_USER_MAPPING = re.compile(rb"CREATE USER MAPPING FOR .*? OPTIONS \(.*?\);\n", re.DOTALL)
+_SQL_STRING = re.compile(rb"'(?:[^']|'')*'")
+
+
+def without_mapping_secrets(archive: bytes) -> bytes:
+    """Blank the option values of user mappings in an archive; lengths stay, so that the archive stays readable.
+
+    The entries themselves are never restored. The archive is kept in the ledger, where no secret may be.
+    """
+
+    def blank(mapping: re.Match[bytes]) -> bytes:
+        return _SQL_STRING.sub(lambda text: b"'" + b"x" * (len(text.group()) - 2) + b"'", mapping.group())
+
+    return _USER_MAPPING.sub(blank, archive)
+
+
+_ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
+_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ")
+
+
+@dataclass(frozen=True)
+class Skips:
+    """What of an archive is not restored: objects by (classid, objid), and entries without an OID by their text."""
+
+    objects: frozenset[tuple[int, int]] = frozenset()
+    texts: frozenset[str] = frozenset()
+
+
+def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey], foreign_tables: Sequence[Table]) -> Skips:
+    """Return the entries to skip: what is left behind, foreign keys that wait, foreign tables by policy."""
+    pg_class, pg_constraint = 1259, 2606
+    objects = {(item.classid, item.objid) for item in left}
+    objects |= {(pg_constraint, key.oid) for key in postponed}
+    objects |= {(pg_class, table.oid) for table in foreign_tables}
+    texts: set[str] = set()
+    for table in foreign_tables:
+        name = f"{_plain(table.schema)} {{}} {_plain(table.name)} {_plain(table.owner)}"
+        texts |= {f"ACL {name.format('TABLE')}", f"COMMENT {name.format('FOREIGN TABLE')}"}
+    return Skips(frozenset(objects), frozenset(texts))
+
+
+def _plain(name: str) -> str:
+    """Return a name as pg_restore's list shows it (line ends become blanks)."""
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+def filtered_list(listing: str, skipped: Skips) -> str:
+    """Return pg_restore's list without the skipped entries. Pure; ``listing`` is the output of ``pg_restore -l``."""
+    kept = []
+    for line in listing.splitlines():
+        entry = _ENTRY.match(line)
+        if entry is None:
+            continue
+        identity = (int(entry["classid"]), int(entry["objid"]))
+        if identity in skipped.objects or entry["text"] in skipped.texts:
+            continue
+        if entry["text"].startswith(_NEVER_RESTORED):
+            continue
+        kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def restore(
+    migration: Migration,
+    client: Client,
+    archive: bytes,
+    section: str,
+    skipped: Skips,
+    *,
+    target_major: int,
+    jobs: int,
+    again: bool,
+) -> None:
+    """Restore one section (``pre-data`` or ``post-data``) of an archive on the target.
+
+    ``again`` says that an earlier attempt may have made some of the objects: they are dropped and made anew.
+    ``jobs`` counts for post-data; pre-data is one transaction.
+    """
+    conninfo, environment = migration.target.client_environment()
+    with tempfile.TemporaryDirectory(prefix="seren_migrator_") as folder:
+        path, listing = Path(folder, "schema.dump"), Path(folder, "entries")
+        path.write_bytes(archive)
+        entries = clients.run([client.pg_restore, "--list", str(path)], {}, migration.redactor).decode()
+        listing.write_text(filtered_list(entries, skipped))
+        common = [client.pg_restore, f"--section={section}", f"--use-list={listing}", "--no-tablespaces"]
+        if again:
+            common += ["--clean", "--if-exists"]
+        migration.log.add("target", f"pg_restore --section={section}")
+        if client.major >= _TRANSACTION_TIMEOUT_MAJOR > target_major:
+            script = clients.run([*common, "--file=-", str(path)], {}, migration.redactor)
+            run_script(migration, script)
+            return
+        common += ["--exit-on-error", "--no-password", f"--dbname={conninfo}"]
+        common += [f"--jobs={jobs}"] if section == "post-data" else ["--single-transaction"]
+        clients.run([*common, str(path)], environment, migration.redactor)
+
+
+def run_script(migration: Migration, script: bytes) -> None:
+    """Run a plain restore script in one transaction, for targets that refuse a setting which newer clients make.
+
+    Only the lines that pg_restore itself writes around the statements are dropped: psql's ``\\restrict`` pair and the
+    first ``SET transaction_timeout``.
+    """
+    lines = script.split(b"\n")
+    token = next((line.split(b" ", 1)[1] for line in lines if line.startswith(b"\\restrict ")), None)
+    dropped = {b"SET transaction_timeout = 0;"}
+    if token is not None:
+        dropped |= {b"\\restrict " + token, b"\\unrestrict " + token}
+    kept = []
+    for line in lines:
+        if line in dropped:
+            dropped.discard(line)
+            continue
+        kept.append(line)
+    with migration.open("target", "restore") as session:
+        result = session.connection.pgconn.exec_(b"\n".join(kept))
+        if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY):
+            said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+            sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+            raise MigrationError(
+                "client_failed",
+                f"The target refused a statement of the schema: {migration.redactor.text(said)} (SQLSTATE {sqlstate})",
+                "The source's schema may use something that the older target does not know.",
+                {"sqlstate": sqlstate},
+            )
+
+
+def postponed_foreign_keys(catalog: Catalog, stream_of: Mapping[int, int | None]) -> list[ForeignKey]:
+    """Return the foreign keys whose two tables are carried by different streams.
+
+    ``stream_of`` maps OIDs of row-storing tables to streams. Between streams there is no common order before they are
+    drained, so such a key cannot be checked yet. Keys of partitions follow their root's.
+    """
+
+    def streams(oid: int) -> set[int | None]:
+        table = catalog.by_oid[oid]
+        if table.stores_rows:
+            return {stream_of.get(oid)}
+        return {
+            stream_of.get(leaf.oid)
+            for leaf in catalog.tables
+            if leaf.stores_rows and catalog.root_of(leaf).oid == catalog.root_of(table).oid
+        }
+
+    return [
+        key for key in catalog.foreign_keys if key.parent == 0 and len(streams(key.table) | streams(key.referenced)) > 1
+    ]
+
+
+def add_not_valid(catalog: Catalog, key: ForeignKey) -> sql.Composed | None:
+    """Return the statement that adds a postponed foreign key NOT VALID, or None where PostgreSQL forbids that.
+
+    A partitioned table accepts no NOT VALID foreign key before 18; there the key has to wait altogether.
+    """
+    table = catalog.by_oid[key.table]
+    if table.kind == "p":
+        return None
+    definition = key.definition if key.definition.endswith(" NOT VALID") else key.definition + " NOT VALID"
+    return sql.SQL("ALTER TABLE ONLY {} ADD CONSTRAINT {} {}").format(
+        sql.Identifier(table.schema, table.name), sql.Identifier(key.name), sql.SQL(definition)
+    )
+
+
+def create_database(name: str, database: Any, target_major: int) -> sql.Composed:
+    """Return the CREATE DATABASE statement that gives ``name`` the source's encoding and locale.
+
+    ``database`` is the source's :class:`catalog.Database`. Locale columns differ by version: ``datlocprovider`` from
+    15 on (``daticulocale``, ``datlocale`` from 17). A provider that the target's major does not know falls back to
+    libc, which validate reports. Source: PostgreSQL manual, CREATE DATABASE.
+    """
+    raw = database.raw
+    parts = [
+        sql.SQL("CREATE DATABASE {} WITH TEMPLATE template0").format(sql.Identifier(name)),
+        sql.SQL("ENCODING {}").format(sql.Literal(database.encoding)),
+        sql.SQL("LC_COLLATE {}").format(sql.Literal(raw["datcollate"])),
+        sql.SQL("LC_CTYPE {}").format(sql.Literal(raw["datctype"])),
+    ]
+    provider = raw.get("datlocprovider", "c")
+    locale = raw.get("datlocale") or raw.get("daticulocale")
+    if provider == "i" and target_major >= 15 and locale:
+        parts.append(sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale)))
+    elif provider == "b" and target_major >= 17 and locale:
+        parts.append(sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale)))
+    return sql.SQL(" ").join(parts)
+
+
+def refresh_order(catalog: Catalog, views: Iterable[Any]) -> list[Any]:
+    """Return materialized views so that each comes after those it reads."""
+    waiting = list(views)
+    ordered: list[Any] = []
+    while waiting:
+        open_oids = {view.oid for view in waiting}
+        ready = [view for view in waiting if not open_oids & set(view.depends_on)]
+        ordered += ready or waiting
+        waiting = [view for view in waiting if view not in ordered]
+    return ordered
