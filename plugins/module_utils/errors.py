@@ -30,6 +30,7 @@ CODES: dict[str, str] = {
     "not_initialised": "there is no finished copy to work on",
     "nothing_selected": "the selection, or one of its patterns, matches nothing",
     "not_ready": "the pre-flight found blockers",
+    "replication_broken": "replication stands still and will not go on by itself",
     "rewritten_too_often": "a table was rewritten on the source each time it was copied",
     "runner_replaced": "another runner has taken this migration over",
     "schema_changed": "the schema of the source changed in a way that the copy cannot follow",

@@ -1,0 +1,309 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Where the engine meets Ansible: argument specs in, one phase function called, one redacted answer out.
+
+The only engine file that knows Ansible. What a phase does belongs to ``phases/``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import fields, replace
+from types import FrameType
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from . import driver
+from .endpoint import SECRET_KEYWORDS
+from .errors import MigrationError, Redactor
+from .migration import DEFAULT_NAME, Migration
+from .progress import Progress, silent
+from .result import Result
+from .session import StatementLog, translated
+
+Spec = dict[str, Any]
+Phase = Callable[[Migration, Any, Progress], Result]
+
+SSLMODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+def endpoint_keywords(path: str = "path") -> Spec:
+    """Return the spec of one endpoint; ``path`` is the type of file names, ``str`` where they name another machine's.
+
+    Names and meanings are those of the PostgreSQL manual, "Parameter Key Words". Only the secret leaves are no_log: a
+    no_log dictionary would mask each of its values, harmless words too, all over the output.
+    """
+    return {
+        "url": {"type": "str", "no_log": True},
+        "host": {"type": "str", "aliases": ["login_host"]},
+        "hostaddr": {"type": "str"},
+        "port": {"type": "int", "aliases": ["login_port"]},
+        "user": {"type": "str", "aliases": ["login_user"]},
+        "password": {"type": "str", "aliases": ["login_password"], "no_log": True},
+        "dbname": {"type": "str", "aliases": ["login_db", "database"]},
+        "sslmode": {"type": "str", "choices": SSLMODES},
+        "sslrootcert": {"type": path},
+        "sslcert": {"type": path},
+        "sslkey": {"type": path, "no_log": False},
+        "channel_binding": {"type": "str", "choices": ["disable", "prefer", "require"]},
+        "gssencmode": {"type": "str", "choices": ["disable", "prefer", "require"]},
+        "require_auth": {"type": "str"},
+        "target_session_attrs": {
+            "type": "str",
+            "choices": ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"],
+        },
+        "connect_timeout": {"type": "int"},
+        "options": {"type": "str"},
+    }
+
+
+def _strings() -> Spec:
+    return {"type": "list", "elements": "str", "default": []}
+
+
+def common_options() -> Spec:
+    """Return the options of every module: the two endpoints, the name and the selection."""
+    return {
+        "source": {"type": "dict", "required": True, "options": endpoint_keywords()},
+        "target": {"type": "dict", "required": True, "options": endpoint_keywords()},
+        "name": {"type": "str", "default": DEFAULT_NAME},
+        "schemas": _strings(),
+        "exclude_schemas": _strings(),
+        "tables": _strings(),
+        "exclude_tables": _strings(),
+        "exclude_data": _strings(),
+        "rows": {"type": "dict", "default": {}},
+    }
+
+
+def client_options() -> Spec:
+    """Return the options of phases that need PostgreSQL's client programs or a database besides the target."""
+    return {
+        "client_bin_dir": {"type": "path"},
+        "maintenance_db": {"type": "str", "default": "postgres"},
+    }
+
+
+def replication_options() -> Spec:
+    """Return the options that say how the target reaches the source."""
+    return {
+        "source_from_target": {"type": "dict", "options": endpoint_keywords("str")},
+        "replication_role": {
+            "type": "dict",
+            "options": {"user": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}},
+        },
+    }
+
+
+def preflight_options() -> Spec:
+    """Return the options of validate, which init shares because it passes the same gate."""
+    return {
+        "fail_on": {"type": "str", "choices": ["blocker", "warning", "never"], "default": "blocker"},
+        "skip_checks": _strings(),
+        "severities": {"type": "dict", "default": {}},
+        "jobs": {"type": "int", "default": 4},
+        "large_objects": {"type": "str", "choices": ["fail", "skip", "copy"], "default": "fail"},
+        "unlogged_tables": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},
+        "foreign_tables": {"type": "str", "choices": ["create", "skip", "fail"], "default": "create"},
+        "roles": {"type": "str", "choices": ["referenced", "none"], "default": "referenced"},
+        **replication_options(),
+        **client_options(),
+    }
+
+
+def sampling_options() -> Spec:
+    """Return the options of status, which wait shares."""
+    return {
+        "window": {"type": "float", "default": 2.0},
+        "sample_interval": {"type": "float", "default": 1.0},
+        "max_lag_bytes": {"type": "int", "default": 1048576},
+        "max_lag_seconds": {"type": "float", "default": 1.0},
+    }
+
+
+def waiting_options() -> Spec:
+    """Return the options of wait that status does not have."""
+    return {
+        "until": {"type": "str", "choices": ["in_sync", "copied"], "default": "in_sync"},
+        "stable_for": {"type": "float", "default": 0.0},
+        "wait_timeout": {"type": "float", "default": 3600.0},
+        "wait_sleep": {"type": "float", "default": 5.0},
+        "quiet": {"type": "bool", "default": False},
+    }
+
+
+class PhaseModule(AnsibleModule):  # type: ignore[misc] # Ansible ships no types
+    """An AnsibleModule whose answers hold no secret, also when its arguments could not be understood."""
+
+    params: dict[str, Any]
+    redactor = Redactor([])
+
+    def exit_json(self, **kwargs: Any) -> NoReturn:
+        """Return from the module with a result."""
+        self.params = self.redactor.data(self.params)
+        super().exit_json(**self.redactor.data(kwargs))
+        raise AssertionError
+
+    def fail_json(self, msg: str, **kwargs: Any) -> NoReturn:
+        """Return from the module with an error. ``params`` are shown too: a URL given as ``source`` stands there."""
+        self.params = self.redactor.data(getattr(self, "params", {}))
+        super().fail_json(msg=self.redactor.text(str(msg)), **self.redactor.data(kwargs))
+        raise AssertionError
+
+
+class Terminated(BaseException):
+    """A signal asked the module to end. Not an Exception, so that nothing on the way up mistakes it for an error."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into :class:`Terminated`, so that connections, slots and children are closed.
+
+    Only the first one: a second must not interrupt the closing.
+    """
+    signals = (signal.SIGTERM, signal.SIGHUP)
+
+    def raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, raise_terminated) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """Send whatever this process or its children would print nowhere: standard output is the module's answer."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            with redirect_stdout(nowhere):
+                yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _keywords(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what is not set, and the aliases, which Ansible leaves beside the option they stand for."""
+    return {key: given[key] for key in endpoint_keywords() if given.get(key) is not None}
+
+
+def _secrets(given: Any) -> list[str]:
+    """Secrets in a dictionary of libpq keywords, its url included."""
+    if not isinstance(given, Mapping):
+        return []
+    found = [str(given[key]) for key in SECRET_KEYWORDS if given.get(key)]
+    if given.get("url"):
+        try:
+            parsed = driver.conninfo.conninfo_to_dict(str(given["url"]))
+        except driver.psycopg.Error:
+            return [*found, str(given["url"])]
+        found += [str(parsed[key]) for key in SECRET_KEYWORDS if parsed.get(key)]
+    return found
+
+
+def migration_from(params: Mapping[str, Any]) -> tuple[Migration, dict[str, Any]]:
+    """Build the migration from a module's parameters; return it with the parameters, endpoints cleaned.
+
+    Its redactor knows every secret among the parameters. Raises ``bad_option``.
+    """
+    cleaned = {
+        key: _keywords(value) if key in ("source", "target", "source_from_target") and value is not None else value
+        for key, value in params.items()
+    }
+    migration = Migration.from_options(cleaned)
+    secrets = [*migration.source.secrets, *migration.target.secrets]
+    for key in ("source_from_target", "replication_role"):
+        secrets += _secrets(cleaned.get(key))
+    return replace(migration, log=StatementLog(Redactor(secrets))), cleaned
+
+
+def options_from(options: type[Any], params: Mapping[str, Any], check_mode: bool, names: Mapping[str, str]) -> Any:
+    """Fill a phase's options from parameters of the same name; ``names`` maps a field to a parameter named otherwise.
+
+    Parameters that are not set keep the phase's default.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(options):
+        value = check_mode if field.name == "check_mode" else params.get(names.get(field.name, field.name))
+        if value is not None:
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return options(**values)
+
+
+def failure(error: MigrationError) -> dict[str, Any]:
+    """Return the four fields of an error, as every module answers them."""
+    return {
+        "failed": True,
+        "msg": error.message,
+        "code": error.code,
+        "remedy": error.remedy,
+        "details": error.details,
+    }
+
+
+def answer(
+    name: str, run: Phase, options: type[Any], params: Mapping[str, Any], check_mode: bool, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """Run one phase and return the module's answer, redacted; ``failed`` is set when it is an error."""
+    redactor = Redactor([])
+    answered: dict[str, Any] = {"changed": False, "migration": params["name"], "phase": name, "statements": []}
+    entries: list[str] = []
+    try:
+        migration, cleaned = migration_from(params)
+        redactor, entries = migration.redactor, migration.log.entries
+        with stdout_kept_clean(), terminable(), translated(redactor):
+            result = run(migration, options_from(options, cleaned, check_mode, names), silent)
+        answered = {**result.data, **answered, "changed": result.changed}
+        if result.diff is not None:
+            answered["diff"] = result.diff
+        if result.error is not None:
+            answered.update(failure(result.error))
+    except MigrationError as error:
+        answered.update(failure(error), changed=bool(entries) and not check_mode)
+    except Terminated as signalled:
+        answered.update(
+            failed=True,
+            changed=bool(entries) and not check_mode,
+            msg=f"The module was ended by {signalled}. Run the same command again to go on.",
+        )
+    except Exception as error:  # noqa: BLE001 # shown in full, but without secrets
+        answered.update(
+            failed=True,
+            changed=bool(entries) and not check_mode,
+            msg=f"An error that no one expected: {type(error).__name__}: {error}",
+            exception=traceback.format_exc(),
+        )
+    answered["statements"] = entries
+    safe: dict[str, Any] = redactor.data(answered)
+    return safe
+
+
+def run_module(
+    name: str, run: Phase, options: type[Any], spec: Spec, names: Mapping[str, str] | None = None
+) -> NoReturn:
+    """Be the whole of a module: read its arguments, run the phase ``name``, exit.
+
+    ``spec`` holds the phase's own options; ``names`` maps fields of ``options`` to module options named otherwise.
+    """
+    module = PhaseModule(argument_spec={**common_options(), **spec}, supports_check_mode=True)
+    if driver.IMPORT_ERROR is not None:
+        module.fail_json(msg=missing_required_lib("psycopg"), exception=driver.IMPORT_ERROR)
+    answered = answer(name, run, options, module.params, module.check_mode, names or {})
+    if answered.pop("failed", False):
+        module.fail_json(**answered)
+    module.exit_json(**answered)
