@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from .driver import psycopg, sql
@@ -46,7 +45,7 @@ WITH RECURSIVE named(oid) AS (
 SELECT r.oid::bigint AS oid, r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
        r.rolcreaterole AS createrole, r.rolcreatedb AS createdb, r.rolcanlogin AS login,
        r.rolreplication AS replication, r.rolbypassrls AS bypassrls, r.rolconnlimit AS connection_limit,
-       r.rolvaliduntil AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
+       r.rolvaliduntil::text AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
   FROM pg_catalog.pg_roles AS r
  WHERE r.oid IN (SELECT k.oid FROM named AS k)
  ORDER BY r.rolname
@@ -81,7 +80,7 @@ class Role:
     replication: bool
     bypassrls: bool
     connection_limit: int
-    valid_until: datetime | None
+    valid_until: str | None
     comment: str | None
     verifier: str | None = None
 
@@ -175,7 +174,7 @@ def create_role(role: Role, *, with_password: bool) -> sql.Composed:
     if role.connection_limit != -1:
         words.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(role.connection_limit)))
     if role.valid_until is not None:
-        words.append(sql.SQL("VALID UNTIL {}").format(sql.Literal(role.valid_until.isoformat())))
+        words.append(sql.SQL("VALID UNTIL {}").format(sql.Literal(role.valid_until)))
     if with_password and role.verifier is not None:
         words.append(sql.SQL("PASSWORD {}").format(sql.Literal(role.verifier)))
     return sql.SQL(" ").join([sql.SQL("CREATE ROLE {}").format(sql.Identifier(role.name)), *words])

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     Params = Sequence[Any] | Mapping[str, Any] | None
 
 LOCK_TIMEOUT = "30s"
-# Settings a role or database may carry which would break a long migration. transaction_timeout exists from 17 on.
+# Settings a role or database may carry which would break a long migration, or change what a value looks like as text
+# on its way from one server to the other. transaction_timeout exists from 17 on.
 _SETTINGS = """
 SELECT pg_catalog.set_config(s.name, w.value, false)
   FROM (VALUES ('search_path', ''), ('statement_timeout', '0'), ('lock_timeout', %(lock_timeout)s),
                ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
-               ('idle_session_timeout', '0'), ('row_security', 'off'),
+               ('idle_session_timeout', '0'), ('row_security', 'off'), ('DateStyle', 'ISO, YMD'),
+               ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), ('extra_float_digits', '3'),
+               ('bytea_output', 'hex'), ('lc_monetary', 'C'), ('xmloption', 'content'),
                ('default_transaction_read_only', %(read_only)s)) AS w(name, value)
   JOIN pg_catalog.pg_settings AS s ON s.name = w.name
 """

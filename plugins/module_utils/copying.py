@@ -1,0 +1,448 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""The initial copy of rows: worker processes that stream COPY from the source to the target under one snapshot.
+
+A table's rows, and the ledger's word that they are there, commit in one transaction on the target; so a copy that is
+killed leaves each table either whole or empty. Nothing touches the disk of the machine that runs this.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from typing import Any, cast
+
+from .catalog import Table
+from .driver import pq, psycopg, sql
+from .errors import MigrationError
+from .ledger import Claim
+from .migration import Migration
+from .progress import Event, Progress
+from .selection import Selected
+from .session import Session
+
+# psycopg hands out one row a call; joining about this much before each write halves the client's work.
+BATCH_BYTES = 65536
+# How often a table may be locked by the application before the copy gives up on it (each time for LOCK_TIMEOUT).
+MAX_ATTEMPTS = 10
+
+# Types whose binary form is the same on every major from 12 to 18. Everything else travels as text.
+BINARY_SAFE_TYPES = frozenset(
+    f"pg_catalog.{name}"
+    for name in (
+        *("bool", "bytea", "char", "name", "int8", "int2", "int4", "text", "oid", "float4", "float8", "varchar"),
+        *("bpchar", "date", "time", "timestamp", "timestamptz", "interval", "timetz", "numeric", "uuid", "json"),
+        *("jsonb", "inet", "cidr", "macaddr", "macaddr8", "bit", "varbit"),
+        *("point", "lseg", "path", "box", "polygon", "line", "circle"),
+    )
+) | {"enum"}
+
+_FILENODES = """
+SELECT c.relfilenode::bigint AS seen, pg_catalog.pg_relation_filenode(c.oid::pg_catalog.regclass)::bigint AS now
+  FROM pg_catalog.pg_class AS c WHERE c.oid = {oid}
+"""
+
+_MARK_COPIED = """
+UPDATE seren_migrator.relation
+   SET state = 'copied', stream = {stream}, rows = {rows}, bytes = {bytes}, format = {format},
+       finished_at = pg_catalog.clock_timestamp()
+ WHERE migration_id = {id} AND schema = {schema} AND name = {name}
+   AND EXISTS (SELECT 1 FROM seren_migrator.migration AS m
+                WHERE m.id = {id} AND m.epoch = {epoch} AND m.cleaned_at IS NULL)
+"""
+
+
+@dataclass(frozen=True)
+class CopyTask:
+    """One table to copy: where it is, which columns and rows travel, and in which format (``binary`` or ``text``)."""
+
+    oid: int
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    predicate: str | None
+    format: str
+    estimated_bytes: int
+
+    @property
+    def qualified(self) -> str:
+        """``schema.table`` for people."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A table whose rows are on the target and committed. ``bytes`` are those of the COPY stream."""
+
+    task: CopyTask
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CopyOutcome:
+    """What a round of copying achieved. ``rewritten`` are tables whose rows the snapshot can no longer show."""
+
+    copied: tuple[Copied, ...]
+    rewritten: tuple[CopyTask, ...]
+
+
+def copy_format(table: Table) -> str:
+    """Return ``binary`` where every column's type has one binary form on all majors, else ``text``."""
+    leaves = {leaf for column in table.copied_columns for leaf in column.leaf_types}
+    return "binary" if table.copied_columns and leaves <= BINARY_SAFE_TYPES else "text"
+
+
+def plan_tasks(selected: Selected, tables: Iterable[Table]) -> list[CopyTask]:
+    """Return a task per table, biggest first, so that the last worker to finish is not far behind."""
+    tasks = [
+        CopyTask(
+            oid=table.oid,
+            schema=table.schema,
+            name=table.name,
+            columns=tuple(column.name for column in table.copied_columns),
+            predicate=selected.predicates.get(table.oid),
+            format=copy_format(table),
+            estimated_bytes=table.bytes,
+        )
+        for table in tables
+    ]
+    return sorted(tasks, key=lambda task: (-task.estimated_bytes, task.schema, task.name))
+
+
+def copy_out(task: CopyTask) -> sql.Composed:
+    """Return the source's COPY statement: ``COPY t (columns) TO STDOUT``, or a query where rows are chosen."""
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in task.columns)
+    table = sql.Identifier(task.schema, task.name)
+    what: sql.Composable
+    if task.predicate is not None:
+        what = sql.SQL("(SELECT {} FROM ONLY {} WHERE ({}))").format(columns, table, sql.SQL(task.predicate))
+    elif task.columns:
+        what = sql.SQL("{} ({})").format(table, columns)
+    else:
+        what = table
+    return sql.SQL("COPY {} TO STDOUT WITH (FORMAT {})").format(what, sql.SQL(task.format))
+
+
+def copy_in(task: CopyTask) -> sql.Composed:
+    """Return the target's statements: empty the table and COPY into it frozen, in one transaction."""
+    table = sql.Identifier(task.schema, task.name)
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in task.columns)
+    listed = sql.SQL(" ({})").format(columns) if task.columns else sql.SQL("")
+    return sql.SQL("TRUNCATE ONLY {}; COPY {}{} FROM STDIN WITH (FORMAT {}, FREEZE)").format(
+        table, table, listed, sql.SQL(task.format)
+    )
+
+
+def copy_tables(
+    migration: Migration,
+    claim: Claim,
+    tasks: Sequence[CopyTask],
+    *,
+    snapshot: str,
+    stream: int,
+    streamless: frozenset[int],
+    jobs: int,
+    progress: Progress,
+) -> CopyOutcome:
+    """Copy ``tasks`` with ``jobs`` worker processes that import ``snapshot``.
+
+    ``stream`` is written beside each copied table, except for the OIDs in ``streamless`` (unlogged tables, which no
+    stream carries). Raises ``copy_failed`` or ``schema_changed`` for the first table that cannot be copied; what other
+    workers have committed by then stays.
+    """
+    if not tasks:
+        return CopyOutcome((), ())
+    crew = _Crew(migration, claim, snapshot, stream, streamless, min(jobs, len(tasks)))
+    with crew:
+        return crew.work(tasks, progress)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker says about one task: copied, rewritten, locked or failed."""
+
+    task: CopyTask
+    kind: str
+    rows: int = 0
+    bytes: int = 0
+    sqlstate: str = ""
+    message: str = ""
+    side: str = ""
+
+
+class _Crew:
+    """The worker processes; a context manager that never leaves one behind."""
+
+    def __init__(
+        self, migration: Migration, claim: Claim, snapshot: str, stream: int, streamless: frozenset[int], size: int
+    ) -> None:
+        # fork, explicitly: a module has no importable main, and each worker connects after the fork.
+        context = multiprocessing.get_context("fork")
+        self._lifeline = os.pipe()
+        pipes = [context.Pipe() for _ in range(size)]
+        job = _Job(migration, claim.id, claim.epoch, snapshot, stream, streamless)
+        self._workers: list[tuple[Any, Pipe]] = []
+        with claim.quiet:
+            for number in range(size):
+                process = context.Process(target=_worker, args=(job, pipes, number, self._lifeline), daemon=True)
+                process.start()
+                self._workers.append((process, pipes[number][0]))
+        os.close(self._lifeline[0])
+        for _ours, theirs in pipes:
+            theirs.close()
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self._lifeline[1])
+        for process, pipe in self._workers:
+            pipe.close()
+            process.join(timeout=2)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def work(self, tasks: Sequence[CopyTask], progress: Progress) -> CopyOutcome:
+        """Hand out the tasks one by one and collect the answers."""
+        waiting = deque(tasks)
+        attempts: dict[int, int] = {}
+        busy: dict[Pipe, CopyTask] = {}
+        copied: list[Copied] = []
+        rewritten: list[CopyTask] = []
+        idle = [pipe for _process, pipe in self._workers]
+        while waiting or busy:
+            while waiting and idle:
+                pipe, task = idle.pop(), waiting.popleft()
+                pipe.send(task)
+                busy[pipe] = task
+            for pipe, answer in self._answers(busy):
+                task = busy.pop(pipe)
+                idle.append(pipe)
+                attempts[task.oid] = attempts.get(task.oid, 0) + 1
+                if answer.kind == "copied":
+                    copied.append(Copied(task, answer.rows, answer.bytes))
+                elif answer.kind == "rewritten":
+                    rewritten.append(task)
+                elif answer.kind == "locked" and attempts[task.oid] < MAX_ATTEMPTS:
+                    waiting.append(task)
+                else:
+                    raise _failure(answer)
+                progress(
+                    Event(
+                        "init",
+                        f"{answer.kind} {task.qualified}",
+                        {"rows": answer.rows, "bytes": answer.bytes, "tables_left": len(waiting) + len(busy)},
+                    )
+                )
+        return CopyOutcome(tuple(copied), tuple(rewritten))
+
+    def _answers(self, busy: Mapping[Pipe, CopyTask]) -> Iterable[tuple[Pipe, _Answer]]:
+        for pipe in cast("list[Pipe]", wait(list(busy))):
+            try:
+                answer: _Answer = pipe.recv()
+            except (EOFError, ConnectionResetError):
+                message = "the worker process ended without an answer (killed, or out of memory)"
+                answer = _Answer(busy[pipe], "failed", message=message)
+            yield pipe, answer
+
+
+def _failure(answer: _Answer) -> MigrationError:
+    details = {"table": answer.task.qualified, "sqlstate": answer.sqlstate, "side": answer.side}
+    suffix = f" (SQLSTATE {answer.sqlstate} from the {answer.side})" if answer.sqlstate else ""
+    if answer.side == "source" and answer.sqlstate in ("42P01", "42703", "3F000"):
+        return MigrationError(
+            "schema_changed",
+            f"{answer.task.qualified} changed on the source while it was being copied: {answer.message}{suffix}",
+            "Undo the change, or remove the migration with pg_migration_cleanup, empty the target and start again.",
+            details,
+        )
+    return MigrationError(
+        "copy_failed",
+        f"{answer.task.qualified} could not be copied: {answer.message}{suffix}",
+        "Mend the cause and run the same command again: finished tables are kept.",
+        details,
+    )
+
+
+# --- in the worker processes -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Job:
+    migration: Migration
+    id: str
+    epoch: int
+    snapshot: str
+    stream: int
+    streamless: frozenset[int]
+
+
+def _worker(job: _Job, pipes: Sequence[tuple[Pipe, Pipe]], number: int, lifeline: tuple[int, int]) -> None:
+    """Run one worker to its end; never returns into the code that forked it."""
+    code = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.close(lifeline[1])
+        # The read ends when the module dies, however it dies; this process must not outlive it.
+        threading.Thread(target=_end_with_parent, args=(lifeline[0],), daemon=True).start()
+        for other, (ours, theirs) in enumerate(pipes):
+            ours.close()
+            if other != number:
+                theirs.close()
+        _serve(job, pipes[number][1])
+        code = 0
+    except (EOFError, BrokenPipeError):
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _end_with_parent(descriptor: int) -> None:
+    os.read(descriptor, 1)
+    os._exit(3)
+
+
+def _serve(job: _Job, pipe: Pipe) -> None:
+    task: CopyTask = pipe.recv()
+    redact = job.migration.redactor.text
+    try:
+        with job.migration.open("source", "copy") as source, job.migration.open("target", "copy") as target:
+            target.connection.execute("SELECT pg_catalog.set_config('synchronous_commit', 'off', false)")
+            for session in (source, target):
+                session.connection.pgconn.nonblocking = 0
+            while True:
+                pipe.send(_copy(job, task, source, target))
+                task = pipe.recv()
+    except _Refused as refused:
+        pipe.send(_Answer(task, "failed", 0, 0, refused.sqlstate, redact(refused.message), refused.side))
+    except MigrationError as error:
+        pipe.send(_Answer(task, "failed", message=redact(str(error))))
+    except psycopg.Error as error:
+        pipe.send(_Answer(task, "failed", 0, 0, error.sqlstate or "", redact(str(error)).strip(), "connection"))
+
+
+class _Refused(Exception):
+    """A server refused one of a worker's statements."""
+
+    def __init__(self, side: str, sqlstate: str, message: str) -> None:
+        super().__init__(message)
+        self.side, self.sqlstate, self.message = side, sqlstate, message
+
+
+def _copy(job: _Job, task: CopyTask, source: Session, target: Session) -> _Answer:
+    """Copy one table in one transaction a side; the source's locks are gone as soon as the table is done."""
+    snapshot = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; ").format(
+        sql.Literal(job.snapshot)
+    )
+    try:
+        _command(source, snapshot + copy_out(task))
+    except _Refused as refused:
+        if refused.sqlstate != "55P03":  # lock_not_available: the application holds the table exclusively
+            raise
+        _command(source, sql.SQL("ROLLBACK"))
+        return _Answer(task, "locked", 0, 0, refused.sqlstate, refused.message, "source")
+    _command(target, sql.SQL("BEGIN; ") + copy_in(task))
+    moved = _transfer(source, target)
+    sent, stored = _finish(source), _finish(target)
+    if sent != stored:
+        raise _Refused("target", "", f"{sent} rows left the source but {stored} arrived")
+    result = _command(source, sql.SQL(_FILENODES).format(oid=sql.Literal(task.oid)))
+    seen, now = result.get_value(0, 0), result.get_value(0, 1)
+    _command(source, sql.SQL("COMMIT"))
+    if result.ntuples != 1 or seen != now:
+        # A rewrite since the snapshot makes COPY return nothing or too little, without an error.
+        _command(target, sql.SQL("ROLLBACK"))
+        return _Answer(task, "rewritten")
+    marked = _command(
+        target,
+        sql.SQL(_MARK_COPIED).format(
+            id=sql.Literal(job.id),
+            epoch=sql.Literal(job.epoch),
+            stream=sql.Literal(None if task.oid in job.streamless else job.stream),
+            rows=sql.Literal(stored),
+            bytes=sql.Literal(moved),
+            format=sql.Literal(task.format),
+            schema=sql.Literal(task.schema),
+            name=sql.Literal(task.name),
+        ),
+    )
+    if marked.command_tuples != 1:
+        raise _Refused("target", "", "another runner has taken this migration over")
+    _command(target, sql.SQL("COMMIT"))
+    return _Answer(task, "copied", stored, moved)
+
+
+def _command(session: Session, statement: sql.Composable) -> Any:
+    """Send one simple-query string and return its last result; raise what the server says otherwise."""
+    result = session.connection.pgconn.exec_(statement.as_bytes(session.connection))
+    good = (
+        pq.ExecStatus.COMMAND_OK,
+        pq.ExecStatus.TUPLES_OK,
+        pq.ExecStatus.COPY_OUT,
+        pq.ExecStatus.COPY_IN,
+    )
+    if result.status not in good:
+        raise _refusal(session, result)
+    return result
+
+
+def _refusal(session: Session, result: Any) -> _Refused:
+    def field(which: Any) -> str:
+        return (result.error_field(which) or b"").decode(errors="replace")
+
+    parts = [field(pq.DiagnosticField.MESSAGE_PRIMARY), field(pq.DiagnosticField.MESSAGE_DETAIL)]
+    message = " ".join(part for part in parts if part) or session.connection.pgconn.error_message.decode(
+        errors="replace"
+    )
+    return _Refused(session.endpoint.side, field(pq.DiagnosticField.SQLSTATE), message.strip())
+
+
+def _transfer(source: Session, target: Session) -> int:
+    """Move the COPY stream from one connection to the other; return its bytes. Memory: one batch and one row."""
+    get, put = source.connection.pgconn.get_copy_data, target.connection.pgconn.put_copy_data
+    moved = size = 0
+    batch: list[Any] = []
+    try:
+        while True:
+            length, data = get(0)
+            if length <= 0:
+                break
+            batch.append(data)
+            size += length
+            if size >= BATCH_BYTES:
+                put(b"".join(batch))
+                moved += size
+                size = 0
+                batch.clear()
+        if batch:
+            put(b"".join(batch))
+            moved += size
+        target.connection.pgconn.put_copy_end()
+    except psycopg.Error:
+        # The server that stopped the stream has said why: ask the target first, then the source.
+        for session in (target, source):
+            result = session.connection.pgconn.get_result()
+            if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+                raise _refusal(session, result) from None
+        raise
+    return moved
+
+
+def _finish(session: Session) -> int:
+    """Read the results of a COPY to their end and return the number of rows."""
+    rows = 0
+    while (result := session.connection.pgconn.get_result()) is not None:
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise _refusal(session, result)
+        rows = result.command_tuples or 0
+    return rows
