@@ -197,38 +197,53 @@ def stdout_kept_clean() -> Iterator[None]:
             os.close(kept)
 
 
-def _keywords(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what is not set, and the aliases, which Ansible leaves beside the option they stand for."""
-    return {key: given[key] for key in endpoint_keywords() if given.get(key) is not None}
+def _is_ambiguous(url: str) -> bool:
+    """True for a URI with an ``@`` that libpq would not take for the end of the password, though its writer may have."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql"):
+        return False
+    authority, _slash, path = rest.partition("?")[0].partition("/")
+    return authority.count("@") > 1 or "@" in path
 
 
-def _secrets(given: Any) -> list[str]:
-    """Secrets in a dictionary of libpq keywords, its url included."""
-    if not isinstance(given, Mapping):
-        return []
-    found = [str(given[key]) for key in SECRET_KEYWORDS if given.get(key)]
-    if given.get("url"):
+def endpoint_params(option: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the libpq keywords of an endpoint's dictionary, those of its url included, without what is not set.
+
+    Ansible leaves aliases beside the option that they stand for; they are dropped. Raises ``bad_option`` for a url
+    that cannot be parsed, without libpq's words about it, because they quote pieces of the password.
+    """
+    params: dict[str, str] = {}
+    url = given.get("url")
+    if url:
         try:
-            parsed = driver.conninfo.conninfo_to_dict(str(given["url"]))
+            parsed = None if _is_ambiguous(str(url)) else driver.conninfo.conninfo_to_dict(str(url))
         except driver.psycopg.Error:
-            return [*found, str(given["url"])]
-        found += [str(parsed[key]) for key in SECRET_KEYWORDS if parsed.get(key)]
-    return found
+            parsed = None
+        if parsed is None:
+            raise MigrationError(
+                "bad_option",
+                f"The url of {option} cannot be parsed.",
+                "Percent-encode special characters in a URI (a password p@ss is p%40ss), or give host, user, password "
+                "and dbname as separate keys, where nothing needs encoding.",
+            )
+        params = {key: str(value) for key, value in parsed.items() if value is not None}
+    keys = [key for key in endpoint_keywords() if key != "url" and given.get(key) is not None]
+    return {**params, **{key: str(given[key]) for key in keys}}
 
 
 def migration_from(params: Mapping[str, Any]) -> tuple[Migration, dict[str, Any]]:
-    """Build the migration from a module's parameters; return it with the parameters, endpoints cleaned.
+    """Build the migration from a module's parameters; return it with the parameters, endpoints as libpq keywords.
 
     Its redactor knows every secret among the parameters. Raises ``bad_option``.
     """
-    cleaned = {
-        key: _keywords(value) if key in ("source", "target", "source_from_target") and value is not None else value
-        for key, value in params.items()
-    }
+    cleaned = dict(params)
+    secrets: list[str] = []
+    for option in ("source", "target", "source_from_target"):
+        if cleaned.get(option) is not None:
+            cleaned[option] = endpoint_params(option, cleaned[option])
+            secrets += [cleaned[option][key] for key in SECRET_KEYWORDS if key in cleaned[option]]
+    secrets.append((cleaned.get("replication_role") or {}).get("password") or "")
     migration = Migration.from_options(cleaned)
-    secrets = [*migration.source.secrets, *migration.target.secrets]
-    for key in ("source_from_target", "replication_role"):
-        secrets += _secrets(cleaned.get(key))
     return replace(migration, log=StatementLog(Redactor(secrets))), cleaned
 
 

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, Seren
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  fail_on:
+    description:
+      - From which severity on a finding is a failure.
+      - What a check could not find out counts like a finding of its severity.
+    type: str
+    choices: [blocker, warning, never]
+    default: blocker
+  skip_checks:
+    description: Ids of checks that are not made. They are listed in the result as skipped.
+    type: list
+    elements: str
+    default: []
+  severities:
+    description: Another severity for some checks; each key is a check's id, each value V(blocker), V(warning) or V(info).
+    type: dict
+    default: {}
+  jobs:
+    description: How many connections to each server may work at the same time.
+    type: int
+    default: 4
+  large_objects:
+    description:
+      - What to do about large objects, which logical replication does not carry.
+      - V(copy) copies them once, as they are in the snapshot; V(skip) leaves them behind; V(fail) is a blocker when there are any.
+    type: str
+    choices: [fail, skip, copy]
+    default: fail
+  unlogged_tables:
+    description:
+      - What to do about the rows of unlogged tables, which logical replication does not carry.
+      - V(copy) copies them once; V(skip) creates the tables empty; V(fail) is a blocker when there are any.
+    type: str
+    choices: [copy, skip, fail]
+    default: copy
+  foreign_tables:
+    description:
+      - What to do about foreign tables. Their rows are never copied.
+      - V(create) creates them; V(skip) leaves them behind; V(fail) is a blocker when there are any.
+    type: str
+    choices: [create, skip, fail]
+    default: create
+  roles:
+    description:
+      - V(referenced) creates, on the target, the roles that own or may use what is migrated.
+      - V(none) creates no role, and leaves owners and privileges behind where their role is missing.
+    type: str
+    choices: [referenced, none]
+    default: referenced
+"""

@@ -1,0 +1,111 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, Seren
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: pg_migration_init
+short_description: Copy a PostgreSQL database inside the snapshot of its replication slot
+version_added: 0.1.0
+description:
+  - Passes the gate of M(seren.migrator.pg_migration_validate), creates the target database where it is absent, creates publication and replication slot, and copies roles, schema and rows inside the snapshot that the slot exports.
+  - Replication can therefore begin exactly where the copy ends. No row is lost and none is doubled, whatever is written meanwhile.
+  - Run again, it goes on where it ended; on a finished copy it changes nothing.
+  - A target that already holds relations in the selected schemas is refused.
+author:
+  - Seren (@serenorg)
+options:
+  slot_timeout:
+    description:
+      - Seconds that the creation of the replication slot may wait for transactions that run on the source.
+      - A slot can only be created when every transaction that was open has ended.
+    type: int
+    default: 60
+extends_documentation_fragment:
+  - seren.migrator.endpoints
+  - seren.migrator.endpoints.replication
+  - seren.migrator.endpoints.clients
+  - seren.migrator.selection
+  - seren.migrator.preflight
+  - seren.migrator.attributes
+seealso:
+  - module: seren.migrator.pg_migration_validate
+  - module: seren.migrator.pg_migration_sync
+  - module: seren.migrator.pg_migration_status
+  - module: seren.migrator.pg_migration_wait
+  - module: seren.migrator.pg_migration_verify
+  - module: seren.migrator.pg_migration_cleanup
+"""
+
+EXAMPLES = r"""
+---
+- name: Copy the database
+  seren.migrator.pg_migration_init:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    jobs: 8
+
+- name: Copy one schema, without the rows of its archive
+  seren.migrator.pg_migration_init:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    schemas: [shop]
+    exclude_data: [shop.archive_*]
+"""
+
+RETURN = r"""
+---
+migration:
+  description: Name of the migration.
+  returned: always
+  type: str
+  sample: seren_migration
+phase:
+  description: Name of the phase.
+  returned: always
+  type: str
+  sample: init
+statements:
+  description: The SQL that has changed something, or in check mode would change it, without secrets.
+  returned: always
+  type: list
+  elements: str
+  sample: ['source: CREATE PUBLICATION "seren_migration_pub" FOR TABLE ONLY "public"."orders"']
+code:
+  description: What kind of error it is, a word that does not change between releases.
+  returned: on failure
+  type: str
+  sample: target_not_empty
+remedy:
+  description: What to do about the error.
+  returned: on failure
+  type: str
+  sample: Name an empty database as target.
+details:
+  description: More about the error, for instance the SQLSTATE or the last observation.
+  returned: on failure
+  type: dict
+  sample: {objects: [public.orders]}
+"""
+
+from ansible_collections.seren.migrator.plugins.module_utils.module import preflight_options, run_module
+from ansible_collections.seren.migrator.plugins.module_utils.phases import init
+
+SPEC = {**preflight_options(), "slot_timeout": {"type": "int", "default": 60}}
+
+
+def main() -> None:
+    """Run the phase."""
+    run_module("init", init.run, init.InitOptions, SPEC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, Seren
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: pg_migration_sync
+short_description: Start logical replication from where the copy ended
+version_added: 0.1.0
+description:
+  - Creates, on the target, a subscription for each replication slot that M(seren.migrator.pg_migration_init) has prepared, without copying anything again, and enables it.
+  - Run again, it enables what was disabled and adds tables that the publication has and the subscription does not know yet; on a working subscription it changes nothing.
+author:
+  - Seren (@serenorg)
+options:
+  subscription_options:
+    description:
+      - Options of C(CREATE SUBSCRIPTION ... WITH), as the target's version of PostgreSQL knows them; for instance C(streaming), C(binary),
+        C(synchronous_commit), C(disable_on_error) or C(origin).
+      - Those that decide about slot and copy are ours.
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds within which the subscriptions must be working.
+    type: int
+    default: 300
+extends_documentation_fragment:
+  - seren.migrator.endpoints
+  - seren.migrator.endpoints.replication
+  - seren.migrator.endpoints.clients
+  - seren.migrator.selection
+  - seren.migrator.attributes
+seealso:
+  - module: seren.migrator.pg_migration_validate
+  - module: seren.migrator.pg_migration_init
+  - module: seren.migrator.pg_migration_status
+  - module: seren.migrator.pg_migration_wait
+  - module: seren.migrator.pg_migration_verify
+  - module: seren.migrator.pg_migration_cleanup
+"""
+
+EXAMPLES = r"""
+---
+- name: Start replication
+  seren.migrator.pg_migration_sync:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+
+- name: Start replication to a target that knows the source by another name
+  seren.migrator.pg_migration_sync:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    source_from_target:
+      host: db1.internal
+    replication_role:
+      user: shop_replication
+      password: "{{ replication_password }}"
+    subscription_options:
+      streaming: true
+"""
+
+RETURN = r"""
+---
+migration:
+  description: Name of the migration.
+  returned: always
+  type: str
+  sample: seren_migration
+phase:
+  description: Name of the phase.
+  returned: always
+  type: str
+  sample: sync
+statements:
+  description: The SQL that has changed something, or in check mode would change it, without secrets.
+  returned: always
+  type: list
+  elements: str
+  sample: ['target: ALTER SUBSCRIPTION "seren_migration_sub" ENABLE']
+code:
+  description: What kind of error it is, a word that does not change between releases.
+  returned: on failure
+  type: str
+  sample: not_initialised
+remedy:
+  description: What to do about the error.
+  returned: on failure
+  type: str
+  sample: Run pg_migration_init first.
+details:
+  description: More about the error, for instance the SQLSTATE or the last observation.
+  returned: on failure
+  type: dict
+  sample: {}
+"""
+
+from ansible_collections.seren.migrator.plugins.module_utils.module import (
+    client_options,
+    replication_options,
+    run_module,
+)
+from ansible_collections.seren.migrator.plugins.module_utils.phases import sync
+
+SPEC = {
+    "subscription_options": {"type": "dict", "default": {}},
+    "timeout": {"type": "int", "default": 300},
+    **replication_options(),
+    **client_options(),
+}
+
+
+def main() -> None:
+    """Run the phase."""
+    run_module("sync", sync.run, sync.SyncOptions, SPEC)
+
+
+if __name__ == "__main__":
+    main()
