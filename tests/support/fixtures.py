@@ -54,7 +54,7 @@ class Database:
 def create_database(cluster: Cluster, name: str | None = None, options: str = "") -> Database:
     """CREATE DATABASE `name` (a random one when None), `options` being the rest of the statement."""
     chosen = name or f"test_{secrets.token_hex(4)}"
-    statement = sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(chosen), sql.SQL(options))  # type: ignore[arg-type]
+    statement = sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(chosen), sql.SQL(options))
     cluster.execute(statement)
     return Database(cluster, chosen)
 
