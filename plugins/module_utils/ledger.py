@@ -297,13 +297,17 @@ def register(
                 *(json.dumps(item) for item in (source, target, migration.selection.as_data(), options, plan)),
             ),
         )
-        with session.connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO seren_migrator.relation"
-                " (migration_id, schema, name, kind, source_oid, state, estimated_bytes)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                [(migration_id, r.schema, r.name, r.kind, r.source_oid, r.state, r.estimated_bytes) for r in relations],
-            )
+        _insert_relations(session, migration_id, relations)
+
+
+def _insert_relations(session: Session, migration_id: str, relations: Sequence[Relation]) -> None:
+    with session.connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO seren_migrator.relation"
+            " (migration_id, schema, name, kind, source_oid, state, estimated_bytes)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            [(migration_id, r.schema, r.name, r.kind, r.source_oid, r.state, r.estimated_bytes) for r in relations],
+        )
 
 
 class Claim:
@@ -400,6 +404,12 @@ class Claim:
             state=state,
             lsn=consistent_point,
         )
+
+    def replace_relations(self, relations: Sequence[Relation]) -> None:
+        """Write the relations anew, after another reading of the source; nothing may have been copied yet."""
+        with self.session.transaction():
+            self.write("DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND state <> 'copied'")
+            _insert_relations(self.session, self.id, relations)
 
     def reset_relations(self, stream: int) -> None:
         """Give a stream's relations back: their rows have to be copied again, by another stream."""

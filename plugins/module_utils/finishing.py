@@ -1,0 +1,160 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""What follows the rows: indexes and constraints, sequences, materialized views, statistics.
+
+Everything here is done once per migration, on the target, and recorded as a step of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from . import schema, sequences
+from .catalog import Catalog, ForeignKey, MaterializedView
+from .clients import Client
+from .driver import psycopg, sql
+from .ledger import Claim, Record
+from .migration import Migration
+from .progress import Event, Progress
+from .schema import LeftObject, Skips
+from .selection import Selected, select
+from .session import Session
+
+
+class Policies(Protocol):
+    """The options of init that matter here."""
+
+    @property
+    def jobs(self) -> int:
+        """How many things may be done at the same time."""
+
+    @property
+    def foreign_tables(self) -> str:
+        """Create, skip or fail."""
+
+
+def skips(selected: Selected, left: Sequence[LeftObject], postponed: Sequence[ForeignKey], options: Policies) -> Skips:
+    """Return what of the archive is not restored."""
+    foreign = [table for table in selected.catalog.tables if table.kind == "f"]
+    return schema.skips(left, postponed, foreign if options.foreign_tables == "skip" else [])
+
+
+def finish(
+    migration: Migration,
+    claim: Claim,
+    source: Session,
+    target: Session,
+    client: Client,
+    options: Policies,
+    progress: Progress,
+) -> None:
+    """Do every finishing step that the ledger does not call done."""
+    whole = Catalog.read(source)
+    selected = select(whole, migration.selection)
+    record = claim.read()
+    if not record.is_done("post_data"):
+        progress(Event("init", "building indexes and constraints"))
+        _post_data(migration, claim, record, source, target, client, options, whole, selected)
+    if not record.is_done("sequences"):
+        with claim.step("sequences"):
+            set_sequences(source, target, selected)
+    if len(record.live_streams) <= 1 and not record.is_done("materialized_views"):
+        progress(Event("init", "refreshing materialized views"))
+        with claim.step("materialized_views"):
+            refresh_views(target, selected.catalog)
+    if not record.is_done("analyze"):
+        progress(Event("init", "collecting statistics"))
+        with claim.step("analyze"):
+            analyze(migration, target, record, options.jobs)
+
+
+def _post_data(
+    migration: Migration,
+    claim: Claim,
+    record: Record,
+    source: Session,
+    target: Session,
+    client: Client,
+    options: Policies,
+    whole: Catalog,
+    selected: Selected,
+) -> None:
+    left = schema.left_behind(source, whole, selected)
+    carried = [relation for relation in record.relations if relation.stream is not None]
+    postponed = schema.postponed_foreign_keys(selected.catalog, {r.source_oid: r.stream for r in carried})
+    archive = claim.kept_dump()
+    assert archive is not None, "the archive is kept until the copy is complete"
+    again = "post_data" in record.steps
+    detail = {"postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed]}
+    with claim.step("post_data", detail):
+        schema.restore(
+            migration,
+            client,
+            archive,
+            "post-data",
+            skips(selected, left, postponed, options),
+            target_major=target.major,
+            jobs=options.jobs,
+            again=again,
+        )
+        for key in postponed:
+            statement = schema.add_not_valid(selected.catalog, key)
+            try:
+                if statement is not None:
+                    target.execute(statement)
+            except psycopg.errors.DuplicateObject:
+                if not again:
+                    raise
+
+
+def _key_name(catalog: Catalog, key: ForeignKey) -> str:
+    return f"{key.name} on {catalog.by_oid[key.table].qualified}"
+
+
+def set_sequences(source: Session, target: Session, selected: Selected) -> None:
+    """Give each selected sequence of the target the state it has on the source now.
+
+    The source moves on; cutover sets them once more when the source stands still.
+    """
+    chosen = selected.catalog.sequences
+    states = sequences.read_states(source, chosen)
+    known = sequences.read_states(target, chosen)
+    for item in chosen:
+        state = states[item.schema, item.name]
+        if known.get((item.schema, item.name)) != state:
+            target.execute(sequences.set_state(item, state))
+
+
+def refresh_views(target: Session, catalog: Catalog) -> list[str]:
+    """Refresh the materialized views that are populated on the source, each after those it reads; return their names."""
+    populated = [view for view in catalog.materialized_views if view.is_populated]
+    ordered: list[MaterializedView] = schema.refresh_order(catalog, populated)
+    for view in ordered:
+        target.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(view.schema, view.name)))
+    return [view.qualified for view in ordered]
+
+
+def analyze(migration: Migration, target: Session, record: Record, jobs: int) -> None:
+    """Collect statistics of every table and materialized view of the migration, ``jobs`` at a time.
+
+    Autovacuum would come too late for the first queries after a cutover. Partitioned tables need their own pass,
+    which autovacuum never makes.
+    """
+    tables = {(relation.schema, relation.name) for relation in record.relations}
+    catalog = Catalog.read(target)
+    tables |= {(table.schema, table.name) for table in catalog.tables if table.kind == "p"}
+    tables |= {(view.schema, view.name) for view in catalog.materialized_views}
+    waiting = sorted(tables)
+
+    def work(share: list[tuple[str, str]]) -> None:
+        with migration.open("target", "analyze") as session:
+            for schema_name, name in share:
+                session.connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema_name, name)))
+
+    workers = max(1, min(jobs, len(waiting)))
+    with ThreadPoolExecutor(workers) as pool:
+        for outcome in [pool.submit(work, waiting[start::workers]) for start in range(workers)]:
+            outcome.result()
+    target.log.add("target", f"ANALYZE of {len(waiting)} relation(s)")

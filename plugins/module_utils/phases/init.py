@@ -1,0 +1,517 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Phase init: roles, schema and rows of the source, copied under the snapshot of a replication slot.
+
+The order is the architecture's: gate, plan, ledger, publication, slot with snapshot, schema, parallel copy, indexes
+and constraints, sequences, materialized views, statistics. Whatever dies on the way, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .. import clients, copying, finishing, large_objects, ledger, roles, schema, stream
+from ..catalog import Catalog, Table
+from ..copying import CopyTask
+from ..driver import psycopg, sql
+from ..errors import MigrationError
+from ..ledger import Claim, Record, Relation
+from ..migration import Migration
+from ..progress import Event, Progress, silent
+from ..replication import publication_members
+from ..result import Result
+from ..selection import Selected, select
+from ..session import Session, translated
+from . import validate
+
+# A table that the application rewrites again and again is copied with a new stream each time, up to this often.
+MAX_ROUNDS = 8
+FOLLOW_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class InitOptions(validate.ValidateOptions):
+    """Options of init: validate's, for its gate and its policies, and how long the slot's creation may wait."""
+
+    slot_timeout: float = 60
+    check_mode: bool = False
+
+
+@dataclass
+class _Plan:
+    """What init is going to do, from one reading of the source."""
+
+    whole: Catalog
+    selected: Selected
+    left: list[schema.LeftObject]
+    notes: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def carried(self) -> tuple[Table, ...]:
+        return self.selected.data_tables
+
+
+def run(migration: Migration, options: InitOptions, progress: Progress = silent) -> Result:
+    """Copy the selected part of the source to the target, ready for sync. Idempotent; continues what was interrupted.
+
+    Data of the result: ``tables`` (schema, name, stream, rows, bytes, format), ``streams``, ``copied_bytes``,
+    ``elapsed`` (seconds), ``rate`` (bytes per second), ``left`` (what stayed behind, and why), ``plan`` (check mode).
+    Raises MigrationError: ``not_ready``, ``migration_busy``, ``ledger_mismatch``, ``copy_failed`` and others.
+    """
+    with translated(migration.redactor):
+        started = time.monotonic()
+        target_exists = _database_exists(migration, options)
+        record = _find(migration) if target_exists else None
+        if record is not None and record.state == "copying" and record.is_held and not options.check_mode:
+            record = _follow(migration, options, record, progress)
+        if record is not None and record.state not in ("copying", "cleaned"):
+            with migration.open("source", "init", read_only=True) as source:
+                _check_same(record, migration, source)
+            return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
+        validate.gate(migration, options)
+        if options.check_mode:
+            return _planned(migration, options, record, target_exists)
+        if not target_exists:
+            _create_database(migration, options)
+        with migration.open("source", "init") as source, migration.open("target", "init") as target:
+            if record is None or record.state == "cleaned":
+                _register(migration, options, source, target)
+            else:
+                _check_same(record, migration, source)
+            with ledger.claim(migration, "init", fingerprint(migration, options)) as claim:
+                _Run(migration, options, progress, claim, source, target).carry_out()
+                record = claim.read()
+        return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
+
+
+def fingerprint(migration: Migration, options: InitOptions) -> str:
+    """Return a digest that two equal commands share; no secret goes into it in a form that could be recovered."""
+    facts = {
+        "source": migration.source.public(),
+        "target": migration.target.public(),
+        "selection": migration.selection.as_data(),
+        "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# --- the target's database and the ledger ----------------------------------------------------------------------
+
+
+def _database_exists(migration: Migration, options: InitOptions) -> bool:
+    """True when the target database is there; asks the maintenance database when it cannot be opened."""
+    try:
+        with migration.open("target", "init", read_only=True):
+            return True
+    except MigrationError:
+        endpoint = migration.target.with_database(options.maintenance_db)
+        try:
+            with Session.open(endpoint, migration.log, purpose="init", read_only=True) as maintenance:
+                found = maintenance.value(
+                    "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.datname = %(name)s",
+                    {"name": migration.target.dbname},
+                )
+        except MigrationError:
+            found = 1
+        if found:
+            raise
+        return False
+
+
+def _create_database(migration: Migration, options: InitOptions) -> None:
+    with migration.open("source", "init", read_only=True) as source:
+        database = Catalog.read(source).database
+    endpoint = migration.target.with_database(options.maintenance_db)
+    with Session.open(endpoint, migration.log, purpose="init") as maintenance:
+        # Another migration into the same database may be quicker.
+        with suppress(psycopg.errors.DuplicateDatabase):
+            maintenance.execute(schema.create_database(migration.target.dbname, database, maintenance.major))
+
+
+def _find(migration: Migration) -> Record | None:
+    with migration.open("target", "init", read_only=True) as target:
+        return ledger.find(target, migration.name)
+
+
+def _identity(session: Session) -> dict[str, Any]:
+    """Return what tells a database from every other one, and how it was reached."""
+    row = session.row(
+        "SELECT d.oid::bigint AS oid, d.datname AS dbname,"
+        " (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s) AS system_identifier"
+        "  FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()"
+    )
+    return {**(row or {}), **session.endpoint.public(), "version": session.version}
+
+
+def _check_same(record: Record, migration: Migration, source: Session) -> None:
+    now = _identity(source)
+    keys = ("oid", "dbname", "system_identifier")
+    if {key: now[key] for key in keys} != {key: record.source.get(key) for key in keys}:
+        raise MigrationError(
+            "ledger_mismatch",
+            f"The target's ledger knows the migration {migration.name!r} from another source: database "
+            f"{record.source.get('dbname')!r} of system {record.source.get('system_identifier')}.",
+            "Use the source it was started with, or give this migration another name.",
+        )
+    if record.selection != json.loads(json.dumps(migration.selection.as_data())):
+        raise MigrationError(
+            "ledger_mismatch",
+            f"The migration {migration.name!r} was started with another selection of schemas, tables or rows.",
+            "Use the same selection, or clean up with pg_migration_cleanup and start again.",
+            {"recorded": record.selection, "given": migration.selection.as_data()},
+        )
+
+
+def _register(migration: Migration, options: InitOptions, source: Session, target: Session) -> None:
+    plan = _read_plan(migration, options, source)
+    ledger.install(target)
+    try:
+        ledger.register(
+            target,
+            migration,
+            source=_identity(source),
+            target=_identity(target),
+            options=_recorded(options),
+            plan={"tables": len(plan.carried), "bytes": sum(table.bytes for table in plan.carried)},
+            relations=_relations(plan, options),
+        )
+    except psycopg.errors.UniqueViolation:
+        raise MigrationError(
+            "migration_busy",
+            f"Another runner has just started the migration {migration.name!r}.",
+            "Run the same command again to follow it.",
+        ) from None
+
+
+def _recorded(options: InitOptions) -> dict[str, Any]:
+    """Return the options that the ledger keeps: policies and numbers, nothing that could hold a secret."""
+    secret = {"source_from_target", "replication_role"}
+    return {key: value for key, value in asdict(options).items() if key not in secret}
+
+
+def _follow(migration: Migration, options: InitOptions, record: Record, progress: Progress) -> Record | None:
+    """Wait for a living runner of the same command; refuse beside a different one."""
+    holder = record.holder or {}
+    if holder.get("fingerprint") != fingerprint(migration, options):
+        raise MigrationError(
+            "migration_busy",
+            f"The migration {migration.name!r} is being worked on by {ledger.describe_holder(holder)}, with other "
+            "options than these.",
+            "Wait for it or stop it, or run the same command to follow it.",
+            {"holder": holder},
+        )
+    current: Record | None = record
+    while current is not None and current.is_held and current.state == "copying":
+        done = sum(1 for relation in current.relations if relation.state == "copied")
+        progress(Event("init", f"following {ledger.describe_holder(holder)}", {"tables_copied": done}))
+        time.sleep(FOLLOW_INTERVAL_S)
+        current = _find(migration)
+    return current
+
+
+# --- planning --------------------------------------------------------------------------------------------------
+
+
+def _read_plan(migration: Migration, options: InitOptions, source: Session) -> _Plan:
+    """Read the source as its transaction sees it and apply the selection and the policies."""
+    whole = Catalog.read(source)
+    selected = select(whole, migration.selection)
+    left = schema.left_behind(source, whole, selected)
+    notes = [{"object": item.description, "reason": "not selected, or depends on what is not"} for item in left]
+    for table in selected.catalog.tables:
+        if table.kind == "f" and options.foreign_tables == "skip":
+            notes.append({"object": f"foreign table {table.qualified}", "reason": "foreign_tables: skip"})
+        if table.oid in selected.without_data and table.stores_rows:
+            notes.append({"object": f"rows of {table.qualified}", "reason": "exclude_data"})
+        if table.stores_rows and table.persistence == "u":
+            what = "rows are not copied" if options.unlogged_tables == "skip" else "copied once, never replicated"
+            notes.append({"object": f"unlogged table {table.qualified}", "reason": what})
+    if whole.database.large_objects:
+        what = "copied once, never replicated" if options.large_objects == "copy" else "large_objects: skip"
+        notes.append({"object": f"{whole.database.large_objects} large object(s)", "reason": what})
+    return _Plan(whole, selected, left, notes)
+
+
+def _relations(plan: _Plan, options: InitOptions) -> list[Relation]:
+    """Return the ledger's rows: what is to be copied, and what stays without rows."""
+    carried = {table.oid for table in plan.carried}
+    unlogged = {table.oid for table in plan.selected.unlogged_tables} if options.unlogged_tables == "copy" else set()
+    rows = []
+    for table in plan.selected.catalog.tables:
+        if not table.stores_rows:
+            continue
+        kind = "table" if table.oid in carried else "unlogged" if table.oid in unlogged else "schema_only"
+        state = "skipped" if kind == "schema_only" else "pending"
+        rows.append(Relation(table.schema, table.name, kind, table.oid, None, state, None, None, None, table.bytes))
+    return rows
+
+
+def _shape(plan: _Plan) -> list[tuple[Any, ...]]:
+    """Return what must not change between publishing and the snapshot."""
+    return [
+        (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
+        for table in plan.selected.catalog.tables
+    ]
+
+
+def _planned(migration: Migration, options: InitOptions, record: Record | None, target_exists: bool) -> Result:
+    """Return what a real run would do, without doing it."""
+    with migration.open("source", "init", read_only=True) as source:
+        plan = _read_plan(migration, options, source)
+        maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
+        with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
+            role_plan = _role_plan(options, source, target, plan)
+            if not target_exists:
+                statement = schema.create_database(migration.target.dbname, plan.whole.database, target.major)
+                migration.log.add("target", statement.as_string(None))
+            for role in role_plan.create:
+                migration.log.add("target", roles.create_role(role, with_password=False).as_string(None))
+            for membership in role_plan.grant:
+                migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
+        pending = {r.source_oid for r in record.pending} if record and record.state == "copying" else None
+        carried = [t for t in plan.carried if pending is None or t.oid in pending]
+        number = 1 + max((s.number for s in record.streams), default=0) if record else 1
+        members = publication_members(
+            plan.selected.catalog, {t.oid for t in carried}, plan.selected.predicates, source.major
+        )
+        for text in stream.create_statements(
+            migration, record.id if record else "0" * 32, number, members, plan.selected.predicates, source.major
+        ):
+            migration.log.add("source", text)
+    tasks = copying.plan_tasks(plan.selected, carried)
+    for section in ("pre-data", "post-data"):
+        migration.log.add("target", f"pg_restore --section={section}")
+    tables = [
+        {
+            "schema": task.schema,
+            "name": task.name,
+            "estimated_rows": plan.whole.by_oid[task.oid].estimated_rows,
+            "estimated_bytes": task.estimated_bytes,
+            "format": task.format,
+            "stream": number,
+        }
+        for task in tasks
+    ]
+    summary = {
+        "create_database": not target_exists,
+        "create_roles": [role.name for role in role_plan.create],
+        "publication": migration.names("0" * 32, number).publication,
+        "tables": tables,
+        "estimated_bytes": sum(task.estimated_bytes for task in tasks),
+        "jobs": options.jobs,
+        "left": plan.notes + list(role_plan.left),
+    }
+    before = {"state": record.state if record else "absent"}
+    after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}
+    data = {"plan": summary, "tables": tables, "streams": [], "copied_bytes": 0, "left": summary["left"]}
+    return Result("init", True, data, {"before": before, "after": after})
+
+
+def _role_plan(options: InitOptions, source: Session, target: Session, plan: _Plan) -> roles.RolePlan:
+    if options.roles == "none":
+        return roles.RolePlan((), (), ())
+    return roles.plan(source, target, plan.selected.left_out)
+
+
+# --- doing -----------------------------------------------------------------------------------------------------
+
+
+class _Run:
+    """One run of init under its claim: the steps in order, each skipped when the ledger says it is done."""
+
+    def __init__(
+        self,
+        migration: Migration,
+        options: InitOptions,
+        progress: Progress,
+        claim: Claim,
+        source: Session,
+        target: Session,
+    ) -> None:
+        self.migration, self.options, self.progress = migration, options, progress
+        self.claim, self.source, self.target = claim, source, target
+        self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
+        self.left: list[dict[str, str]] = []
+
+    def carry_out(self) -> None:
+        """Do everything that the ledger does not call done."""
+        stream.settle(self.migration, self.claim, self.source, self.target)
+        for _round in range(MAX_ROUNDS):
+            record = self.claim.read()
+            if not record.pending and record.is_done("pre_data"):
+                break
+            try:
+                self._copy_round(record)
+            except _Moved:
+                self.progress(Event("init", "the source's schema changed meanwhile; reading it again"))
+        else:
+            names = ", ".join(f"{r.schema}.{r.name}" for r in self.claim.read().pending[:10])
+            raise MigrationError(
+                "rewritten_too_often",
+                f"The application rewrote these tables (TRUNCATE, VACUUM FULL, ALTER) each time they were copied: "
+                f"{names}.",
+                "Pause that job for the length of the copy and run the same command again; finished tables are kept.",
+            )
+        finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
+        self.claim.set_state("copied")
+        self.claim.forget_dump()
+
+    def _copy_round(self, record: Record) -> None:
+        """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
+        plan = _read_plan(self.migration, self.options, self.source)
+        first = not record.is_done("pre_data")
+        if first:
+            self._roles(plan)
+            self.claim.replace_relations(_relations(plan, self.options))
+            record = self.claim.read()
+        pending = {relation.source_oid for relation in record.pending}
+        self._check_present(plan, record)
+        carried = [table for table in plan.carried if table.oid in pending]
+        number = 1 + max((known.number for known in record.streams), default=0)
+        self.progress(Event("init", f"opening stream {number}", {"tables": len(carried)}))
+        with stream.opened(
+            self.migration,
+            self.claim,
+            self.source,
+            self.target,
+            plan.selected.catalog,
+            carried,
+            plan.selected.predicates,
+            number=number,
+            slot_timeout_s=self.options.slot_timeout,
+        ) as opened:
+            with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+                self._import(reader, opened.snapshot)
+                seen = _read_plan(self.migration, self.options, reader)
+                if _shape(seen) != _shape(plan):
+                    raise _Moved
+                reader.connection.execute("COMMIT")
+                if first:
+                    self._pre_data(seen, opened.snapshot)
+                self._check_target(seen, pending)
+                self._import(reader, opened.snapshot)
+                self._large_objects(reader, seen)
+                reader.connection.execute("COMMIT")
+            self._copy(seen, pending, opened)
+
+    def _import(self, reader: Session, snapshot: str) -> None:
+        reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+
+    def _roles(self, plan: _Plan) -> None:
+        with self.claim.step("roles"):
+            role_plan = _role_plan(self.options, self.source, self.target, plan)
+            refused = roles.carry_out(role_plan, self.target)
+            self.left += [*plan.notes, *role_plan.left, *refused]
+        self.claim.finish("left", {"left": self.left})
+
+    def _pre_data(self, plan: _Plan, snapshot: str) -> None:
+        """Dump the schema in the snapshot, keep the archive, restore what the rows need."""
+        again = "pre_data" in self.claim.read().steps
+        self.progress(Event("init", "dumping the schema"))
+        archive = schema.dump(self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
+        self.claim.keep_dump(self.client.major, archive)
+        with self.claim.step("pre_data"):
+            schema.restore(
+                self.migration,
+                self.client,
+                archive,
+                "pre-data",
+                finishing.skips(plan.selected, plan.left, (), self.options),
+                target_major=self.target.major,
+                jobs=1,
+                again=again,
+            )
+
+    def _check_present(self, plan: _Plan, record: Record) -> None:
+        """Refuse to go on when a table that is still to be copied is gone from the source."""
+        present = {table.oid for table in plan.selected.catalog.tables}
+        for relation in record.pending:
+            if relation.source_oid not in present:
+                raise MigrationError(
+                    "schema_changed",
+                    f"{relation.schema}.{relation.name} was dropped, or made anew, on the source during the copy.",
+                    "Undo the change, or clean up with pg_migration_cleanup, empty the target and start again.",
+                    {"table": f"{relation.schema}.{relation.name}"},
+                )
+
+    def _check_target(self, plan: _Plan, pending: set[int]) -> None:
+        """Refuse to copy into a table whose columns are no longer those of the source."""
+        there = Catalog.read(self.target).by_name
+        for table in plan.selected.catalog.tables:
+            if table.oid not in pending:
+                continue
+            twin = there.get((table.schema, table.name))
+            columns = {(c.name, c.type) for c in table.copied_columns}
+            if twin is None or {(c.name, c.type) for c in twin.copied_columns} != columns:
+                raise MigrationError(
+                    "schema_changed",
+                    f"{table.qualified} on the target is missing or has other columns than on the source: the "
+                    "source's schema changed after it was copied.",
+                    "Undo the change on the source, or clean up, empty the target and start again.",
+                    {"table": table.qualified},
+                )
+
+    def _large_objects(self, reader: Session, plan: _Plan) -> None:
+        record = self.claim.read()
+        if self.options.large_objects != "copy" or record.is_done("large_objects"):
+            return
+        again = "large_objects" in record.steps
+        with self.claim.step("large_objects"):
+            large_objects.copy_all(reader, self.target, again=again)
+
+    def _copy(self, plan: _Plan, pending: set[int], opened: stream.OpenStream) -> None:
+        tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
+        unlogged = frozenset(table.oid for table in tables if table.persistence == "u")
+        tasks: Sequence[CopyTask] = copying.plan_tasks(plan.selected, tables)
+        outcome = copying.copy_tables(
+            self.migration,
+            self.claim,
+            tasks,
+            snapshot=opened.snapshot,
+            stream=opened.number,
+            streamless=unlogged,
+            jobs=self.options.jobs,
+            progress=self.progress,
+        )
+        stream.release(self.migration, self.claim, self.source, self.target, opened.number, outcome.rewritten)
+
+
+class _Moved(Exception):
+    """The source's schema changed between publishing and the snapshot."""
+
+
+def _finished(record: Record | None, *, changed: bool, elapsed_s: float) -> Result:
+    """Return the result of a copy that is complete, from the ledger."""
+    assert record is not None, "a finished copy has a record"
+    tables: list[Mapping[str, Any]] = [
+        {
+            "schema": relation.schema,
+            "name": relation.name,
+            "kind": relation.kind,
+            "stream": relation.stream,
+            "rows": relation.rows,
+            "bytes": relation.bytes,
+            "format": relation.format,
+        }
+        for relation in record.relations
+    ]
+    copied = sum(relation.bytes or 0 for relation in record.relations)
+    data = {
+        "tables": tables,
+        "streams": [asdict(item) for item in record.live_streams],
+        "copied_bytes": copied,
+        "elapsed": round(elapsed_s, 1),
+        "rate": round(copied / elapsed_s) if changed and elapsed_s else None,
+        "left": record.steps["left"].detail.get("left", []) if "left" in record.steps else [],
+        "state": record.state,
+    }
+    after = {"state": record.state, "tables": len(tables), "streams": len(record.live_streams)}
+    before = {"state": "absent"} if changed else after
+    return Result("init", changed, data, {"before": before, "after": after})
