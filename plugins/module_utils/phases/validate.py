@@ -1,0 +1,226 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""The validate phase: run every check, say what a migration would move, change nothing.
+
+``gate`` is the same for the phases that must not start on a pair that is not ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from ..catalog import Table
+from ..driver import psycopg
+from ..endpoint import SECRET_KEYWORDS
+from ..errors import MigrationError, Redactor
+from ..migration import Migration
+from ..preflight.check import SEVERITIES, STATUSES, Finding, Severity
+from ..preflight.context import Context, Server, Unavailable
+from ..preflight.registry import run_checks, verify_ids
+from ..progress import Event, Progress, silent
+from ..result import Result
+from ..session import StatementLog, translated
+
+FAIL_ON: dict[str, tuple[Severity, ...]] = {"blocker": ("blocker",), "warning": ("blocker", "warning"), "never": ()}
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """What validate is told besides the migration itself.
+
+    ``severities`` maps check ids to blocker, warning or info. ``source_from_target`` holds ``url`` or libpq keywords,
+    ``replication_role`` holds ``user`` and ``password``.
+    """
+
+    fail_on: Literal["blocker", "warning", "never"] = "blocker"
+    skip_checks: Sequence[str] = ()
+    severities: Mapping[str, str] = field(default_factory=dict)
+    jobs: int = 4
+    large_objects: Literal["fail", "skip", "copy"] = "fail"
+    unlogged_tables: Literal["copy", "skip", "fail"] = "copy"
+    foreign_tables: Literal["create", "skip", "fail"] = "create"
+    roles: Literal["referenced", "none"] = "referenced"
+    source_from_target: Mapping[str, Any] | None = field(default=None, repr=False)
+    replication_role: Mapping[str, Any] | None = field(default=None, repr=False)
+    client_bin_dir: str | None = None
+    maintenance_db: str = "postgres"
+
+
+def run(migration: Migration, options: ValidateOptions, progress: Progress = silent) -> Result:
+    """Run all checks and return what they found, the facts of both servers and the plan. Changes nothing.
+
+    Raises ``bad_option`` for ids or words that do not exist. Everything else, an unreachable server included, is a
+    finding; ``Result.error`` is set when a finding stands in the way as ``fail_on`` says.
+    """
+    migration = _knowing_all_secrets(migration, options)
+    _verify(options)
+    with translated(migration.redactor):
+        progress(Event("validate", "connect to both servers"))
+        with Context.open(migration, options) as context:
+            findings = run_checks(
+                context, options.skip_checks, cast("Mapping[str, Severity]", options.severities), progress
+            )
+            data = {
+                "ready": not any(finding.stops(("blocker",)) for finding in findings),
+                "summary": summary(findings),
+                "checks": [finding.as_data() for finding in findings],
+                "source": _facts(context, "source"),
+                "target": _facts(context, "target"),
+                "plan": _plan(context),
+            }
+    error = verdict(findings, options.fail_on)
+    return Result("validate", changed=False, data=migration.redactor.data(data), error=error)
+
+
+def gate(migration: Migration, options: ValidateOptions, progress: Progress = silent) -> None:
+    """Raise when a finding stands in the way of the migration; otherwise return. Changes nothing.
+
+    The error's code is the finding's own (``target_not_empty``, ``name_taken``, ...) when it is the only one, and
+    ``not_ready`` otherwise; its details name the checks.
+    """
+    migration = _knowing_all_secrets(migration, options)
+    _verify(options)
+    with translated(migration.redactor), Context.open(migration, options) as context:
+        findings = run_checks(
+            context, options.skip_checks, cast("Mapping[str, Severity]", options.severities), progress
+        )
+    error = verdict(findings, options.fail_on)
+    if error is not None:
+        codes = {finding.outcome.code for finding in findings if _is_cause(finding, FAIL_ON[options.fail_on])}
+        raise replace(error, code=codes.pop()) if len(codes) == 1 else error
+
+
+def summary(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Count the findings by status, and the open ones by severity. Pure."""
+    return {
+        **{status: sum(finding.outcome.status == status for finding in findings) for status in STATUSES},
+        "open": {severity: sum(finding.stops((severity,)) for finding in findings) for severity in SEVERITIES},
+    }
+
+
+def _is_cause(finding: Finding, severities: Sequence[Severity]) -> bool:
+    """True for what stands in the way by itself, not for what could only not be looked at because of it."""
+    return finding.stops(severities) and not finding.outcome.needs
+
+
+def verdict(findings: Sequence[Finding], fail_on: str) -> MigrationError | None:
+    """Return the error that the findings amount to, None when nothing stands in the way. Pure."""
+    severities = FAIL_ON[fail_on]
+    stopping = [finding for finding in findings if finding.stops(severities)]
+    if not stopping:
+        return None
+    causes = [finding for finding in stopping if _is_cause(finding, severities)] or stopping
+    lines = []
+    for finding in causes:
+        objects = finding.outcome.objects
+        shown = f" [{', '.join(objects[:5])}{', ...' if len(objects) > 5 else ''}]" if objects else ""
+        lines.append(f"{finding.check.id}: {finding.outcome.detail or finding.check.title}{shown}")
+    first = next((finding for finding in causes if finding.outcome.remedy), None)
+    return MigrationError(
+        "not_ready",
+        f"{len(causes)} check{'s' if len(causes) > 1 else ''} stand{'' if len(causes) > 1 else 's'} in the way. "
+        + " ".join(lines),
+        f"{first.check.id}: {first.outcome.remedy}" if first else "",
+        {"checks": [finding.check.id for finding in causes], "codes": sorted({f.outcome.code for f in causes})},
+    )
+
+
+def _verify(options: ValidateOptions) -> None:
+    verify_ids(options.skip_checks, options.severities)
+    if options.fail_on not in FAIL_ON:
+        raise MigrationError("bad_option", f"fail_on is {options.fail_on!r}.", f"One of {', '.join(FAIL_ON)}.")
+
+
+def _knowing_all_secrets(migration: Migration, options: ValidateOptions) -> Migration:
+    """Return the migration with a redactor that also knows the secrets of the options."""
+    more = [
+        str(given[key])
+        for given in (options.source_from_target, options.replication_role)
+        if given
+        for key in (*SECRET_KEYWORDS, "url")
+        if given.get(key)
+    ]
+    if not more:
+        return migration
+    redactor = Redactor([*migration.source.secrets, *migration.target.secrets, *more])
+    return replace(migration, log=StatementLog(redactor, migration.log.entries))
+
+
+def _facts(context: Context, side: Literal["source", "target"]) -> dict[str, Any]:
+    """What a result may show of one side; empty where it cannot be reached or does not tell."""
+    endpoint = context.migration.source if side == "source" else context.migration.target
+    known: dict[str, Any] = {"endpoint": endpoint.public()}
+    try:
+        server = context.server(side)
+        known.update(_server_facts(server))
+        known["database_exists"] = not (side == "target" and context.target_is_absent)
+        if known["database_exists"]:
+            facts = server.facts
+            known.update(database=facts.name, encoding=facts.encoding, bytes=facts.bytes)
+            known["collate"], known["ctype"] = facts.raw.get("datcollate"), facts.raw.get("datctype")
+    except (Unavailable, psycopg.Error, MigrationError):
+        known.setdefault("version", None)
+    return known
+
+
+def _server_facts(server: Server) -> dict[str, Any]:
+    return {
+        "version": server.session.connection.info.parameter_status("server_version"),
+        "version_number": server.session.version,
+        "major": server.major,
+        "tls": server.session.connection.pgconn.ssl_in_use,
+        "role": server.role.name,
+        "is_superuser": server.role.is_superuser,
+        "in_recovery": server.facts.is_in_recovery,
+    }
+
+
+def _plan(context: Context) -> dict[str, Any]:
+    """What the migration would move, and what stays behind; empty where the selection cannot be applied."""
+    try:
+        selected = context.selected
+    except (Unavailable, psycopg.Error, MigrationError):
+        return {}
+    options, everything = context.options, context.catalog
+    with_rows = list(selected.data_tables)
+    if options.unlogged_tables == "copy":
+        with_rows += selected.unlogged_tables
+    with_rows.sort(key=lambda table: (-table.bytes, table.qualified))
+    foreign = [table.qualified for table in selected.catalog.tables if table.kind == "f"]
+    return {
+        "tables": [
+            {
+                "schema": table.schema,
+                "name": table.name,
+                "rows": _estimate(table),
+                "bytes": table.bytes,
+                "replicated": table.persistence == "p",
+                "predicate": selected.predicates.get(table.oid),
+            }
+            for table in with_rows
+        ],
+        "bytes": sum(table.bytes for table in with_rows),
+        "rows": None
+        if any(_estimate(table) is None for table in with_rows)
+        else sum(_estimate(table) or 0 for table in with_rows),
+        "sequences": len(selected.catalog.sequences),
+        "materialized_views": len(selected.catalog.materialized_views),
+        "stays_behind": {
+            "tables": sorted(everything.by_oid[oid].qualified for oid in selected.left_out),
+            "rows_of": sorted(everything.by_oid[oid].qualified for oid in selected.without_data),
+            "unlogged_rows_of": sorted(t.qualified for t in selected.unlogged_tables)
+            if options.unlogged_tables != "copy"
+            else [],
+            "foreign_tables": sorted(foreign) if options.foreign_tables == "skip" else [],
+            "large_objects": 0 if options.large_objects == "copy" else everything.database.large_objects,
+        },
+    }
+
+
+def _estimate(table: Table) -> int | None:
+    """The estimated rows, None when the table was never analysed (an empty file surely has none)."""
+    if table.pages == 0 and table.bytes == 0:
+        return 0
+    return None if table.estimated_rows < 0 or table.pages == 0 else table.estimated_rows

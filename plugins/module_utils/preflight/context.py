@@ -1,0 +1,334 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""What the checks look at: both servers, both catalogs, the selection, the ledger, the client programs.
+
+Here belongs reading that more than one check needs, done once and only when asked for; judging belongs to the checks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import TracebackType
+from typing import Any
+
+from .. import clients, ledger
+from ..catalog import Catalog
+from ..driver import Row
+from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
+from ..errors import MigrationError
+from ..migration import Migration
+from ..selection import Selected, select
+from ..session import Session
+
+STATEMENT_TIMEOUT = "60s"
+LOCK_TIMEOUT = "5s"
+
+_LIMITS = """
+SELECT pg_catalog.set_config('statement_timeout', %(statement)s, false) AS statement,
+       pg_catalog.set_config('lock_timeout', %(lock)s, false) AS lock
+"""
+
+_DATABASE_EXISTS = "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.datname = %(name)s"
+
+# reset_val is what a new session of this role in this database starts with; our own session overrides some of them.
+_SETTINGS = """
+SELECT s.name, s.setting, s.reset_val, s.unit, s.pending_restart
+  FROM pg_catalog.pg_settings AS s
+ WHERE s.name = ANY (%(names)s)
+"""
+SETTINGS = (
+    "default_transaction_read_only",
+    "idle_replication_slot_timeout",
+    "max_active_replication_origins",
+    "max_connections",
+    "max_logical_replication_workers",
+    "max_replication_slots",
+    "max_slot_wal_keep_size",
+    "max_wal_senders",
+    "max_worker_processes",
+    "reserved_connections",
+    "superuser_reserved_connections",
+    "synchronous_standby_names",
+    "wal_level",
+)
+
+_ROLE = """
+SELECT r.rolname AS name, r.rolsuper AS is_superuser, r.rolreplication AS can_replicate,
+       r.rolcreaterole AS can_create_roles, r.rolcreatedb AS can_create_databases,
+       r.rolbypassrls AS bypasses_row_security, r.rolconnlimit AS connection_limit,
+       pg_catalog.pg_has_role(r.oid, 'pg_read_all_stats', 'USAGE') AS reads_all_statistics,
+       pg_catalog.has_database_privilege(r.oid, d.oid, 'CREATE') AS can_create_in_database,
+       EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS m
+                WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER'))
+         AS is_rds_replicator
+  FROM pg_catalog.pg_roles AS r
+  JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+ WHERE r.rolname = current_user
+"""
+
+# Without pg_read_all_stats backend_type is NULL for sessions of other roles: those count as "hidden", and stand for
+# the most that may be in use. The backend types named here are not background workers (12-18).
+_ACTIVITY = """
+SELECT count(*) FILTER (WHERE a.backend_type = 'client backend') AS clients,
+       count(*) FILTER (WHERE a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database())
+         AS clients_of_database,
+       count(*) FILTER (WHERE a.usename = current_user AND coalesce(a.backend_type, 'client backend')
+                                = 'client backend') AS clients_of_role,
+       count(*) FILTER (WHERE a.backend_type NOT IN (
+         'client backend', 'walsender', 'checkpointer', 'background writer', 'walwriter', 'walsummarizer',
+         'autovacuum launcher', 'autovacuum worker', 'archiver', 'startup', 'walreceiver', 'stats collector',
+         'logger', 'slotsync worker', 'io worker', 'standalone backend')) AS background_workers,
+       count(*) FILTER (WHERE a.backend_type IS NULL) AS hidden,
+       count(*) FILTER (WHERE a.backend_type IS NULL AND a.datname = pg_catalog.current_database())
+         AS hidden_of_database
+  FROM pg_catalog.pg_stat_activity AS a
+"""
+
+_FACTS = """
+SELECT d.oid::bigint AS oid, d.datname AS name, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
+       pg_catalog.to_jsonb(d) AS raw, d.datconnlimit AS connection_limit,
+       pg_catalog.pg_database_size(d.oid) AS bytes,
+       (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s) AS system_identifier,
+       pg_catalog.pg_postmaster_start_time()::text AS started, pg_catalog.pg_is_in_recovery() AS is_in_recovery
+  FROM pg_catalog.pg_database AS d
+ WHERE d.datname = pg_catalog.current_database()
+"""
+
+
+class Unavailable(Exception):
+    """What a check wants to look at is out of reach; ``check`` is the id of the check that says why."""
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(reason)
+        self.check = check
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A server setting: the value in force in our session, and the one a new session starts with."""
+
+    name: str
+    setting: str
+    reset_val: str
+    unit: str | None
+    pending_restart: bool
+
+
+@dataclass(frozen=True)
+class Role:
+    """The connecting role and what it may do."""
+
+    name: str
+    is_superuser: bool
+    can_replicate: bool
+    can_create_roles: bool
+    can_create_databases: bool
+    bypasses_row_security: bool
+    connection_limit: int
+    reads_all_statistics: bool
+    can_create_in_database: bool
+    is_rds_replicator: bool
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Sessions and background workers now; ``hidden`` ones may be either, because we are not allowed to see."""
+
+    clients: int
+    clients_of_database: int
+    clients_of_role: int
+    background_workers: int
+    hidden: int
+    hidden_of_database: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The connected database and its server. ``raw`` is its whole pg_database row."""
+
+    oid: int
+    name: str
+    encoding: str
+    raw: dict[str, Any]
+    connection_limit: int
+    bytes: int
+    system_identifier: str
+    started: str
+    is_in_recovery: bool
+
+
+class Server:
+    """One side as a connected session shows it; each fact is read once."""
+
+    def __init__(self, side: Side, session: Session) -> None:
+        self.side = side
+        self.session = session
+
+    @property
+    def major(self) -> int:
+        """Major version of the server."""
+        return self.session.major
+
+    @cached_property
+    def settings(self) -> dict[str, Setting]:
+        """Settings by name; a name that this version does not know is absent."""
+        return {row["name"]: Setting(**row) for row in self.session.rows(_SETTINGS, {"names": list(SETTINGS)})}
+
+    def number(self, name: str) -> int:
+        """Return a setting as a number, in the unit that pg_settings shows."""
+        return int(self.settings[name].setting)
+
+    @cached_property
+    def role(self) -> Role:
+        """The connecting role."""
+        return Role(**self._only_row(_ROLE))
+
+    @cached_property
+    def activity(self) -> Activity:
+        """Sessions and workers now."""
+        return Activity(**self._only_row(_ACTIVITY))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The connected database."""
+        return Facts(**self._only_row(_FACTS))
+
+    def _only_row(self, query: str) -> Row:
+        row = self.session.row(query)
+        if row is None:
+            raise MigrationError("database_error", f"The {self.side} answered a question about itself with no row.")
+        return row
+
+
+class Context:
+    """What all checks share. A context manager; :meth:`open` connects, and keeps what went wrong for the checks."""
+
+    def __init__(self, migration: Migration, options: Any) -> None:
+        self.migration = migration
+        self.options = options
+        self.errors: dict[Side, MigrationError] = {}
+        self.target_is_absent = False
+        self._servers: dict[Side, Server] = {}
+
+    @classmethod
+    def open(cls, migration: Migration, options: Any) -> Context:
+        """Connect to both sides. ``options`` is a ``ValidateOptions``. A side that refuses is found in ``errors``."""
+        context = cls(migration, options)
+        try:
+            context._connect("source")
+            context._connect("target")
+        except BaseException:
+            context.close()
+            raise
+        return context
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for server in self._servers.values():
+            server.session.connection.close()
+
+    def _connect(self, side: Side) -> None:
+        started = time.monotonic()
+        try:
+            session = self.migration.open(side, "validate", read_only=True)
+        except MigrationError as error:
+            patience_s = int(self.migration.target.params.get("connect_timeout", DEFAULT_CONNECT_TIMEOUT_S))
+            # libpq tells no SQLSTATE for a refused connection, so an absent database is found by asking elsewhere;
+            # a server that did not answer at all is not asked again.
+            answered = time.monotonic() - started < patience_s / 2
+            absent = self._maintenance() if side == "target" and answered else None
+            if absent is None:
+                self.errors[side] = error
+                return
+            self.target_is_absent = True
+            session = absent
+        session.rows(_LIMITS, {"statement": STATEMENT_TIMEOUT, "lock": LOCK_TIMEOUT})
+        self._servers[side] = Server(side, session)
+
+    def _maintenance(self) -> Session | None:
+        """A session on the maintenance database, only when the server says that the target database is not there."""
+        target = self.migration.target
+        if target.dbname == self.options.maintenance_db:
+            return None
+        migration = replace(self.migration, target=target.with_database(self.options.maintenance_db))
+        try:
+            session = migration.open("target", "validate", read_only=True)
+        except MigrationError:
+            return None
+        if session.row(_DATABASE_EXISTS, {"name": target.dbname}) is None:
+            return session
+        session.connection.close()
+        return None
+
+    def server(self, side: Side) -> Server:
+        """Return one side, or raise :class:`Unavailable`. The target's may be its maintenance database."""
+        if side not in self._servers:
+            raise Unavailable(f"{side}_connection", f"the {side} cannot be reached")
+        return self._servers[side]
+
+    @property
+    def source(self) -> Server:
+        """The source."""
+        return self.server("source")
+
+    @property
+    def target(self) -> Server:
+        """The target, or its maintenance database when the target database does not exist yet."""
+        return self.server("target")
+
+    @property
+    def target_database(self) -> Server | None:
+        """The target, or None when its database does not exist yet."""
+        return None if self.target_is_absent else self.target
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The source's catalog."""
+        return Catalog.read(self.source.session)
+
+    @cached_property
+    def selection(self) -> Selected | MigrationError:
+        """The selection applied to the source, or the error that says why it cannot be."""
+        try:
+            return select(self.catalog, self.migration.selection)
+        except MigrationError as error:
+            return error
+
+    @property
+    def selected(self) -> Selected:
+        """What takes part, or :class:`Unavailable`."""
+        if isinstance(self.selection, MigrationError):
+            raise Unavailable("selection", "the selection cannot be applied to the source")
+        return self.selection
+
+    @cached_property
+    def target_catalog(self) -> Catalog | None:
+        """The target's catalog, None when its database does not exist yet."""
+        return None if self.target_database is None else Catalog.read(self.target_database.session)
+
+    @cached_property
+    def record(self) -> ledger.Record | None:
+        """What the ledger knows about this migration; None without one, and for a migration that was cleaned up."""
+        if self.target_database is None:
+            return None
+        found = ledger.find(self.target_database.session, self.migration.name)
+        return found if found is None or found.cleaned_at is None else None
+
+    @cached_property
+    def clients(self) -> list[clients.Client]:
+        """The client programs of this machine."""
+        return clients.find_clients(self.options.client_bin_dir)
+
+    @property
+    def row_predicates(self) -> Mapping[int, str]:
+        """Row predicates by table OID."""
+        return self.selected.predicates

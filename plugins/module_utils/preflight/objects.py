@@ -1,0 +1,229 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Checks of the source's objects that replication does not carry, or that behave in their own way during it."""
+
+from __future__ import annotations
+
+from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .context import Context
+
+CHECKS: list[Check] = []
+
+_EXTENSION_TABLES = """
+SELECT e.extname AS extension, n.nspname AS schema, c.relname AS name
+  FROM pg_catalog.pg_depend AS d
+  JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+  JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+   AND d.deptype = 'e' AND c.relkind IN ('r', 'p')
+ ORDER BY e.extname, n.nspname, c.relname
+"""
+
+# tgenabled and ev_enabled: A fires always, R in replicas only; both fire while changes are applied.
+_FIRING = """
+SELECT n.nspname AS schema, c.relname AS table, g.tgname AS name, 'TRIGGER' AS kind
+  FROM pg_catalog.pg_trigger AS g
+  JOIN pg_catalog.pg_class AS c ON c.oid = g.tgrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE g.tgrelid = ANY (%(oids)s::oid[]) AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')
+ UNION ALL
+SELECT n.nspname, c.relname, r.rulename, 'RULE'
+  FROM pg_catalog.pg_rewrite AS r
+  JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE r.ev_class = ANY (%(oids)s::oid[]) AND r.ev_enabled IN ('A', 'R')
+ ORDER BY 1, 2, 3
+"""
+
+_FORCED_ROW_SECURITY = """
+SELECT n.nspname AS schema, c.relname AS name
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relrowsecurity AND c.relforcerowsecurity
+ ORDER BY n.nspname, c.relname
+"""
+
+_FIRST_LARGE_OBJECTS = (
+    "SELECT m.oid::bigint AS oid FROM pg_catalog.pg_largeobject_metadata AS m ORDER BY m.oid LIMIT 20"
+)
+
+
+@check(CHECKS, "large_objects", "Large objects are treated as wanted", side="source")
+def large_objects(context: Context) -> Outcome:
+    """O1."""
+    count = context.catalog.database.large_objects
+    if count == 0:
+        return passed("There are none.")
+    policy = context.options.large_objects
+    if policy == "fail":
+        return failed(
+            f"The database holds {count} large objects, which logical replication never carries.",
+            "Say what shall become of them: large_objects: copy (once, as they are at the time of the copy) or skip.",
+            objects=[str(row["oid"]) for row in context.source.session.rows(_FIRST_LARGE_OBJECTS)],
+        )
+    return passed(
+        f"{count} large objects: {'copied once' if policy == 'copy' else 'left behind'}, as large_objects says."
+    )
+
+
+@check(CHECKS, "unlogged_tables", "Unlogged tables are treated as wanted", side="source")
+def unlogged_tables(context: Context) -> Outcome:
+    """R6."""
+    tables = context.selected.unlogged_tables
+    policy = context.options.unlogged_tables
+    if not tables or policy == "skip":
+        return passed("Created empty, as unlogged_tables says." if tables else "There are none.")
+    names = [table.qualified for table in tables]
+    logged = statements(*(statement("ALTER TABLE {} SET LOGGED", name(t.schema, t.name)) for t in tables))
+    if policy == "fail":
+        return failed(
+            "Unlogged tables are selected, whose changes are never replicated.",
+            f"{logged}\n-- or unlogged_tables: copy (once) or skip",
+            objects=names,
+        )
+    return failed(
+        "These tables are copied once; what is written to them afterwards is not replicated, because they are unlogged.",
+        f"{logged}\n-- or unlogged_tables: skip",
+        objects=names,
+        severity="warning",
+    )
+
+
+@check(CHECKS, "foreign_tables", "Foreign tables are treated as wanted", side="source")
+def foreign_tables(context: Context) -> Outcome:
+    """O4. Their rows live elsewhere and stay there."""
+    tables = [table.qualified for table in context.selected.catalog.tables if table.kind == "f"]
+    if not tables:
+        return passed("There are none.")
+    if context.options.foreign_tables == "fail":
+        return failed(
+            "Foreign tables are selected; only their definitions can be moved, without the secrets of user mappings.",
+            "Say what shall become of them: foreign_tables: create or skip.",
+            objects=tables,
+        )
+    return passed(f"{len(tables)} foreign tables, as foreign_tables says: {context.options.foreign_tables}.")
+
+
+@check(CHECKS, "sequences", "Sequences are known", side="source", severity="info")
+def sequences(context: Context) -> Outcome:
+    """O2."""
+    count = len(context.selected.catalog.sequences)
+    return passed(f"{count} sequences are set once at init; their later values are not replicated." if count else "")
+
+
+@check(CHECKS, "extension_tables", "No table belongs to an extension", side="source", severity="info")
+def extension_tables(context: Context) -> Outcome:
+    """R16."""
+    rows = context.source.session.rows(_EXTENSION_TABLES)
+    if not rows:
+        return passed()
+    return failed(
+        "These tables belong to extensions: CREATE EXTENSION makes them on the target; their rows are not migrated.",
+        "Where an application has put rows into one of them, copy these by hand.",
+        objects=[f"{row['schema']}.{row['name']} ({row['extension']})" for row in rows],
+    )
+
+
+@check(
+    CHECKS,
+    "partitions",
+    "Partitions are published through their root",
+    side="source",
+    severity="info",
+    versions=(12, 12),
+)
+def partitions(context: Context) -> Outcome:
+    """R7. Only 12 lacks it."""
+    roots = [
+        table.qualified for table in context.selected.catalog.tables if table.kind == "p" and not table.is_partition
+    ]
+    if not roots:
+        return passed()
+    return failed(
+        "PostgreSQL 12 cannot publish a partitioned table, so its partitions are published one by one: one that is "
+        "created later is not replicated.",
+        "Create the partitions of the coming days in advance.",
+        objects=roots,
+    )
+
+
+@check(
+    CHECKS,
+    "always_triggers",
+    "No trigger or rule fires while changes are applied",
+    side="source",
+    severity="warning",
+)
+def always_triggers(context: Context) -> Outcome:
+    """O6. ENABLE ALWAYS and ENABLE REPLICA fire in the subscription's worker, so their effects are doubled."""
+    oids = [table.oid for table in context.selected.data_tables]
+    rows = context.source.session.rows(_FIRING, {"oids": oids})
+    if not rows:
+        return passed()
+    disable = [
+        statement(
+            "ALTER TABLE {} DISABLE TRIGGER {}" if row["kind"] == "TRIGGER" else "ALTER TABLE {} DISABLE RULE {}",
+            name(row["schema"], row["table"]),
+            name(row["name"]),
+        )
+        for row in rows
+    ]
+    return failed(
+        "These fire on the target too, for rows on which they have already acted on the source.",
+        "-- on the target, after init and before sync; enable them again at the cut-over\n" + statements(*disable),
+        objects=[f"{row['schema']}.{row['table']}: {row['kind'].lower()} {row['name']}" for row in rows],
+    )
+
+
+@check(
+    CHECKS,
+    "foreign_keys_outside",
+    "No foreign key leads out of the selection",
+    side="source",
+    severity="warning",
+)
+def foreign_keys_outside(context: Context) -> Outcome:
+    """R10."""
+    inside = context.selected.catalog.by_oid
+    by_oid = context.catalog.by_oid
+    found = [
+        key
+        for key in context.catalog.foreign_keys
+        if key.table in inside and key.referenced not in inside and key.parent == 0
+    ]
+    if not found:
+        return passed()
+    return failed(
+        "The referenced tables stay behind, so these foreign keys cannot be created on the target.",
+        "Select the referenced tables too, or do without these foreign keys.",
+        objects=[
+            f"{inside[key.table].qualified}: {key.name}"
+            + (f" -> {by_oid[key.referenced].qualified}" if key.referenced in by_oid else "")
+            for key in found
+        ],
+    )
+
+
+@check(
+    CHECKS,
+    "target_row_security",
+    "Row security will not stop the apply on the target",
+    side="target",
+    severity="warning",
+)
+def forced_row_security(context: Context) -> Outcome:
+    """F13. The worker acts as the table's owner, for whom policies count only when they are forced."""
+    role = context.target.role
+    if role.is_superuser or role.bypasses_row_security:
+        return passed()
+    oids = [table.oid for table in context.selected.data_tables]
+    rows = context.source.session.rows(_FORCED_ROW_SECURITY, {"oids": oids})
+    if not rows:
+        return passed()
+    return failed(
+        "Row security is forced on these tables, and replication into them stops unless the role bypasses it.",
+        statements(statement("ALTER ROLE {} BYPASSRLS", name(role.name))),
+        objects=[f"{row['schema']}.{row['name']}" for row in rows],
+    )

@@ -1,0 +1,253 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Checks of what the connecting roles may do on both sides."""
+
+from __future__ import annotations
+
+from ..catalog import Table
+from ..driver import sql
+from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .context import Context
+
+CHECKS: list[Check] = []
+
+_REPLICATION_ROLE = """
+SELECT r.rolreplication OR r.rolsuper AS can_replicate, r.rolcanlogin AS can_login,
+       pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CONNECT') AS can_connect,
+       EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS m
+                WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER'))
+         AS is_rds_replicator
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.rolname = %(name)s
+"""
+
+_NOT_MEMBER = """
+SELECT o.owner
+  FROM unnest(%(owners)s::name[]) AS o(owner)
+ WHERE NOT pg_catalog.pg_has_role(current_user, o.owner, 'USAGE')
+"""
+
+_UNREADABLE = """
+SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY (%(oids)s::oid[])
+   AND CASE WHEN c.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+            ELSE NOT pg_catalog.has_table_privilege(c.oid, 'SELECT') END
+ ORDER BY n.nspname, c.relname
+"""
+
+_UNUSABLE_SCHEMAS = """
+SELECT n.nspname AS schema
+  FROM pg_catalog.pg_namespace AS n
+ WHERE n.nspname = ANY (%(schemas)s::name[]) AND NOT pg_catalog.has_schema_privilege(n.oid, %(privilege)s)
+ ORDER BY n.nspname
+"""
+
+# SET is what ALTER ... OWNER TO needs from 16 on, membership before; who may grant the role can give it to himself.
+_ROLES = """
+SELECT w.role, r.oid IS NOT NULL AS is_there,
+       coalesce(pg_catalog.pg_has_role(current_user, r.oid, %(privilege)s)
+                OR pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'), false) AS can_be_set
+  FROM unnest(%(roles)s::name[]) AS w(role)
+  LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.role
+ ORDER BY w.role
+"""
+
+
+@check(CHECKS, "source_replication_attribute", "The roles that replicate have the REPLICATION attribute", side="source")
+def replication_attribute(context: Context) -> Outcome:
+    """P1, P6. The attribute is not inherited; on RDS and Aurora membership in rds_replication takes its place."""
+    role = context.source.role
+    lacking: list[str] = []
+    remedies: list[sql.Composed] = []
+    if not (role.can_replicate or role.is_superuser or role.is_rds_replicator):
+        lacking.append(role.name)
+        remedies.append(statement("ALTER ROLE {} REPLICATION", name(role.name)))
+    chosen = context.options.replication_role
+    if chosen:
+        user = str(chosen["user"])
+        row = context.source.session.row(_REPLICATION_ROLE, {"name": user})
+        if row is None:
+            lacking.append(f"{user} (does not exist)")
+            remedies.append(statement("CREATE ROLE {} LOGIN REPLICATION PASSWORD '...'", name(user)))
+        else:
+            if not (row["can_replicate"] or row["is_rds_replicator"]) or not row["can_login"]:
+                lacking.append(user)
+                remedies.append(statement("ALTER ROLE {} LOGIN REPLICATION", name(user)))
+            if not row["can_connect"]:
+                lacking.append(f"{user} (CONNECT)")
+                database = name(context.source.facts.name)
+                remedies.append(statement("GRANT CONNECT ON DATABASE {} TO {}", database, name(user)))
+    if not lacking:
+        return passed()
+    return failed(
+        "Replication slots and connections need REPLICATION on the role itself.",
+        statements(*remedies) + "\n-- RDS and Aurora: GRANT rds_replication TO the role instead",
+        objects=lacking,
+    )
+
+
+@check(CHECKS, "source_create_privilege", "The role may create a publication on the source", side="source")
+def create_on_source(context: Context) -> Outcome:
+    """P2."""
+    role = context.source.role
+    if role.is_superuser or role.can_create_in_database:
+        return passed()
+    database = context.source.facts.name
+    return failed(
+        f"Role {role.name} has no CREATE on database {database}, which CREATE PUBLICATION and CREATE SCHEMA need.",
+        statements(statement("GRANT CREATE ON DATABASE {} TO {}", name(database), name(role.name))),
+        objects=[database],
+    )
+
+
+def _published(context: Context) -> list[Table]:
+    """The tables that a publication may name: those with rows to replicate, and the roots of partitions."""
+    catalog = context.selected.catalog
+    found = {table.oid: table for table in context.selected.data_tables}
+    found.update({root.oid: root for root in map(catalog.root_of, context.selected.data_tables)})
+    return sorted(found.values(), key=lambda table: table.qualified)
+
+
+@check(CHECKS, "source_table_owner", "The role has the rights of each selected table's owner", side="source")
+def table_owner(context: Context) -> Outcome:
+    """P3: only an owner can add a table to a publication."""
+    tables = _published(context)
+    rows = context.source.session.rows(_NOT_MEMBER, {"owners": sorted({table.owner for table in tables})})
+    owners = sorted(row["owner"] for row in rows)
+    if not owners:
+        return passed()
+    role = name(context.source.role.name)
+    return failed(
+        f"A table can only be published with its owner's rights; missing are those of {', '.join(owners)}.",
+        statements(*(statement("GRANT {} TO {}", name(owner), role) for owner in owners)),
+        objects=[table.qualified for table in tables if table.owner in owners],
+    )
+
+
+@check(CHECKS, "source_readable", "The role may read all that is selected", side="source")
+def readable(context: Context) -> Outcome:
+    """P4."""
+    catalog, session = context.selected.catalog, context.source.session
+    schemas = [
+        row["schema"]
+        for row in session.rows(
+            _UNUSABLE_SCHEMAS, {"schemas": [schema.name for schema in catalog.schemas], "privilege": "USAGE"}
+        )
+    ]
+    wanted = [t.oid for t in catalog.tables if t.kind != "f"] + [sequence.oid for sequence in catalog.sequences]
+    relations = session.rows(_UNREADABLE, {"oids": wanted})
+    if not schemas and not relations:
+        return passed()
+    role = name(context.source.role.name)
+    if context.source.major >= 14:
+        remedy = statements(statement("GRANT pg_read_all_data TO {}", role))
+    else:
+        grants = [statement("GRANT USAGE ON SCHEMA {} TO {}", name(schema), role) for schema in schemas]
+        for row in relations:
+            kind = sql.SQL("SEQUENCE" if row["kind"] == "S" else "TABLE")
+            grants.append(statement("GRANT SELECT ON {} {} TO {}", kind, name(row["schema"], row["name"]), role))
+        remedy = statements(*grants)
+    return failed(
+        "USAGE on schemas, or SELECT on tables or sequences, is missing.",
+        remedy,
+        objects=[*schemas, *(f"{row['schema']}.{row['name']}" for row in relations)],
+    )
+
+
+@check(CHECKS, "source_row_security", "No row is hidden from the role by row security", side="source")
+def row_security(context: Context) -> Outcome:
+    """P5."""
+    tables = (*context.selected.data_tables, *context.selected.unlogged_tables)
+    hidden = [table.qualified for table in tables if table.row_security_active]
+    if not hidden:
+        return passed()
+    role = context.source.role.name
+    return failed(
+        f"Row security policies apply to role {role}: rows would be left behind.",
+        statements(statement("ALTER ROLE {} BYPASSRLS", name(role))),
+        objects=hidden,
+    )
+
+
+@check(CHECKS, "target_create_privilege", "The role may create schemas on the target", side="target")
+def create_on_target(context: Context) -> Outcome:
+    """P12. Before the database exists: may the role create it."""
+    role, target = context.target.role, context.target_database
+    dbname = context.migration.target.dbname
+    if target is None:
+        if role.is_superuser or role.can_create_databases:
+            return passed(f"Database {dbname} will be created.")
+        return failed(
+            f"Database {dbname} does not exist, and role {role.name} may not create it.",
+            statements(statement("ALTER ROLE {} CREATEDB", name(role.name)))
+            + "\n-- or: "
+            + statements(statement("CREATE DATABASE {} OWNER {}", name(dbname), name(role.name))),
+            objects=[dbname],
+        )
+    if role.is_superuser or role.can_create_in_database:
+        return passed()
+    return failed(
+        f"Role {role.name} has no CREATE on database {dbname}.",
+        statements(statement("GRANT CREATE ON DATABASE {} TO {}", name(dbname), name(role.name))),
+        objects=[dbname],
+    )
+
+
+@check(CHECKS, "target_schema_privilege", "The role may create objects in the target's schemas", side="target")
+def create_in_schemas(context: Context) -> Outcome:
+    """X19. From 15 on nobody but the database's owner may create in schema public of a new database."""
+    if context.target_database is None:
+        return passed("The database will be created.")
+    wanted = [schema.name for schema in context.selected.catalog.schemas]
+    rows = context.target_database.session.rows(_UNUSABLE_SCHEMAS, {"schemas": wanted, "privilege": "CREATE"})
+    schemas = [row["schema"] for row in rows]
+    if not schemas:
+        return passed()
+    role = name(context.target.role.name)
+    return failed(
+        "The role may not create tables in these schemas, which exist already.",
+        statements(*(statement("GRANT USAGE, CREATE ON SCHEMA {} TO {}", name(schema), role) for schema in schemas)),
+        objects=schemas,
+    )
+
+
+@check(CHECKS, "target_roles", "The owners of the selected objects can be set on the target", side="target")
+def roles(context: Context) -> Outcome:
+    """P12, P13, X1."""
+    role = context.target.role
+    if context.options.roles != "referenced" or role.is_superuser:
+        return passed()
+    catalog = context.selected.catalog
+    used = {schema.owner for schema in catalog.schemas} | {table.owner for table in catalog.tables}
+    used |= {sequence.owner for sequence in catalog.sequences}
+    used |= {view.owner for view in catalog.materialized_views}
+    owners = sorted(owner for owner in used - {role.name} if not owner.startswith("pg_"))
+    privilege = "SET" if context.target.major >= 16 else "MEMBER"
+    rows = context.target.session.rows(_ROLES, {"roles": owners, "privilege": privilege})
+    missing = [row["role"] for row in rows if not row["is_there"] and not role.can_create_roles]
+    # Up to 15 CREATEROLE may grant itself any role that is not a superuser's.
+    grants_itself = role.can_create_roles and context.target.major < 16
+    foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"] and not grants_itself]
+    if not missing and not foreign:
+        return passed()
+    me = name(role.name)
+    return failed(
+        f"Role {role.name} cannot give objects to these owners: "
+        + "; ".join(
+            part
+            for part in (
+                f"missing, and it may not create roles: {', '.join(missing)}" if missing else "",
+                f"present, but it is not a member: {', '.join(foreign)}" if foreign else "",
+            )
+            if part
+        )
+        + ".",
+        statements(
+            *(statement("CREATE ROLE {}", name(item)) for item in missing),
+            *(statement("GRANT {} TO {}", name(item), me) for item in (*missing, *foreign)),
+        )
+        + "\n-- or leave owners out: roles: none",
+        objects=[*missing, *foreign],
+    )

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""The list of all checks, and how they are run: each on its own, none able to stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ..driver import psycopg
+from ..errors import MigrationError
+from ..progress import Event, Progress
+from . import connection, objects, privileges, programs, server, tables, target
+from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
+from .context import Context, Unavailable
+
+# In the order in which they run and are reported.
+CHECKS: tuple[Check, ...] = (
+    *connection.CHECKS,
+    *programs.CHECKS,
+    *server.CHECKS,
+    *privileges.CHECKS,
+    *tables.CHECKS,
+    *objects.CHECKS,
+    *target.CHECKS,
+)
+
+
+def verify_ids(skip_checks: Collection[str], severities: Mapping[str, str]) -> None:
+    """Raise ``bad_option`` when an option names a check that does not exist, or a severity that is none."""
+    known = {item.id for item in CHECKS}
+    for option, ids in (("skip_checks", skip_checks), ("severities", severities)):
+        strangers = sorted(set(ids) - known)
+        if strangers:
+            raise MigrationError(
+                "bad_option",
+                f"{option} names checks that do not exist: {', '.join(strangers)}.",
+                f"The checks are: {', '.join(sorted(known))}.",
+            )
+    wrong = sorted(f"{key}: {value}" for key, value in severities.items() if value not in SEVERITIES)
+    if wrong:
+        raise MigrationError(
+            "bad_option", f"severities holds {', '.join(wrong)}.", f"A severity is one of {', '.join(SEVERITIES)}."
+        )
+
+
+def run_checks(
+    context: Context, skip_checks: Collection[str], severities: Mapping[str, Severity], progress: Progress
+) -> list[Finding]:
+    """Run every check and return what each found, in the order of :data:`CHECKS`."""
+    findings = []
+    for number, item in enumerate(CHECKS, start=1):
+        progress(Event("validate", item.title, {"check": number, "checks": len(CHECKS)}))
+        outcome = skipped("Left out by skip_checks.") if item.id in skip_checks else run_check(context, item)
+        findings.append(Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity))
+    return findings
+
+
+def run_check(context: Context, item: Check) -> Outcome:
+    """Run one check. What it may not see, or cannot find out, is ``unknown`` or ``skipped``, never ``pass``."""
+    try:
+        if item.versions != (0, 99):
+            major = context.target.major if item.side == "target" else context.source.major
+            if not item.versions[0] <= major <= item.versions[1]:
+                return skipped(f"Does not concern PostgreSQL {major}.")
+        return item.function(context)
+    except Unavailable as missing:
+        return skipped(f"Not possible, because {missing}.", needs=missing.check)
+    except MigrationError as error:
+        return unknown(error.message, error.remedy)
+    except psycopg.Error as error:
+        said = context.migration.redactor.text(error.diag.message_primary or str(error)).strip()
+        return unknown(
+            f"The server did not answer the question: {said} (SQLSTATE {error.sqlstate})",
+            "Grant what is missing to the role, or leave this check out with skip_checks."
+            if error.sqlstate == "42501"
+            else "",
+        )
