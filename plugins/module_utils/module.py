@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.parameters import remove_values
 
 from . import driver
 from .endpoint import SECRET_KEYWORDS
@@ -142,18 +143,22 @@ class PhaseModule(AnsibleModule):  # type: ignore[misc] # Ansible ships no types
     """An AnsibleModule whose answers hold no secret, also when its arguments could not be understood."""
 
     params: dict[str, Any]
-    redactor = Redactor([])
+    no_log_values: set[str]
+
+    def _safe(self, value: Any) -> Any:
+        """Mask the values of no_log options first, while they are whole, then everything that looks like a secret."""
+        return Redactor([]).data(remove_values(value, self.no_log_values))
 
     def exit_json(self, **kwargs: Any) -> NoReturn:
         """Return from the module with a result."""
-        self.params = self.redactor.data(self.params)
-        super().exit_json(**self.redactor.data(kwargs))
+        self.params = self._safe(self.params)
+        super().exit_json(**self._safe(kwargs))
         raise AssertionError
 
     def fail_json(self, msg: str, **kwargs: Any) -> NoReturn:
         """Return from the module with an error. ``params`` are shown too: a URL given as ``source`` stands there."""
-        self.params = self.redactor.data(getattr(self, "params", {}))
-        super().fail_json(msg=self.redactor.text(str(msg)), **self.redactor.data(kwargs))
+        self.params = self._safe(getattr(self, "params", {}))
+        super().fail_json(msg=self._safe(str(msg)), **self._safe(kwargs))
         raise AssertionError
 
 

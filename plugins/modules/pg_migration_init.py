@@ -23,8 +23,8 @@ options:
     description:
       - Seconds that the creation of the replication slot may wait for transactions that run on the source.
       - A slot can only be created when every transaction that was open has ended.
-    type: int
-    default: 60
+    type: float
+    default: 60.0
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.endpoints.replication
@@ -99,7 +99,7 @@ details:
 from ansible_collections.seren.migrator.plugins.module_utils.module import preflight_options, run_module
 from ansible_collections.seren.migrator.plugins.module_utils.phases import init
 
-SPEC = {**preflight_options(), "slot_timeout": {"type": "int", "default": 60}}
+SPEC = {**preflight_options(), "slot_timeout": {"type": "float", "default": 60.0}}
 
 
 def main() -> None:
