@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .. import roles
 from ..catalog import Table
 from ..driver import sql
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
@@ -213,8 +214,8 @@ def create_in_schemas(context: Context) -> Outcome:
     )
 
 
-@check(CHECKS, "target_roles", "The owners of the selected objects can be set on the target", side="target")
-def roles(context: Context) -> Outcome:
+@check(CHECKS, "target_roles", "The roles of the selected objects can be made and used on the target", side="target")
+def owners(context: Context) -> Outcome:
     """P12, P13, X1."""
     role = context.target.role
     if context.options.roles != "referenced" or role.is_superuser:
@@ -223,10 +224,11 @@ def roles(context: Context) -> Outcome:
     used = {schema.owner for schema in catalog.schemas} | {table.owner for table in catalog.tables}
     used |= {sequence.owner for sequence in catalog.sequences}
     used |= {view.owner for view in catalog.materialized_views}
-    owners = sorted(owner for owner in used - {role.name} if not owner.startswith("pg_"))
+    wanted = sorted(owner for owner in used - {role.name} if not roles.is_reserved(owner))
+    planned = roles.plan(context.source.session, context.target.session, context.selected.left_out)
+    missing = [] if role.can_create_roles else [item.name for item in planned.create]
     privilege = "SET" if context.target.major >= 16 else "MEMBER"
-    rows = context.target.session.rows(_ROLES, {"roles": owners, "privilege": privilege})
-    missing = [row["role"] for row in rows if not row["is_there"] and not role.can_create_roles]
+    rows = context.target.session.rows(_ROLES, {"roles": wanted, "privilege": privilege})
     # Up to 15 CREATEROLE may grant itself any role that is not a superuser's.
     grants_itself = role.can_create_roles and context.target.major < 16
     foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"] and not grants_itself]
@@ -234,7 +236,7 @@ def roles(context: Context) -> Outcome:
         return passed()
     me = name(role.name)
     return failed(
-        f"Role {role.name} cannot give objects to these owners: "
+        f"Role {role.name} cannot make all roles that the selected objects refer to, or give objects to them: "
         + "; ".join(
             part
             for part in (

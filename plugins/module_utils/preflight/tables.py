@@ -137,7 +137,7 @@ def replica_identity(context: Context) -> Outcome:
 def _searched_by_row(context: Context) -> list[Table]:
     full = {table.oid: table for table in context.selected.data_tables if table.identity_verdict == "full"}
     rows = context.source.session.rows(_WITHOUT_KEY, {"oids": list(full)}) if full else []
-    return [full[row["table"]] for row in rows]
+    return sorted((full[row["table"]] for row in rows), key=lambda table: table.qualified)
 
 
 @check(
@@ -181,7 +181,7 @@ def full(context: Context) -> Outcome:
         return passed()
 
     def described(table: Table) -> str:
-        loose = [column.name for column in table.columns if LOOSE_TYPES & set(column.leaf_types)]
+        loose = [column.name for column in table.copied_columns if LOOSE_TYPES & set(column.leaf_types)]
         return table.qualified + (f" (equal but not identical values: {', '.join(loose)})" if loose else "")
 
     return failed(
