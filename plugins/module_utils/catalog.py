@@ -344,7 +344,8 @@ class Catalog:
         """Read the catalog of the connected database as the session's transaction sees it."""
         leaves = {row["root"]: tuple(row["leaves"]) for row in session.rows(_LEAF_TYPES)}
         database = session.row(_DATABASE)
-        assert database is not None, "the current database has a row in pg_database"
+        if database is None:
+            raise LookupError("the current database has no row in pg_database")
         return cls(
             version=session.version,
             database=Database(**database),

@@ -85,7 +85,8 @@ def _post_data(
     carried = [relation for relation in record.relations if relation.stream is not None]
     postponed = schema.postponed_foreign_keys(selected.catalog, {r.source_oid: r.stream for r in carried})
     archive = claim.kept_dump()
-    assert archive is not None, "the archive is kept until the copy is complete"
+    if archive is None:
+        raise LookupError("the ledger has lost the archive of the schema")
     again = "post_data" in record.steps
     detail = {"postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed]}
     with claim.step("post_data", detail):

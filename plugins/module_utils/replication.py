@@ -265,7 +265,8 @@ class SlotHold:
 
     def _command(self, command: str) -> list[str]:
         """Run a replication command in the simple protocol, the only one a walsender accepts; return its first row."""
-        assert self._connection is not None
+        if self._connection is None:
+            raise ConnectionError("the snapshot's connection is not open")
         pgconn = self._connection.pgconn
         result = pgconn.exec_(command.encode())
         if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):

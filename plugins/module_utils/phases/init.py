@@ -487,9 +487,8 @@ class _Moved(Exception):
     """The source's schema changed between publishing and the snapshot."""
 
 
-def _finished(record: Record | None, *, changed: bool, elapsed_s: float) -> Result:
+def _finished(record: Record, *, changed: bool, elapsed_s: float) -> Result:
     """Return the result of a copy that is complete, from the ledger."""
-    assert record is not None, "a finished copy has a record"
     tables: list[Mapping[str, Any]] = [
         {
             "schema": relation.schema,

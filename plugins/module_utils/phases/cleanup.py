@@ -1,0 +1,271 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Phase cleanup: remove what the ledger says is ours, on both sides, in an order that never leaves a slot behind.
+
+The migrated data and roles stay. A tombstone stays in the ledger, so that a repeated cleanup or a late init knows.
+When the target is gone, the comments that we leave on publications lead to what is ours on the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import ledger, replication
+from ..catalog import OWN_SCHEMA
+from ..driver import psycopg, sql
+from ..errors import MigrationError
+from ..ledger import Claim, OwnedObject, Record
+from ..migration import Migration
+from ..progress import Progress, silent
+from ..result import Result
+from ..session import Session, translated
+
+# Subscriptions first (they use slots), then slots, then what the slots served.
+_ORDER = ("subscription", "slot", "publication", "table", "schema")
+
+_OURS_ON_SOURCE = """
+SELECT p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS comment
+  FROM pg_catalog.pg_publication AS p
+ WHERE pg_catalog.obj_description(p.oid, 'pg_publication') LIKE 'seren.migrator %%'
+"""
+
+
+@dataclass(frozen=True)
+class CleanupOptions:
+    """Options of cleanup. ``force`` goes on when one side cannot be reached; ``timeout`` bounds each wait for a lock."""
+
+    force: bool = False
+    timeout: float = 60
+    check_mode: bool = False
+
+
+def run(migration: Migration, options: CleanupOptions, progress: Progress = silent) -> Result:
+    """Remove the migration's objects. Idempotent.
+
+    Data of the result: ``removed`` and ``left`` (lists of {side, kind, name, reason}). Raises ``cannot_clean`` when
+    something is left and ``force`` was not given, ``cannot_connect`` when a side is unreachable and ``force`` was not.
+    """
+    with translated(migration.redactor):
+        target = _open(migration, "target", options)
+        if target is None:
+            return _without_ledger(migration, options)
+        with target:
+            record = ledger.find(target, migration.name)
+            if record is None:
+                return _without_ledger(migration, options)
+            if record.state == "cleaned":
+                data = {"removed": [], "left": [], "msg": f"already cleaned up at {record.cleaned_at}"}
+                return Result("cleanup", False, data)
+            source = _open(migration, "source", options)
+            try:
+                if options.check_mode:
+                    return _planned(record, source)
+                with ledger.claim(migration, "cleanup", "cleanup") as claim:
+                    return _Run(migration, options, claim, record, source, target).carry_out()
+            finally:
+                if source is not None:
+                    source.connection.close()
+
+
+def _open(migration: Migration, side: Any, options: CleanupOptions) -> Session | None:
+    try:
+        session = migration.open(side, "cleanup", read_only=options.check_mode)
+    except MigrationError:
+        if not options.force:
+            raise
+        return None
+    session.connection.execute(
+        "SELECT pg_catalog.set_config('lock_timeout', %s, false)", (str(int(options.timeout * 1000)),)
+    )
+    return session
+
+
+def _entry(side: str, kind: str, name: str, reason: str = "") -> dict[str, str]:
+    return {"side": side, "kind": kind, "name": name, **({"reason": reason} if reason else {})}
+
+
+def _shown(item: OwnedObject) -> str:
+    return f"{item.schema}.{item.name}" if item.schema else item.name
+
+
+def _planned(record: Record, source: Session | None) -> Result:
+    removed = [_entry(item.side, item.kind, _shown(item)) for item in record.objects]
+    left = []
+    if source is None:
+        left = [_entry(i.side, i.kind, _shown(i), "unreachable") for i in record.objects if i.side == "source"]
+        removed = [entry for entry in removed if entry["side"] == "target"]
+    before = {"state": record.state, "objects": removed}
+    return Result("cleanup", True, {"removed": removed, "left": left}, {"before": before, "after": {"state": "absent"}})
+
+
+class _Run:
+    """One run of cleanup under its claim."""
+
+    def __init__(
+        self,
+        migration: Migration,
+        options: CleanupOptions,
+        claim: Claim,
+        record: Record,
+        source: Session | None,
+        target: Session,
+    ) -> None:
+        self.migration, self.options, self.claim, self.record = migration, options, claim, record
+        self.source, self.target = source, target
+        self.removed: list[dict[str, str]] = []
+        self.left: list[dict[str, str]] = []
+
+    def carry_out(self) -> Result:
+        """Remove every recorded object; bury the migration when nothing is left."""
+        for kind in _ORDER:
+            for item in self.record.objects:
+                if item.kind == kind:
+                    self._remove(item)
+        if not self.left or self.options.force:
+            self.claim.forget_dump()
+            self.claim.bury()
+        data = {"removed": self.removed, "left": self.left}
+        before = {"state": self.record.state, "objects": len(self.record.objects)}
+        after = {"state": "absent", "objects": len(self.left)}
+        error = None if not self.left or self.options.force else _incomplete(self.left)
+        return Result("cleanup", bool(self.removed) or not self.left, data, {"before": before, "after": after}, error)
+
+    def _remove(self, item: OwnedObject) -> None:
+        session = self.source if item.side == "source" else self.target
+        if session is None:
+            self.left.append(_entry(item.side, item.kind, _shown(item), "the server cannot be reached"))
+            return
+        try:
+            gone = _REMOVERS[item.kind](self, session, item)
+        except psycopg.Error as error:
+            reason = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
+            self.left.append(_entry(item.side, item.kind, _shown(item), reason))
+            return
+        self.claim.removed(item.side, item.kind, item.name, item.schema)
+        if gone:
+            self.removed.append(_entry(item.side, item.kind, _shown(item)))
+
+    def _subscription(self, target: Session, item: OwnedObject) -> bool:
+        """Drop a subscription without letting it reach for its slot, which is dropped on its own afterwards."""
+        found = replication.find_subscription(target, item.name)
+        if found is None:
+            return False
+        target.execute(replication.alter_subscription(item.name, "DISABLE"))
+        if found.slot is not None:
+            target.execute(replication.alter_subscription(item.name, "SET (slot_name = NONE)"))
+        target.execute(replication.drop_subscription(item.name))
+        if self.source is not None:
+            _drop_sync_slots(self.source, found.oid)
+        return True
+
+    def _slot(self, source: Session, item: OwnedObject) -> bool:
+        return replication.drop_slot(source, item.name)
+
+    def _publication(self, source: Session, item: OwnedObject) -> bool:
+        comment = replication.publication_comment(source, item.name)
+        if comment != replication.ownership_comment(self.migration.name, self.record.id):
+            return False  # gone, or somebody else's by now
+        source.execute(replication.drop_publication(item.name))
+        return True
+
+    def _table(self, session: Session, item: OwnedObject) -> bool:
+        return _drop_marker(session, item.name)
+
+    def _schema(self, session: Session, item: OwnedObject) -> bool:
+        return _drop_schema_when_empty(session)
+
+
+_REMOVERS: dict[str, Callable[[_Run, Session, OwnedObject], bool]] = {
+    "subscription": _Run._subscription,
+    "slot": _Run._slot,
+    "publication": _Run._publication,
+    "table": _Run._table,
+    "schema": _Run._schema,
+}
+
+
+def _incomplete(left: list[dict[str, str]]) -> MigrationError:
+    names = ", ".join(f"{entry['kind']} {entry['name']} on the {entry['side']}" for entry in left)
+    return MigrationError(
+        "cannot_clean",
+        f"These objects could not be removed: {names}.",
+        "Mend what each entry's reason says and run cleanup again. A slot that stays behind keeps WAL on the source.",
+        {"left": left},
+    )
+
+
+def _drop_sync_slots(source: Session, subscription_oid: int) -> None:
+    """Drop the slots that table synchronisation may have left (pg_<subscription>_sync_<table>_<system>)."""
+    rows = source.rows(
+        "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
+        {"pattern": f"^pg_{subscription_oid}_sync_[0-9]+_[0-9]+$"},
+    )
+    for row in rows:
+        replication.drop_slot(source, row["slot_name"])
+
+
+def _drop_marker(session: Session, marker: str) -> bool:
+    found = session.value(
+        "SELECT pg_catalog.to_regclass(%(name)s) IS NOT NULL AS found",
+        {"name": session.text(sql.SQL("{}").format(sql.Identifier(OWN_SCHEMA, marker)))},
+    )
+    if found:
+        session.execute(replication.drop_marker(marker))
+    return bool(found)
+
+
+def _drop_schema_when_empty(session: Session) -> bool:
+    """Drop our schema on the source once nothing is in it: other migrations may still use it."""
+    empty = session.value(
+        "SELECT 1 AS empty FROM pg_catalog.pg_namespace AS n WHERE n.nspname = %(schema)s"
+        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c WHERE c.relnamespace = n.oid)",
+        {"schema": OWN_SCHEMA},
+    )
+    if empty:
+        session.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(OWN_SCHEMA)))
+    return bool(empty)
+
+
+def _without_ledger(migration: Migration, options: CleanupOptions) -> Result:
+    """Remove from the source what carries our comment and this migration's name, when the ledger is gone."""
+    removed: list[dict[str, str]] = []
+    with migration.open("source", "cleanup", read_only=options.check_mode) as source:
+        ids: dict[str, list[str]] = {}
+        for row in source.rows(_OURS_ON_SOURCE, {}):
+            _prefix, migration_id, name = row["comment"].split(" ", 2)
+            if name == migration.name:
+                ids.setdefault(migration_id, []).append(row["name"])
+        for migration_id, publications in ids.items():
+            removed += _remove_orphans(source, migration, migration_id, publications, check_mode=options.check_mode)
+        if ids and not options.check_mode:
+            _drop_schema_when_empty(source)
+    after = {"state": "absent", "objects": 0}
+    before = {"state": "absent", "objects": len(removed)}
+    return Result("cleanup", bool(removed), {"removed": removed, "left": []}, {"before": before, "after": after})
+
+
+def _remove_orphans(
+    source: Session, migration: Migration, migration_id: str, publications: list[str], *, check_mode: bool
+) -> list[dict[str, str]]:
+    stem = migration.names(migration_id, 1)
+    slots = source.rows(
+        "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
+        {"pattern": f"^{stem.slot[:-1]}[0-9]+$"},
+    )
+    markers = source.rows(
+        "SELECT t.tablename FROM pg_catalog.pg_tables AS t WHERE t.schemaname = %(schema)s AND t.tablename ~ %(pattern)s",
+        {"schema": OWN_SCHEMA, "pattern": f"^{stem.marker[:-1]}[0-9]+$"},
+    )
+    removed = [_entry("source", "slot", row["slot_name"]) for row in slots]
+    removed += [_entry("source", "publication", name) for name in publications]
+    removed += [_entry("source", "table", f"{OWN_SCHEMA}.{row['tablename']}") for row in markers]
+    if not check_mode:
+        for row in slots:
+            replication.drop_slot(source, row["slot_name"])
+        for name in publications:
+            source.execute(replication.drop_publication(name))
+        for row in markers:
+            _drop_marker(source, row["tablename"])
+    return removed

@@ -1,0 +1,293 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Phase sync: subscriptions on the prepared slots, enabled, and what keeps them complete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import finishing, lag, ledger, partitions, replication, stream
+from ..catalog import OWN_SCHEMA, Catalog
+from ..conninfo import subscription_conninfo
+from ..driver import sql
+from ..errors import MASK, MigrationError
+from ..ledger import Claim, Record, Stream
+from ..migration import Migration, bounded
+from ..progress import Event, Progress, silent
+from ..result import Result
+from ..selection import select
+from ..session import Session, translated
+
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class SyncOptions:
+    """Options of sync. ``timeout`` (seconds) bounds the wait for what needs the streams to have moved on."""
+
+    source_from_target: Mapping[str, Any] | None = None
+    replication_role: Mapping[str, Any] | None = None
+    subscription_options: Mapping[str, Any] = field(default_factory=dict)
+    client_bin_dir: str | None = None
+    maintenance_db: str = "postgres"
+    timeout: float = 300
+    check_mode: bool = False
+
+
+def run(migration: Migration, options: SyncOptions, progress: Progress = silent) -> Result:
+    """Create and enable the subscriptions of a finished copy; repair what a new partition left open. Idempotent.
+
+    Data of the result: ``subscriptions`` (name, slot, publication, enabled), ``consistent_point`` (of the first
+    stream), ``adopted`` (partitions that joined). Raises ``not_initialised``, ``name_taken``, ``slot_lost``.
+    """
+    with translated(migration.redactor), migration.open("target", "sync", read_only=options.check_mode) as target:
+        record = ledger.find(target, migration.name)
+        if options.check_mode and (record is None or record.state in ("cleaned", "copying")):
+            return _planned_before_init(migration, options)
+        record = _ready(record, migration)
+        if record.state in ("cut_over", "rolled_back"):
+            return _result(record, target, changed=False, adopted=[], message=f"the migration is {record.state}")
+        with migration.open("source", "sync", read_only=options.check_mode) as source:
+            if options.check_mode:
+                return _planned(migration, options, record, source, target)
+            before = _states(target, record)
+            with ledger.claim(migration, "sync", "sync") as claim:
+                adopted, worked = _Run(migration, options, progress, claim, source, target).carry_out()
+                record = claim.read()
+            return _result(record, target, changed=worked, adopted=adopted, before=before)
+
+
+def _ready(record: Record | None, migration: Migration) -> Record:
+    if record is not None and record.state == "cleaned":
+        raise MigrationError(
+            "migration_cleaned",
+            f"The migration {migration.name!r} was cleaned up at {record.cleaned_at}.",
+            "Start again with pg_migration_init into an empty target.",
+        )
+    if record is None or record.state == "copying":
+        raise MigrationError(
+            "not_initialised",
+            f"The migration {migration.name!r} has no finished copy on the target"
+            + (f" ({len(record.pending)} table(s) are still to be copied)." if record else "."),
+            "Run pg_migration_init first; it continues an interrupted copy.",
+        )
+    return record
+
+
+def _states(target: Session, record: Record) -> dict[str, Any]:
+    """Return the state of each subscription for the diff."""
+    shown: dict[str, Any] = {}
+    for item in record.live_streams:
+        found = replication.find_subscription(target, item.subscription)
+        shown[item.subscription] = "absent" if found is None else "enabled" if found.is_enabled else "disabled"
+    return shown
+
+
+def _statement(migration: Migration, options: SyncOptions, item: Stream, publication: str, *, hidden: bool) -> Any:
+    conninfo = subscription_conninfo(
+        migration.source, options.source_from_target, options.replication_role, item.subscription
+    )
+    text = f"... {MASK}" if hidden else conninfo
+    return replication.create_subscription(
+        item.subscription, text, publication, item.slot, options.subscription_options
+    )
+
+
+def _planned_before_init(migration: Migration, options: SyncOptions) -> Result:
+    names = migration.names("0" * 32, 1)
+    item = Stream(1, names.publication, names.slot, names.subscription, names.marker, None, "intended")
+    migration.log.add("target", _statement(migration, options, item, item.publication, hidden=True).as_string(None))
+    data: dict[str, Any] = {"subscriptions": [], "consistent_point": None, "adopted": []}
+    after = {item.subscription: "enabled"}
+    return Result("sync", True, data, {"before": {item.subscription: "absent"}, "after": after})
+
+
+def _planned(migration: Migration, options: SyncOptions, record: Record, source: Session, target: Session) -> Result:
+    before = _states(target, record)
+    for item in record.live_streams:
+        if before[item.subscription] == "absent":
+            statement = _statement(migration, options, item, item.publication, hidden=True)
+            migration.log.add("target", statement.as_string(None))
+        if before[item.subscription] != "enabled":
+            enable = replication.alter_subscription(item.subscription, "ENABLE")
+            migration.log.add("target", enable.as_string(None))
+    unlisted = [str(found) for found in partitions.find(source, record)]
+    changed = any(state != "enabled" for state in before.values()) or bool(unlisted)
+    after = dict.fromkeys(before, "enabled")
+    result = _result(record, target, changed=changed, adopted=unlisted, before=before)
+    return Result("sync", changed, result.data, {"before": before, "after": after})
+
+
+class _Run:
+    """One run of sync under its claim."""
+
+    def __init__(
+        self,
+        migration: Migration,
+        options: SyncOptions,
+        progress: Progress,
+        claim: Claim,
+        source: Session,
+        target: Session,
+    ) -> None:
+        self.migration, self.options, self.progress = migration, options, progress
+        self.claim, self.source, self.target = claim, source, target
+
+    def carry_out(self) -> tuple[list[str], bool]:
+        """Return the partitions that joined, and whether anything was changed."""
+        record = self.claim.read()
+        worked = False
+        for item in record.live_streams:
+            worked |= self._subscribe(record, item)
+        for item in record.live_streams:
+            worked |= self._enable(item)
+        if record.state == "copied":
+            self.claim.set_state("synced")
+        adopted = self._adopt(record)
+        worked |= bool(adopted)
+        if not record.is_done("materialized_views"):
+            self._refresh_views(record)
+            worked = True
+        return adopted, worked
+
+    def _subscribe(self, record: Record, item: Stream) -> bool:
+        """Create the subscription of one stream, listing exactly the tables that the stream carries."""
+        comment = replication.ownership_comment(self.migration.name, self.claim.id)
+        found = replication.find_subscription(self.target, item.subscription)
+        if found is not None:
+            if found.comment != comment and found.slot != item.slot:
+                raise stream.name_taken("subscription", item.subscription, "target", self.target)
+            return self._point_at(item, found.publications)
+        if not replication.slot_is_usable(replication.slot_row(self.source, item.slot)):
+            raise stream.slot_lost(item.slot)
+        wanted = {(r.schema, r.name) for r in record.relations if r.stream == item.number}
+        wanted.add((OWN_SCHEMA, item.marker))
+        publication = item.publication
+        if replication.published_tables(self.source, publication) != wanted:
+            publication = self._narrow_publication(item, wanted)
+        self.progress(Event("sync", f"creating the subscription {item.subscription}"))
+        self.claim.intend("target", "subscription", item.subscription)
+        with self.target.transaction():
+            self.target.execute(
+                _statement(self.migration, self.options, item, publication, hidden=False),
+                shown=_statement(self.migration, self.options, item, publication, hidden=True),
+            )
+            self.target.execute(replication.comment_subscription(item.subscription, comment))
+        self._point_at(item, (publication,))
+        self.claim.set_stream(item.number, "subscribed")
+        return True
+
+    def _narrow_publication(self, item: Stream, wanted: set[tuple[str, str]]) -> str:
+        """Make a publication of exactly these tables, for the moment in which the subscription takes its list.
+
+        A subscription lists what its publication carries at that moment. A partition attached since the snapshot, or
+        a table that moved to another stream, must not be on the list: its rows did not come with this stream.
+        """
+        name = bounded(self.migration.name, f"_list_{item.number}")
+        self.claim.intend("source", "publication", name)
+        with self.source.transaction():
+            self.source.execute(replication.drop_publication(name))
+            self.source.execute(
+                sql.SQL("CREATE PUBLICATION {} FOR TABLE {}").format(
+                    sql.Identifier(name),
+                    sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*pair)) for pair in sorted(wanted)),
+                )
+            )
+            comment = replication.ownership_comment(self.migration.name, self.claim.id)
+            self.source.execute(replication.comment_publication(name, comment))
+        return name
+
+    def _point_at(self, item: Stream, publications: tuple[str, ...]) -> bool:
+        """Point the subscription at its real publication and remove the narrow one."""
+        if publications == (item.publication,):
+            return False
+        self.target.execute(replication.set_subscription_publication(item.subscription, item.publication))
+        for name in publications:
+            self.source.execute(replication.drop_publication(name))
+            self.claim.removed("source", "publication", name)
+        return True
+
+    def _enable(self, item: Stream) -> bool:
+        found = replication.find_subscription(self.target, item.subscription)
+        if found is not None and found.is_enabled:
+            return False
+        if not replication.slot_is_usable(replication.slot_row(self.source, item.slot)):
+            raise stream.slot_lost(item.slot)
+        self.target.execute(replication.alter_subscription(item.subscription, "ENABLE"))
+        return True
+
+    def _adopt(self, record: Record) -> list[str]:
+        """Bring partitions that were attached since the copy into their stream."""
+        adopted = []
+        for found in partitions.find(self.source, record):
+            self.progress(Event("sync", f"adopting the partition {found}"))
+            partitions.adopt(self.claim, self.source, self.target, record, found)
+            adopted.append(str(found))
+        return adopted
+
+    def _refresh_views(self, record: Record) -> None:
+        """Refresh materialized views once every stream has passed the highest consistent point.
+
+        Before that, tables of different streams show different moments of the source.
+        """
+        self._wait_for_consistency(record)
+        with self.claim.step("materialized_views"):
+            selected = select(Catalog.read(self.source), self.migration.selection)
+            finishing.refresh_views(self.target, selected.catalog)
+
+    def _wait_for_consistency(self, record: Record) -> None:
+        points = [item.consistent_point for item in record.live_streams if item.consistent_point]
+        highest = self.source.value(
+            "SELECT max((p.lsn - '0/0'::pg_lsn)::bigint) AS highest FROM unnest(%(points)s::pg_lsn[]) AS p(lsn)",
+            {"points": points},
+        )
+        slots = [item.slot for item in record.live_streams]
+        end = time.monotonic() + self.options.timeout
+        while True:
+            samples = lag.read_slots(self.source, slots)
+            if len(samples) == len(slots) and all((s.confirmed_position or 0) >= highest for s in samples.values()):
+                return
+            if time.monotonic() > end:
+                raise MigrationError(
+                    "lag_timeout",
+                    f"The streams did not pass their common consistent point within {self.options.timeout:g} seconds, "
+                    "so the materialized views were not refreshed.",
+                    "Look at pg_migration_status, then run sync again.",
+                    {"slots": {name: sample.lag_bytes for name, sample in samples.items()}},
+                )
+            time.sleep(POLL_S)
+
+
+def _result(
+    record: Record,
+    target: Session,
+    *,
+    changed: bool,
+    adopted: list[str],
+    before: dict[str, Any] | None = None,
+    message: str = "",
+) -> Result:
+    subscriptions = []
+    for item in record.live_streams:
+        found = replication.find_subscription(target, item.subscription)
+        subscriptions.append(
+            {
+                "name": item.subscription,
+                "slot": item.slot,
+                "publication": item.publication,
+                "enabled": found.is_enabled if found else None,
+            }
+        )
+    data: dict[str, Any] = {
+        "subscriptions": subscriptions,
+        "consistent_point": record.live_streams[0].consistent_point if record.live_streams else None,
+        "adopted": adopted,
+        "state": record.state,
+    }
+    if message:
+        data["msg"] = message
+    after = _states(target, record)
+    return Result("sync", changed, data, {"before": before or after, "after": after})
