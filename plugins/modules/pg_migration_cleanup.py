@@ -12,7 +12,8 @@ module: pg_migration_cleanup
 short_description: Remove everything that a migration has created for itself
 version_added: 0.1.0
 description:
-  - Removes subscriptions, replication slots, publications, markers and the ledger, exactly what the ledger lists, on both servers and in an order that never leaves a slot behind.
+  - Removes subscriptions, replication slots, publications, markers and the ledger, exactly what the ledger lists, on both servers
+    and in an order that never leaves a slot behind.
   - The migrated data and its schema stay. What could not be reached or removed is reported.
 author:
   - Seren (@serenorg)

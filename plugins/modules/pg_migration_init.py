@@ -12,7 +12,8 @@ module: pg_migration_init
 short_description: Copy a PostgreSQL database inside the snapshot of its replication slot
 version_added: 0.1.0
 description:
-  - Passes the gate of M(seren.migrator.pg_migration_validate), creates the target database where it is absent, creates publication and replication slot, and copies roles, schema and rows inside the snapshot that the slot exports.
+  - Passes the gate of M(seren.migrator.pg_migration_validate), creates the target database where it is absent, creates
+    publication and replication slot, and copies roles, schema and rows inside the snapshot that the slot exports.
   - Replication can therefore begin exactly where the copy ends. No row is lost and none is doubled, whatever is written meanwhile.
   - Run again, it goes on where it ended; on a finished copy it changes nothing.
   - A target that already holds relations in the selected schemas is refused.
@@ -79,6 +80,106 @@ statements:
   type: list
   elements: str
   sample: ['source: CREATE PUBLICATION "seren_migration_pub" FOR TABLE ONLY "public"."orders"']
+state:
+  description: State of the migration.
+  returned: success, not in check mode
+  type: str
+  sample: copied
+tables:
+  description: The tables, each with what was copied of it. In check mode V(rows) and V(bytes) are V(estimated_rows) and V(estimated_bytes).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    schema:
+      description: Schema of the table.
+      type: str
+      sample: shop
+    name:
+      description: Name of the table.
+      type: str
+      sample: orders
+    kind:
+      description: V(table), V(unlogged) for one that is copied but not replicated, V(schema_only) for one without its rows.
+      type: str
+      returned: not in check mode
+      sample: table
+    stream:
+      description: Number of the stream that replicates it, V(null) for none.
+      type: int
+      sample: 1
+    rows:
+      description: Rows copied.
+      type: int
+      sample: 120000
+    bytes:
+      description: Bytes copied.
+      type: int
+      sample: 16777216
+    format:
+      description: Format of the copy, V(binary) or V(text).
+      type: str
+      sample: binary
+streams:
+  description: The streams; a copy that was interrupted has more than one. Empty in check mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    number:
+      description: Number of the stream.
+      type: int
+      sample: 1
+    publication:
+      description: Name of the publication on the source.
+      type: str
+      sample: seren_migration_pub
+    slot:
+      description: Name of the replication slot on the source.
+      type: str
+      sample: seren_migration_0123456789ab_1
+    subscription:
+      description: Name of the subscription on the target.
+      type: str
+      sample: seren_migration_sub
+    marker:
+      description: Name of the marker table in schema C(seren_migrator) on both sides.
+      type: str
+      sample: marker_0123456789ab_1
+    consistent_point:
+      description: LSN of the snapshot in which its tables were copied.
+      type: str
+      sample: 0/16B3748
+    state:
+      description: V(slot_ready) or V(subscribed).
+      type: str
+      sample: slot_ready
+copied_bytes:
+  description: Bytes copied.
+  returned: success
+  type: int
+  sample: 1073741824
+elapsed:
+  description: Seconds that this run took.
+  returned: success, not in check mode
+  type: float
+  sample: 93.5
+rate:
+  description: Bytes copied for each second of this run, V(null) when nothing was copied.
+  returned: success, not in check mode
+  type: int
+  sample: 11484190
+left:
+  description: What stayed behind, or is copied but not replicated, and why.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{object: unlogged table shop.session, reason: 'copied once, never replicated'}]
+plan:
+  description: What would be done; V(create_database), V(create_roles), V(publication), V(tables), V(estimated_bytes), V(jobs) and V(left).
+  returned: in check mode
+  type: dict
+  sample: {create_database: true, create_roles: [shop_owner], publication: seren_migration_pub, estimated_bytes: 1073741824, jobs: 4}
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure

@@ -13,7 +13,8 @@ short_description: Tell how far a migration is and how much the target lags behi
 version_added: 0.1.0
 description:
   - Takes samples on both servers and reports the state of the migration in one word, with the numbers behind it.
-  - What cannot be measured is reported as V(null), never as V(0). A stalled sender, a missing slot, a disabled subscription or a table that is still being copied is never V(in_sync).
+  - What cannot be measured is reported as V(null), never as V(0). A stalled sender, a missing slot, a disabled subscription or a
+    table that is still being copied is never V(in_sync).
 author:
   - Seren (@serenorg)
 extends_documentation_fragment:

@@ -12,8 +12,10 @@ module: pg_migration_sync
 short_description: Start logical replication from where the copy ended
 version_added: 0.1.0
 description:
-  - Creates, on the target, a subscription for each replication slot that M(seren.migrator.pg_migration_init) has prepared, without copying anything again, and enables it.
-  - Run again, it enables what was disabled and adds tables that the publication has and the subscription does not know yet; on a working subscription it changes nothing.
+  - Creates, on the target, a subscription for each replication slot that M(seren.migrator.pg_migration_init) has prepared,
+    without copying anything again, and enables it.
+  - Run again, it enables what was disabled and adds tables that the publication has and the subscription does not know yet; on a
+    working subscription it changes nothing.
 author:
   - Seren (@serenorg)
 options:

@@ -12,7 +12,8 @@ module: pg_migration_validate
 short_description: Check whether a PostgreSQL database can be migrated by logical replication
 version_added: 0.1.0
 description:
-  - Runs every check of the catalogue against both servers and says what stands in the way, what deserves attention, and what to do about it.
+  - Runs every check of the catalogue against both servers and says what stands in the way, what deserves attention, and what to
+    do about it.
   - Never writes. What a check must try out is rolled back.
 author:
   - Seren (@serenorg)
@@ -78,33 +79,61 @@ statements:
   elements: str
   sample: []
 ready:
-  description: Whether nothing that O(fail_on) counts stands in the way.
-  returned: when both servers answered
+  description: Whether no blocker stands in the way, whatever O(fail_on) says.
+  returned: when the options make sense
   type: bool
   sample: true
 summary:
-  description: Number of checks for each outcome.
-  returned: when both servers answered
+  description: Number of checks by status, and of those without a pass by severity.
+  returned: when the options make sense
   type: dict
-  sample: {ok: 41, blocker: 0, warning: 2, info: 3, unverified: 0, skipped: 0}
+  contains:
+    pass:
+      description: There is evidence that all is well.
+      type: int
+      sample: 41
+    fail:
+      description: There is evidence of a problem.
+      type: int
+      sample: 2
+    unknown:
+      description: It could not be found out.
+      type: int
+      sample: 0
+    skipped:
+      description: Left out on purpose, or impossible because of another finding.
+      type: int
+      sample: 1
+    open:
+      description: Checks without a pass that were not left out on purpose, by severity.
+      type: dict
+      sample: {blocker: 0, warning: 2, info: 0}
 checks:
   description: The checks, each with its outcome.
-  returned: when both servers answered
+  returned: when the options make sense
   type: list
   elements: dict
   contains:
     id:
       description: Id of the check, as O(skip_checks) and O(severities) take it.
       type: str
-      sample: wal_level
+      sample: source_wal_level
+    title:
+      description: What is checked.
+      type: str
+      sample: the source writes the WAL that logical replication needs
+    side:
+      description: V(source), V(target), V(both) or V(controller).
+      type: str
+      sample: source
     severity:
-      description: What a finding of this check means.
+      description: What it means when the check does not pass; V(blocker), V(warning) or V(info).
       type: str
       sample: blocker
     status:
-      description: Outcome of the check.
+      description: V(pass), V(fail), V(unknown) or V(skipped).
       type: str
-      sample: ok
+      sample: pass
     objects:
       description: What it was found on.
       type: list
@@ -115,24 +144,106 @@ checks:
       type: str
       sample: wal_level is logical
     remedy:
-      description: What to do about it.
+      description: What to do about it; often SQL to paste.
       type: str
       sample: ''
 source:
-  description: What is known about the source's server.
-  returned: when both servers answered
+  description: What is known about the source; a server that cannot be reached has V(version) V(null).
+  returned: when the options make sense
   type: dict
-  sample: {host: db1.example.com, dbname: shop}
+  contains: &facts
+    endpoint:
+      description: Host, port, database, role and TLS mode, as given.
+      type: dict
+      sample: {host: db1.example.com, port: '5432', dbname: shop, user: migrator}
+    version:
+      description: Version of the server.
+      type: str
+      sample: '15.18'
+    version_number:
+      description: Version of the server as a number.
+      type: int
+      sample: 150018
+    major:
+      description: Major version of the server.
+      type: int
+      sample: 15
+    tls:
+      description: Whether the connection is encrypted by TLS.
+      type: bool
+      sample: true
+    role:
+      description: The role that was connected.
+      type: str
+      sample: migrator
+    is_superuser:
+      description: Whether that role is a superuser.
+      type: bool
+      sample: false
+    in_recovery:
+      description: Whether the server is a standby.
+      type: bool
+      sample: false
+    database_exists:
+      description: Whether the database exists.
+      type: bool
+      sample: true
+    database:
+      description: Name of the database.
+      type: str
+      sample: shop
+    encoding:
+      description: Encoding of the database.
+      type: str
+      sample: UTF8
+    collate:
+      description: Collation of the database.
+      type: str
+      sample: en_US.UTF-8
+    ctype:
+      description: Character classification of the database.
+      type: str
+      sample: en_US.UTF-8
+    bytes:
+      description: Size of the database.
+      type: int
+      sample: 1073741824
 target:
-  description: What is known about the target's server.
-  returned: when both servers answered
+  description: What is known about the target; a server that cannot be reached has V(version) V(null).
+  returned: when the options make sense
   type: dict
-  sample: {host: db2.example.com, dbname: shop}
+  contains: *facts
 plan:
-  description: What init would do.
-  returned: when both servers answered
+  description: What the migration would move, and what stays behind. Empty when the selection cannot be applied.
+  returned: when the options make sense
   type: dict
-  sample: {tables: 120}
+  contains:
+    tables:
+      description: Tables whose rows are copied, the largest first, each with V(schema), V(name), V(rows) (estimated, V(null) when unknown),
+        V(bytes), V(replicated) and V(predicate).
+      type: list
+      elements: dict
+      sample: [{schema: shop, name: orders, rows: 120000, bytes: 16777216, replicated: true, predicate: null}]
+    bytes:
+      description: Size of these tables.
+      type: int
+      sample: 1073741824
+    rows:
+      description: Estimated rows of these tables, V(null) when unknown.
+      type: int
+      sample: 1200000
+    sequences:
+      description: Number of sequences.
+      type: int
+      sample: 12
+    materialized_views:
+      description: Number of materialized views.
+      type: int
+      sample: 1
+    stays_behind:
+      description: What is not moved, by kind.
+      type: dict
+      sample: {tables: [], rows_of: [shop.archive], unlogged_rows_of: [], foreign_tables: [], large_objects: 0}
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -142,12 +253,12 @@ remedy:
   description: What to do about the error.
   returned: on failure
   type: str
-  sample: Set wal_level = logical on the source and restart it.
+  sample: 'source_wal_level: ALTER SYSTEM SET wal_level = logical; and restart the server.'
 details:
   description: More about the error, for instance the SQLSTATE or the last observation.
   returned: on failure
   type: dict
-  sample: {blockers: [wal_level]}
+  sample: {checks: [source_wal_level], codes: [not_ready]}
 """
 
 from ansible_collections.seren.migrator.plugins.module_utils.module import preflight_options, run_module
