@@ -1,0 +1,385 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Phase verify: prove that both sides hold the same rows while both are written to, or name what differs.
+
+Fails closed: the whole is verified only when every selected table and sequence is. Nothing is written on either side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ..catalog import Catalog, Table
+from ..driver import psycopg
+from ..errors import MigrationError
+from ..ledger import Record, Stream, find
+from ..migration import Migration
+from ..progress import Event, Progress
+from ..result import Result
+from ..selection import Selected, select
+from ..session import translated
+from ..verification.comparison import Comparison, Limits, attempt, give_up
+from ..verification.hashing import HashRules, ask, conclude, new_seeds
+from ..verification.objects import SequenceFinding, compare_sequences
+from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
+from ..verification.readers import Connections, Pairs
+from ..verification.scan import Recipe
+from ..verification.snapshots import Epoch, Holders, encoding, epoch, reading, wait_until_ended
+
+PHASE = "verify"
+_BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended
+_REASON_IN_DOUBT = "in doubt: changed on the source in every round"
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
+
+    ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
+    """
+
+    jobs: int = 2
+    tables: tuple[str, ...] = ()
+    max_differences: int = 100
+    max_rounds: int = 5
+    wait_timeout: float = 300.0
+    fail_on_difference: bool = True
+    check_mode: bool = False
+    maintenance_db: str = "postgres"
+
+
+@dataclass
+class _Findings:
+    """What a run has found so far."""
+
+    started_at: str
+    comparisons: list[Comparison] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    sequences: list[SequenceFinding] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    rules: HashRules | None = None
+    last: Epoch | None = None
+    rounds: int = 0
+    problem: str = ""  # why not everything could be looked at
+
+
+def run(migration: Migration, options: VerifyOptions, progress: Progress) -> Result:
+    """Compare source and target, along the streams that the ledger knows.
+
+    ``data`` of the result: ``verified``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
+    ``rounds``, ``lsn`` (the position in the source's WAL that the last pair of snapshots stands for), ``tables[]``,
+    ``differences[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
+    """
+    try:
+        with migration.open("target", "verify ledger", read_only=True) as target, translated(migration.redactor):
+            record = find(target, migration.name)
+    except MigrationError as error:
+        if error.code == "cannot_connect" and options.check_mode and _target_is_absent(migration, options):
+            return _nothing_there(f"database {migration.target.dbname} does not exist on the target yet")
+        raise
+    if options.check_mode and (record is None or record.state == "cleaned"):
+        return _nothing_there(f"the migration {migration.name} does not exist yet")
+    return verify_streams(migration, options, progress, record.live_streams if record else (), record)
+
+
+def verify_streams(
+    migration: Migration,
+    options: VerifyOptions,
+    progress: Progress,
+    streams: Sequence[Stream],
+    record: Record | None = None,
+) -> Result:
+    """Compare source and target along some streams; without any, both snapshots are taken as they come.
+
+    ``record`` tells which tables the migration left without data on purpose.
+    """
+    if options.jobs < 1 or options.max_rounds < 1 or options.max_differences < 0:
+        raise MigrationError(
+            "bad_option", "jobs and max_rounds must be at least 1, max_differences at least 0.", "Correct the options."
+        )
+    findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    with Connections(migration) as connections, translated(migration.redactor):
+        holders = Holders(
+            connections.open("source", "snapshot"),
+            connections.open("source", "control"),
+            connections.open("target", "snapshot"),
+        )
+        run_ = _Run(migration, options, progress, connections, holders, findings)
+        run_.prepare(streams, record)
+        run_.compare(streams)
+    return _result(options, findings)
+
+
+@dataclass
+class _Run:
+    """The steps of one run, which share their connections and findings."""
+
+    migration: Migration
+    options: VerifyOptions
+    progress: Progress
+    connections: Connections
+    holders: Holders
+    findings: _Findings
+    alignment_problem: str = ""
+
+    def say(self, text: str, **numbers: Any) -> None:
+        """Report progress."""
+        self.progress(Event(PHASE, text, numbers))
+
+    def prepare(self, streams: Sequence[Stream], record: Record | None) -> None:
+        """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
+        source, target = self.holders.source, self.holders.target
+        self.say("reading the catalogs")
+        selected = select(Catalog.read(source), self.migration.selection)
+        target_catalog = Catalog.read(target)
+        _check_distinct(selected.catalog, target_catalog)
+        with reading(source), reading(target):
+            rules = conclude(ask(source), ask(target), encoding(source), encoding(target))
+        self.findings.rules = rules
+        carriers = read_carriers(source, target, streams)
+        self.alignment_problem = alignment_problem(carriers)
+        schema_only = {(r.schema, r.name) for r in (record.relations if record else ()) if r.kind == "schema_only"}
+        tables = tuple(t for t in units_of(selected) if (t.schema, t.name) not in schema_only)
+        tables = restricted(tables, selected.catalog, self.options.tables)
+        here = Database.read(source, selected.catalog)
+        there = Database.read(target, target_catalog)
+        limits_bytes = 0
+        for table in tables:
+            found = pair(table, selected, here, there, () if self.alignment_problem else carriers, rules)
+            if isinstance(found, Unit):
+                self.findings.comparisons.append(Comparison(found))
+                limits_bytes += found.estimated_bytes
+            else:
+                self.findings.refusals.append(found)
+        if not self.options.tables:
+            self.findings.left_out = left_out(selected, schema_only)
+        self.say("comparing", tables=len(self.findings.comparisons), bytes=limits_bytes)
+        self.findings.sequences = compare_sequences(
+            source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
+        )
+
+    def compare(self, streams: Sequence[Stream]) -> None:
+        """Carry the tables through rounds until each is decided, or the rounds are used up."""
+        comparisons = self.findings.comparisons
+        comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
+        limits = Limits(max_rounds=self.options.max_rounds, max_differences=self.options.max_differences)
+        assert_rules = self.findings.rules or HashRules(refusal="no known answers")
+        recipe = Recipe(assert_rules, new_seeds())
+        with Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs:
+            for number in range(1, self.options.max_rounds + 1):
+                undecided = [comparison for comparison in comparisons if not comparison.is_settled]
+                if not undecided:
+                    break
+                try:
+                    self._round(number, undecided, streams, pairs, recipe, limits)
+                except psycopg.Error as error:
+                    # One of the connections that hold the snapshots is gone.
+                    said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
+                    self.findings.problem = f"the comparison was interrupted: {said}"
+                    for comparison in undecided:
+                        if not comparison.is_settled:
+                            comparison.settle("error", self.findings.problem)
+        reason = _REASON_IN_DOUBT
+        if self.findings.last is not None and self.findings.last.alignment != "aligned":
+            reason = self.findings.last.reason
+        for comparison in comparisons:
+            give_up(comparison, reason)
+
+    def _round(
+        self,
+        number: int,
+        undecided: Sequence[Comparison],
+        streams: Sequence[Stream],
+        pairs: Pairs,
+        recipe: Recipe,
+        limits: Limits,
+    ) -> None:
+        if self.findings.last is not None:
+            wait_until_ended(self.holders.control, self.findings.last.horizon, _BETWEEN_ROUNDS_S)
+        with epoch(
+            self.holders,
+            number,
+            streams,
+            self.options.wait_timeout,
+            may_nudge=not self.options.check_mode,
+            alignment_problem=self.alignment_problem,
+            tick=lambda waited_s: self.say("waiting for the target", waited_seconds=round(waited_s, 1)),
+        ) as current:
+            self.findings.last, self.findings.rounds = current, number
+            self.say(
+                f"round {number}", tables=len(undecided), lsn=current.lsn, waited_seconds=round(current.waited_s, 3)
+            )
+
+            def work(comparison: Comparison) -> Comparison:
+                with pairs.one() as lent:
+                    attempt(comparison, lent, current, recipe, limits, self.migration.redactor)
+                return comparison
+
+            self._in_parallel(work, undecided)
+
+    def _in_parallel(self, work: Callable[[Comparison], Comparison], undecided: Sequence[Comparison]) -> None:
+        total = len(self.findings.comparisons)
+        with ExitStack() as stack:
+            pool = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="verify")
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            try:
+                for done in as_completed([pool.submit(work, comparison) for comparison in undecided]):
+                    comparison = done.result()
+                    self.say(
+                        f"{comparison.unit.qualified}: {comparison.status or 'in doubt'}",
+                        tables_done=sum(c.is_settled for c in self.findings.comparisons),
+                        tables_total=total,
+                        rows=sum(c.source_rows or 0 for c in self.findings.comparisons),
+                    )
+            except BaseException:
+                # Told to stop: end the queries first, or the threads would go on until the servers answer.
+                self.connections.stop()
+                raise
+
+
+def alignment_problem(carriers: Sequence[Carrier]) -> str:
+    """Say why streams that exist cannot align two snapshots, '' when they can or there are none."""
+    for carrier in carriers:
+        if carrier.subscribed is None:
+            return f"stream {carrier.stream.number} has no subscription on the target (yet)"
+    return ""
+
+
+def left_out(selected: Selected, schema_only: set[tuple[str, str]]) -> list[dict[str, str]]:
+    """List what is not compared on purpose, with the reason."""
+    found: list[dict[str, str]] = []
+
+    def add(kind: str, schema: str, name: str, reason: str) -> None:
+        found.append({"kind": kind, "schema": schema, "name": name, "reason": reason})
+
+    for table in selected.catalog.tables:
+        if table.kind == "f":
+            add("foreign table", table.schema, table.name, "its rows live on another server")
+        elif table.oid in selected.without_data:
+            add("table", table.schema, table.name, "exclude_data")
+        elif (table.schema, table.name) in schema_only:
+            add("table", table.schema, table.name, "its rows stay behind")
+    for view in selected.catalog.materialized_views:
+        add("materialized view", view.schema, view.name, "derived from tables")
+    if selected.left_out:
+        add("tables", "", "", f"{len(selected.left_out)} tables are not selected")
+    return found
+
+
+def _wanted_sequences(selected: Selected, tables: Sequence[Table], is_partial: bool) -> list[Any]:
+    oids = {table.oid for table in tables}
+    return [item for item in selected.catalog.sequences if not is_partial or item.owning_table in oids]
+
+
+def _check_distinct(source: Catalog, target: Catalog) -> None:
+    here, there = source.database, target.database
+    if (here.system_identifier, here.oid, here.started) == (there.system_identifier, there.oid, there.started):
+        raise MigrationError(
+            "verify_failed",
+            f"Source and target are one and the same database, {here.name}.",
+            "Name two databases; a database is always equal to itself.",
+        )
+
+
+def _target_is_absent(migration: Migration, options: VerifyOptions) -> bool:
+    """True only when the target's server itself says that it has no such database."""
+    maintenance = replace(migration, target=migration.target.with_database(options.maintenance_db))
+    with maintenance.open("target", "verify maintenance", read_only=True) as session:
+        found = session.value(
+            "SELECT count(*) AS databases FROM pg_catalog.pg_database WHERE datname = %(name)s",
+            {"name": migration.target.dbname},
+        )
+    return int(found) == 0
+
+
+# --- the result ------------------------------------------------------------------------------------------------
+
+
+def _nothing_there(reason: str) -> Result:
+    """Return the answer of check mode where there is nothing to compare yet."""
+    findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"), problem=reason)
+    return Result(PHASE, False, _data(VerifyOptions(), findings))
+
+
+def _result(options: VerifyOptions, findings: _Findings) -> Result:
+    data = _data(options, findings)
+    error = None
+    if not data["verified"] and options.fail_on_difference:
+        error = _not_verified(data)
+    return Result(PHASE, False, data, error=error)
+
+
+def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
+    tables = [comparison.as_data() for comparison in findings.comparisons]
+    tables += [_refused(refusal) for refusal in findings.refusals]
+    tables.sort(key=lambda table: (table["schema"], table["name"]))
+    differences = [difference for comparison in findings.comparisons for difference in comparison.differences]
+    differences.sort(key=lambda found: (found.schema, found.table, tuple(found.key.values())))
+    differing = sum(comparison.differing_rows for comparison in findings.comparisons)
+    is_verified = (
+        not findings.problem
+        and bool(tables)
+        and all(table["status"] == "verified" for table in tables)
+        and not any(sequence.is_failure for sequence in findings.sequences)
+    )
+    last = findings.last
+    shown = differences[: options.max_differences]
+    return {
+        "verified": is_verified,
+        "consistency": "aligned" if last is not None and last.alignment == "aligned" else "unaligned",
+        "consistency_reason": findings.problem or (last.reason if last is not None else ""),
+        "partial": bool(options.tables),
+        "rounds": findings.rounds,
+        "lsn": last.lsn if last is not None else None,
+        "waited_seconds": round(last.waited_s, 3) if last is not None else None,
+        "started_at": findings.started_at,
+        "tables": tables,
+        "differences": [difference.as_data() for difference in shown],
+        "differences_truncated": differing > len(shown),
+        "sequences": [sequence.as_data() for sequence in findings.sequences],
+        "left_out": findings.left_out,
+        "settings": findings.rules.as_data() if findings.rules is not None else {},
+    }
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "schema": refusal.schema,
+        "name": refusal.name,
+        "status": refusal.status,
+        "reason": refusal.reason,
+        "source_rows": None,
+        "target_rows": None,
+        "differing_rows": 0,
+        "rounds": 0,
+        "method": None,
+        "not_compared": [],
+        "seconds": 0.0,
+    }
+
+
+def _not_verified(data: dict[str, Any]) -> MigrationError:
+    bad = [table for table in data["tables"] if table["status"] != "verified"]
+    sequences = [item for item in data["sequences"] if item["status"] in ("different", "unverified")]
+    counts = Counter(table["status"] for table in bad)
+    parts = [f"{count} of {len(data['tables'])} tables {status}" for status, count in sorted(counts.items())]
+    if sequences:
+        parts.append(f"{len(sequences)} of {len(data['sequences'])} sequences not equal")
+    first = [f"{item['schema']}.{item['name']} ({item['status']}: {item['reason']})" for item in [*bad, *sequences][:3]]
+    return MigrationError(
+        "not_verified",
+        "Source and target are not proven equal: "
+        + ", ".join(parts or ["no table was compared"])
+        + ". "
+        + "; ".join(first)
+        + ("." if first else ""),
+        "Read differences for rows by key, and the reason of each table. Rows that differ need repair or a new copy; an"
+        " unverified table needs its reason removed (lag, privileges, row security, a type); then verify again.",
+        {"tables": dict(counts), "differences": len(data["differences"])},
+    )

@@ -1,0 +1,443 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""One table's way through the epochs, from the first grid to its verdict.
+
+A round is one epoch: the first looks at the whole table, later ones at the rows that are still in doubt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..driver import psycopg
+from ..endpoint import Side
+from ..errors import MigrationError, Redactor
+from .pairing import Unit
+from .readers import Pair
+from .rows import (
+    LOOKUP_ABOVE_BYTES,
+    Group,
+    Place,
+    Probe,
+    Sighting,
+    Version,
+    column_hashes,
+    is_proven,
+    is_standing,
+    is_untouched,
+    kind_of,
+    probe,
+    rows_of_identities,
+    rows_of_leaves,
+    texts_of_keys,
+)
+from .scan import Grid, Recipe, bits_for, differing, grid_query, rows_in, side_columns, summed
+from .snapshots import Epoch, current_xmin, following, reading, wait_until_ended
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one table's comparison; they keep the runner's memory flat."""
+
+    max_rounds: int = 5
+    max_differences: int = 100
+    rows_drilled: int = 100_000  # rows of differing leaves that are read on one side in one round
+    groups_examined: int = 10_000
+    lookup_above_bytes: int = LOOKUP_ABOVE_BYTES
+    probe_wait_s: float = 1.0
+    chased: int = 1000
+    chase_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A proven difference. ``key`` maps key columns to text forms, empty without a key.
+
+    ``columns`` are the names of those that differ; the counts are the rows with this key, or with this content.
+    ``tuples`` are places (``relation (ctid)``) on the sides where the row was found: without a key, all there is.
+    """
+
+    schema: str
+    table: str
+    kind: str
+    key: Mapping[str, str]
+    columns: tuple[str, ...]
+    rounds: int
+    source_count: int
+    target_count: int
+    tuples: Mapping[str, tuple[str, ...]]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "schema": self.schema,
+            "table": self.table,
+            "kind": self.kind,
+            "key": dict(self.key),
+            "columns": list(self.columns),
+            "rounds": self.rounds,
+            "source_count": self.source_count,
+            "target_count": self.target_count,
+            "tuples": {side: list(places) for side, places in self.tuples.items()},
+        }
+
+
+@dataclass
+class Comparison:
+    """Where one table stands. ``status`` is '' while it is undecided."""
+
+    unit: Unit
+    status: str = ""
+    reason: str = ""
+    rounds: int = 0
+    source_rows: int | None = None
+    target_rows: int | None = None
+    seconds: float = 0.0
+    differences: list[Difference] = field(default_factory=list)
+    differing_rows: int = 0
+    # Identities in doubt: their key's text, and what earlier epochs saw of them.
+    suspects: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    counted: dict[int, tuple[int, int]] = field(default_factory=dict)
+    sightings: dict[int, list[Sighting]] = field(default_factory=dict)
+    is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
+    obstacle: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """True when no further round is needed."""
+        return bool(self.status)
+
+    def settle(self, status: str, reason: str = "") -> None:
+        """Decide."""
+        self.status, self.reason = status, reason
+        self.suspects.clear()
+        self.sightings.clear()
+        self.counted.clear()
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the table's line of the report."""
+        return {
+            "schema": self.unit.schema,
+            "name": self.unit.name,
+            "status": self.status,
+            "reason": self.reason,
+            "source_rows": self.source_rows,
+            "target_rows": self.target_rows,
+            "differing_rows": self.differing_rows,
+            "rounds": self.rounds,
+            "method": self.unit.method,
+            "not_compared": list(self.unit.not_compared),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def attempt(
+    comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, limits: Limits, redactor: Redactor
+) -> None:
+    """Carry one table through one epoch. Errors settle the table, except for those that the next round may be free of."""
+    started = time.monotonic()
+    comparison.rounds += 1
+    comparison.obstacle = ""
+    try:
+        _advance(comparison, pair, epoch, recipe, limits)
+    except (psycopg.Error, MigrationError, UnicodeDecodeError) as error:
+        _obstructed(comparison, error, redactor)
+    finally:
+        comparison.seconds += time.monotonic() - started
+
+
+def _obstructed(comparison: Comparison, error: Exception, redactor: Redactor) -> None:
+    if isinstance(error, MigrationError):
+        comparison.settle("error", error.message)
+    elif isinstance(error, UnicodeDecodeError):
+        comparison.settle("unverified", "encoding: a key is not valid text in the database's encoding")
+    elif isinstance(error, psycopg.Error):
+        said = redactor.text(error.diag.message_primary or str(error)).strip()
+        with_state = f"{said} (SQLSTATE {error.sqlstate})" if error.sqlstate else said
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            comparison.settle("unverified", f"no privilege: {with_state}")
+        elif isinstance(error, psycopg.errors.LockNotAvailable):
+            comparison.obstacle = "locked by another session"
+        elif isinstance(
+            error, (psycopg.errors.InvalidParameterValue, psycopg.errors.ObjectNotInPrerequisiteState)
+        ):  # what importing a snapshot answers when its exporter is gone
+            comparison.obstacle = f"snapshot lost: {with_state}"
+        else:
+            comparison.settle("error", with_state)
+
+
+def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, limits: Limits) -> None:
+    unit = comparison.unit
+    with pair.at(epoch):
+        if comparison.is_complete:
+            groups = _again(comparison, pair, recipe, limits)
+        else:
+            groups = _from_the_grid(comparison, pair, recipe, limits)
+        if not groups and comparison.is_complete:
+            _conclude(comparison)
+            return
+        texts = _key_texts(pair, unit, groups)
+    if not unit.is_replicated:
+        comparison.settle("unverified", "unlogged: its rows are not replicated, and they differ")
+    elif epoch.alignment == "behind":
+        comparison.settle("unverified", epoch.reason)
+    else:
+        _judge(comparison, pair, epoch, recipe, limits, groups, texts)
+
+
+def _conclude(comparison: Comparison) -> None:
+    """Nothing is in doubt any more."""
+    if comparison.differing_rows:
+        comparison.settle("different", f"{comparison.differing_rows} rows differ")
+    else:
+        comparison.settle("verified")
+
+
+# --- the first look, and the next ones -------------------------------------------------------------------------
+
+
+def _grids(pair: Pair, unit: Unit, recipe: Recipe, bits: int) -> tuple[Grid, Grid]:
+    def read(side: Side) -> Grid:
+        grid: Grid = {}
+        half = unit.half(side)
+        for heap in half.heaps:
+            summed(pair.tuples(side, grid_query(unit, half, heap, recipe, bits)), grid)
+        return grid
+
+    return pair.both(read)
+
+
+def within(grids: tuple[Grid, Grid], leaves: Sequence[int], rows: int) -> list[int]:
+    """Return as many leaves, from the first, as hold at most ``rows`` rows a side; at least one."""
+    chosen: list[int] = []
+    held = 0
+    for leaf in leaves:
+        held += max(grid[leaf].rows if leaf in grid else 0 for grid in grids)
+        if chosen and held > rows:
+            break
+        chosen.append(leaf)
+    return chosen
+
+
+def _from_the_grid(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> list[Group]:
+    """Scan the whole table; return the groups that differ. ``is_complete`` tells whether these are all."""
+    unit = comparison.unit
+    bits = bits_for(unit.estimated_rows, unit.estimated_bytes)
+    grids = _grids(pair, unit, recipe, bits)
+    leaves = differing(*grids)
+    comparison.source_rows, comparison.target_rows = rows_in(grids[0]), rows_in(grids[1])
+    finer = bits_for(max(comparison.source_rows, comparison.target_rows))
+    if finer > bits and max(rows_in(grid, leaves) for grid in grids) > limits.rows_drilled:
+        bits, grids = finer, _grids(pair, unit, recipe, finer)  # the estimate was wrong
+        leaves = differing(*grids)
+    chosen = within(grids, leaves, limits.rows_drilled)
+    groups = rows_of_leaves(pair, unit, recipe, bits, chosen) if chosen else []
+    comparison.is_complete = len(chosen) == len(leaves) and len(groups) <= limits.groups_examined
+    groups = groups[: limits.groups_examined]
+    comparison.counted = {group.identity: (len(group.source), len(group.target)) for group in groups}
+    return groups
+
+
+def _again(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> list[Group]:
+    """Look at the suspects again; return the groups that still differ."""
+    present = rows_of_identities(pair, comparison.unit, recipe, comparison.suspects, limits.lookup_above_bytes)
+    now = {group.identity: (len(group.source), len(group.target)) for group in present}
+    for identity in comparison.suspects:
+        _recount(comparison, identity, now.get(identity, (0, 0)))
+    return [group for group in present if group.differs]
+
+
+def _recount(comparison: Comparison, identity: int, now: tuple[int, int]) -> None:
+    """Rows of the report are those of the first epoch, with the suspects as of the epoch that saw them last."""
+    before = comparison.counted.get(identity, (0, 0))
+    comparison.source_rows = (comparison.source_rows or 0) + now[0] - before[0]
+    comparison.target_rows = (comparison.target_rows or 0) + now[1] - before[1]
+    comparison.counted[identity] = now
+
+
+def _key_texts(pair: Pair, unit: Unit, groups: Sequence[Group]) -> dict[int, tuple[str, ...]]:
+    if not unit.key:
+        return {group.identity: () for group in groups}
+    here = {group.source[0].place: group.identity for group in groups if group.source}
+    there = {group.target[0].place: group.identity for group in groups if not group.source}
+
+    def read(side: Side) -> dict[int, tuple[str, ...]]:
+        wanted = here if side == "source" else there
+        return {wanted[place]: texts for place, texts in texts_of_keys(pair, side, unit, wanted).items()}
+
+    source, target = pair.both(read)
+    return {**target, **source}
+
+
+# --- the verdict on each group ---------------------------------------------------------------------------------
+
+
+def _judge(
+    comparison: Comparison,
+    pair: Pair,
+    epoch: Epoch,
+    recipe: Recipe,
+    limits: Limits,
+    groups: Sequence[Group],
+    texts: Mapping[int, tuple[str, ...]],
+) -> None:
+    unit = comparison.unit
+    seen = _probe(pair, unit, recipe, groups, epoch, limits)
+    proven: list[Group] = []
+    doubtful: dict[int, tuple[str, ...]] = {}
+    sightings: dict[int, list[Sighting]] = {}
+    for group in groups:
+        places = [row.place for row in group.source]
+        untouched = frozenset(place for place in places if is_untouched(place, seen, epoch.horizon))
+        earlier = comparison.sightings.get(group.identity, [])
+        if epoch.alignment == "aligned":
+            is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=bool(unit.key))
+        else:
+            is_real = comparison.rounds >= limits.max_rounds and is_standing(
+                group, untouched, earlier, limits.max_rounds
+            )
+        if is_real:
+            proven.append(group)
+            continue
+        doubtful[group.identity] = texts.get(group.identity, ())
+        sighting = Sighting(
+            epoch.horizon,
+            epoch.source_xmin,
+            frozenset(places),
+            frozenset(row.place for row in group.target),
+            len(untouched) == len(places),
+        )
+        sightings[group.identity] = [*earlier, sighting]
+    comparison.suspects, comparison.sightings = doubtful, sightings
+    comparison.differing_rows += len(proven)
+    room = limits.max_differences - len(comparison.differences)
+    comparison.differences += _named(comparison, pair, epoch, recipe, proven[: max(room, 0)], texts)
+    if comparison.is_complete and comparison.rounds > 1 and epoch.alignment == "aligned":
+        _chase(comparison, pair, recipe, limits)
+    if comparison.is_complete and not comparison.suspects:
+        _conclude(comparison)
+    elif comparison.differing_rows and not comparison.is_complete:
+        comparison.settle("different", f"at least {comparison.differing_rows} rows differ; the rest was not examined")
+
+
+def _probe(pair: Pair, unit: Unit, recipe: Recipe, groups: Sequence[Group], epoch: Epoch, limits: Limits) -> Probe:
+    """Probe; when a finished locker and a running change cannot be told apart yet, once more a moment later."""
+    source = pair.session("source")
+
+    def look() -> Probe:
+        with reading(source):
+            return probe(pair, unit, recipe, groups, current_xmin(source))
+
+    seen = look()
+    is_unclear = any(seen.xmax.values()) and seen.xmin < epoch.horizon
+    return look() if is_unclear and wait_until_ended(source, epoch.horizon, limits.probe_wait_s) else seen
+
+
+def _named(
+    comparison: Comparison,
+    pair: Pair,
+    epoch: Epoch,
+    recipe: Recipe,
+    groups: Sequence[Group],
+    texts: Mapping[int, tuple[str, ...]],
+) -> list[Difference]:
+    """Turn proven groups into differences, with the names of the columns that differ."""
+    if not groups:
+        return []
+    unit = comparison.unit
+    kinds = {group.identity: kind_of(group, is_keyed=bool(unit.key)) for group in groups}
+    pairs = {
+        group.identity: (group.source[0].place, group.target[0].place)
+        for group in groups
+        if kinds[group.identity] in ("changed", "generated_only") and group.source and group.target
+    }
+    hashes: tuple[dict[Place, tuple[Any, ...]], ...] = ({}, {})
+    if pairs:
+        with pair.at(epoch):
+            hashes = pair.both(
+                lambda side: column_hashes(
+                    pair, side, unit, recipe, [places[side == "target"] for places in pairs.values()]
+                )
+            )
+    names = [column.name for column in side_columns(unit, "source")]
+    key_names = [unit.source.columns[position].name for position in unit.key]
+    found = []
+    for group in groups:
+        here, there = pairs.get(group.identity, (None, None))
+        left = hashes[0].get(here, ()) if here else ()
+        right = hashes[1].get(there, ()) if there else ()
+        found.append(
+            Difference(
+                schema=unit.schema,
+                table=unit.name,
+                kind=kinds[group.identity],
+                key=dict(zip(key_names, texts.get(group.identity, ()), strict=False)),
+                columns=tuple(name for name, a, b in zip(names, left, right, strict=False) if a != b),
+                rounds=comparison.rounds,
+                source_count=len(group.source),
+                target_count=len(group.target),
+                tuples={
+                    "source": _places(unit, "source", group.source),
+                    "target": _places(unit, "target", group.target),
+                },
+            )
+        )
+    return found
+
+
+def _places(unit: Unit, side: Side, rows: Sequence[Version]) -> tuple[str, ...]:
+    names = {heap.oid: f"{heap.schema}.{heap.name}" for heap in unit.half(side).heaps}
+    return tuple(f"{names.get(row.heap, '')} {row.ctid}" for row in rows[:10])
+
+
+# --- hot rows --------------------------------------------------------------------------------------------------
+
+
+def _chase(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> None:
+    """Settle rows that change faster than two snapshots can be ordered: watch the target become what the source was.
+
+    A row that is written all the time differs between every two snapshots. But the target passes through each committed
+    version: read the row on the source, then look at the target until it shows the same content. Only equality is
+    concluded here, never a difference.
+    """
+    suspects = comparison.suspects
+    if not suspects or len(suspects) > limits.chased:
+        return
+    deadline = time.monotonic() + limits.chase_s
+    with following(pair.session("source")), following(pair.session("target")):
+        while suspects and time.monotonic() < deadline:
+            wanted = _contents(pair, comparison.unit, recipe, suspects, "source")
+            until = min(time.monotonic() + limits.probe_wait_s, deadline)
+            open_ones = dict(suspects)
+            while open_ones and time.monotonic() < until:
+                present = _contents(pair, comparison.unit, recipe, open_ones, "target")
+                for identity in [i for i in open_ones if sorted(present.get(i, ())) == sorted(wanted.get(i, ()))]:
+                    count = len(wanted.get(identity, ()))
+                    _recount(comparison, identity, (count, count))
+                    del open_ones[identity], suspects[identity]
+                    comparison.sightings.pop(identity, None)
+
+
+def _contents(
+    pair: Pair, unit: Unit, recipe: Recipe, identities: Mapping[int, tuple[str, ...]], side: Side
+) -> dict[int, list[tuple[int, int]]]:
+    found = rows_of_identities(pair, unit, recipe, identities, 0, only=side)
+    return {group.identity: [(row.content, row.generated) for row in (group.source or group.target)] for group in found}
+
+
+def give_up(comparison: Comparison, reason: str) -> None:
+    """Settle what is still undecided after the last round: never as verified."""
+    if comparison.is_settled:
+        return
+    doubt = len(comparison.suspects)
+    if comparison.obstacle:
+        comparison.settle("unverified", comparison.obstacle)
+    elif comparison.differing_rows:
+        comparison.settle("different", f"{comparison.differing_rows} rows differ, {doubt} more are in doubt")
+    elif doubt and comparison.is_complete:
+        comparison.settle("unverified", f"{reason} ({doubt} rows)")
+    else:
+        comparison.settle("unverified", reason)

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Pairs of connections that read both sides of a table at the same time, and the way to stop them all.
+
+Threads suffice: the servers do the work.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from ..driver import psycopg, sql
+from ..endpoint import Side
+from ..migration import Migration
+from ..session import Session
+from .snapshots import Epoch, prepare, reading
+
+T = TypeVar("T")
+
+_CANCEL_TIMEOUT_S = 5.0
+
+
+class Connections:
+    """Every connection of one run, so that all can be cancelled and closed; a context manager."""
+
+    def __init__(self, migration: Migration) -> None:
+        self._migration = migration
+        self._lock = threading.Lock()
+        self._open: list[Session] = []
+        self._is_stopped = False
+
+    def __enter__(self) -> Connections:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def open(self, side: Side, purpose: str) -> Session:
+        """Open a read-only connection to one side, or raise ``cannot_connect``."""
+        session = self._migration.open(side, f"verify {purpose}", read_only=True)
+        prepare(session)
+        with self._lock:
+            if self._is_stopped:
+                session.connection.close()
+            self._open.append(session)
+        return session
+
+    def forget(self, session: Session) -> None:
+        """Close one connection."""
+        with self._lock:
+            if session in self._open:
+                self._open.remove(session)
+        session.connection.close()
+
+    def stop(self) -> None:
+        """Cancel whatever runs and close every connection; threads that read from them end with an error."""
+        with self._lock:
+            self._is_stopped = True
+            sessions, self._open = self._open, []
+        for session in sessions:
+            if session.connection.closed or session.connection.pgconn.transaction_status == _ACTIVE:
+                with suppress(psycopg.Error):
+                    session.connection.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
+        for session in sessions:
+            session.connection.close()
+
+
+_ACTIVE = 1  # libpq's PQTRANS_ACTIVE: a command is in progress
+
+
+class Pair:
+    """One connection to each side, opened when first needed and again after it broke."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._sessions: dict[Side, Session] = {}
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="verify-source")
+
+    def session(self, side: Side) -> Session:
+        """Return this pair's connection to one side."""
+        session = self._sessions.get(side)
+        if session is not None and (session.connection.closed or session.connection.broken):
+            self._connections.forget(session)
+            session = None
+        if session is None:
+            session = self._sessions[side] = self._connections.open(side, "reader")
+        return session
+
+    def both(self, task: Callable[[Side], T]) -> tuple[T, T]:
+        """Run a task for the source and for the target at the same time; wait for both, also when one fails."""
+        source = self._threads.submit(task, "source")
+        try:
+            target = task("target")
+        except BaseException:
+            # The other side may still read; its connection must be idle before it is used again.
+            with suppress(Exception):
+                source.result()
+            raise
+        return source.result(), target
+
+    @contextmanager
+    def at(self, epoch: Epoch) -> Iterator[None]:
+        """Run a block in which both connections see the epoch's snapshots."""
+        with (
+            reading(self.session("source"), epoch.snapshot("source")),
+            reading(self.session("target"), epoch.snapshot("target")),
+        ):
+            yield
+
+    def tuples(self, side: Side, query: sql.Composed) -> list[tuple[Any, ...]]:
+        """Run a query on one side; return its rows as plain tuples."""
+        with self.session(side).connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+            return cursor.execute(query).fetchall()
+
+    def close(self) -> None:
+        """End the helper thread. The connections belong to :class:`Connections`."""
+        self._threads.shutdown(wait=False)
+
+
+class Pairs:
+    """A fixed number of pairs, lent to one thread at a time; a context manager."""
+
+    def __init__(self, connections: Connections, count: int) -> None:
+        self._all = [Pair(connections) for _ in range(count)]
+        self._free: SimpleQueue[Pair] = SimpleQueue()
+        for pair in self._all:
+            self._free.put(pair)
+
+    def __enter__(self) -> Pairs:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for pair in self._all:
+            pair.close()
+
+    @contextmanager
+    def one(self) -> Iterator[Pair]:
+        """Lend a pair."""
+        pair = self._free.get()
+        try:
+            yield pair
+        finally:
+            self._free.put(pair)
