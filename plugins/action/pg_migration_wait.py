@@ -14,7 +14,13 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError, Redactor
-from ansible_collections.seren.migrator.plugins.module_utils.gates import Forecast, Limits, forecast, judge
+from ansible_collections.seren.migrator.plugins.module_utils.gates import (
+    Forecast,
+    Limits,
+    copied_bytes,
+    forecast,
+    judge,
+)
 from ansible_collections.seren.migrator.plugins.module_utils.module import (
     common_options,
     failure,
@@ -156,9 +162,8 @@ def _reason_to_stop(
 def live_line(host: str, name: str, sample: dict[str, Any], outlook: Forecast) -> str:
     """Return one line of ``key=value`` pairs; what is not known is ``unknown``, never zero."""
     values: dict[str, Any] = {"migration": name, "state": sample.get("state")}
-    progress = sample.get("progress")
-    if sample.get("state") == "copying" and isinstance(progress, dict):
-        values["copied_bytes"], values["total_bytes"] = progress.get("copied_bytes"), progress.get("total_bytes")
+    if sample.get("state") == "copying":
+        values["bytes_copied"], values["estimated_bytes"] = copied_bytes(sample.get("progress")) or (None, None)
     values.update(
         lag_bytes=sample.get("lag_bytes"),
         lag_seconds=sample.get("lag_seconds"),

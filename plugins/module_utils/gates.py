@@ -72,16 +72,23 @@ class Forecast:
     eta_seconds: float | None
 
 
-def remaining_bytes(sample: Sample) -> int | None:
-    """Bytes still to be copied while the copy runs, afterwards bytes of WAL still to be applied; None is unknown."""
-    if sample.get("state") != "copying":
-        lag = sample.get("lag_bytes")
-        return lag if isinstance(lag, int) and not isinstance(lag, bool) and lag >= 0 else None
-    progress = sample.get("progress")
+def copied_bytes(progress: Any) -> tuple[int, int] | None:
+    """Return bytes copied, those of running copies included, and the estimate of all; None when unknown."""
     if not isinstance(progress, Mapping):
         return None
-    total, copied = progress.get("total_bytes"), progress.get("copied_bytes")
-    return max(total - copied, 0) if isinstance(total, int) and isinstance(copied, int) else None
+    done, estimate = progress.get("bytes_copied"), progress.get("estimated_bytes")
+    if not isinstance(done, int) or not isinstance(estimate, int):
+        return None
+    return done + sum(row.get("bytes") or 0 for row in progress.get("running") or ()), estimate
+
+
+def remaining_bytes(sample: Sample) -> int | None:
+    """Bytes still to be copied while the copy runs, afterwards bytes of WAL still to be applied; None is unknown."""
+    if sample.get("state") == "copying":
+        known = copied_bytes(sample.get("progress"))
+        return None if known is None else max(known[1] - known[0], 0)
+    lag = sample.get("lag_bytes")
+    return lag if isinstance(lag, int) and not isinstance(lag, bool) and lag >= 0 else None
 
 
 def forecast(samples: Sequence[Sample]) -> Forecast:

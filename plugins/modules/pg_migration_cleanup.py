@@ -14,7 +14,8 @@ version_added: 0.1.0
 description:
   - Removes subscriptions, replication slots, publications, markers and the ledger, exactly what the ledger lists, on both servers
     and in an order that never leaves a slot behind.
-  - The migrated data and its schema stay. What could not be reached or removed is reported.
+  - The migrated data, its schema and its roles stay. What could not be reached or removed is reported.
+  - A note stays in the ledger, so that a later run knows that the migration was cleaned up.
 author:
   - Seren (@serenorg)
 options:
@@ -23,9 +24,9 @@ options:
     type: bool
     default: false
   timeout:
-    description: Seconds that a worker may take to let go of its slot.
-    type: int
-    default: 60
+    description: Seconds that each removal may wait for a lock.
+    type: float
+    default: 60.0
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
@@ -80,13 +81,35 @@ removed:
   returned: success
   type: list
   elements: dict
-  sample: [{side: source, kind: slot, name: seren_migration_0123456789ab_1}]
+  contains: &objects
+    side:
+      description: V(source) or V(target).
+      type: str
+      sample: source
+    kind:
+      description: V(subscription), V(slot), V(publication), V(table) or V(schema).
+      type: str
+      sample: slot
+    name:
+      description: Name of the object.
+      type: str
+      sample: seren_migration_0123456789ab_1
 left:
-  description: What is still there, and why.
-  returned: success
+  description: What is still there.
+  returned: success, and with the code V(cannot_clean)
   type: list
   elements: dict
-  sample: []
+  contains:
+    <<: *objects
+    reason:
+      description: Why it is still there.
+      type: str
+      sample: the server cannot be reached
+msg:
+  description: Why there was nothing to do.
+  returned: when the migration was cleaned up before
+  type: str
+  sample: already cleaned up at 2026-11-20 14:02:11+00
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -107,7 +130,7 @@ details:
 from ansible_collections.seren.migrator.plugins.module_utils.module import run_module
 from ansible_collections.seren.migrator.plugins.module_utils.phases import cleanup
 
-SPEC = {"force": {"type": "bool", "default": False}, "timeout": {"type": "int", "default": 60}}
+SPEC = {"force": {"type": "bool", "default": False}, "timeout": {"type": "float", "default": 60.0}}
 
 
 def main() -> None:

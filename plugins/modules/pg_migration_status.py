@@ -64,6 +64,166 @@ statements:
   type: list
   elements: str
   sample: []
+state:
+  description:
+    - State of the migration in one word; V(absent), V(copying), V(copied), V(catching_up), V(in_sync), V(stalled), V(broken), V(cut_over) or
+      V(rolled_back).
+    - V(stalled) is replication that does not move but may again by itself, V(broken) is what no waiting will mend.
+  returned: success
+  type: str
+  sample: in_sync
+reasons:
+  description: Why the state is not V(in_sync).
+  returned: success
+  type: list
+  elements: str
+  sample: []
+lag_bytes:
+  description: Bytes of WAL that the source has written and the target has not confirmed, V(null) when unknown.
+  returned: success
+  type: int
+  sample: 5320
+lag_seconds:
+  description: How long ago the source stood where the target stands now, V(null) when unknown, for instance when it is longer than O(window).
+  returned: success
+  type: float
+  sample: 0.21
+retained_wal_bytes:
+  description: Bytes of WAL that the source keeps for the migration, V(null) when unknown.
+  returned: success
+  type: int
+  sample: 16777216
+tables:
+  description: Number of tables for each state; while copying the ledger's states, afterwards PostgreSQL's, where V(r) is ready.
+  returned: success
+  type: dict
+  sample: {r: 121}
+slots:
+  description: The replication slots.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    slot_name:
+      description: Name of the slot.
+      type: str
+      sample: seren_migration_0123456789ab_1
+    active:
+      description: Whether a WAL sender serves it.
+      type: bool
+      sample: true
+    active_pid:
+      description: Process id of that WAL sender.
+      type: int
+      sample: 4711
+    walsender_state:
+      description: State of that WAL sender, V(null) when there is none or this role may not see it.
+      type: str
+      sample: streaming
+    wal_status:
+      description: Whether the WAL it needs is still there.
+      type: str
+      sample: reserved
+    safe_wal_size:
+      description: Bytes of WAL that may be written before the slot is in danger, V(null) without a limit.
+      type: int
+      sample: null
+    confirmed_flush_lsn:
+      description: LSN up to which the target has confirmed.
+      type: str
+      sample: 0/1A2B3C40
+    restart_lsn:
+      description: Oldest LSN that the slot needs.
+      type: str
+      sample: 0/1A2B3C08
+    invalidation_reason:
+      description: Why the slot was invalidated; PostgreSQL tells it from version 17 on.
+      type: str
+      sample: null
+    lag_bytes:
+      description: Bytes of WAL not yet confirmed, V(null) when unknown.
+      type: int
+      sample: 5320
+    retained_wal_bytes:
+      description: Bytes of WAL kept for the slot, V(null) when unknown.
+      type: int
+      sample: 16777216
+workers:
+  description: The target's workers, as C(pg_stat_subscription) shows them.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{subname: seren_migration_sub, worker_type: apply, pid: 4712, received_lsn: 0/1A2B3C40, latest_end_lsn: 0/1A2B3C40}]
+errors:
+  description: Errors of apply and of table synchronisation, and how many of them are new in this window. V(null) where the target is older than
+    PostgreSQL 15, which does not count them.
+  returned: success
+  type: dict
+  sample: {apply: 0, sync: 0, new: 0}
+streams:
+  description: The streams, each with its objects, V(consistent_point), V(lag_bytes), V(lag_seconds) and V(tables_waiting).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - number: 1
+      publication: seren_migration_pub
+      subscription: seren_migration_sub
+      slot: seren_migration_0123456789ab_1
+      consistent_point: 0/16B3748
+      lag_bytes: 5320
+      lag_seconds: 0.21
+      tables_waiting: 0
+progress:
+  description: How much of the copy is done. Empty when there is none.
+  returned: success
+  type: dict
+  contains:
+    tables:
+      description: Tables to copy.
+      type: int
+      sample: 120
+    tables_copied:
+      description: Tables copied.
+      type: int
+      sample: 80
+    rows_copied:
+      description: Rows of these tables.
+      type: int
+      sample: 1200000
+    bytes_copied:
+      description: Bytes of these tables.
+      type: int
+      sample: 1073741824
+    estimated_bytes:
+      description: Size of all tables to copy on the source's disk, which is not what they weigh on the way.
+      type: int
+      sample: 2147483648
+    running:
+      description: Copies that run on the target, each with V(schema), V(name), V(bytes) and V(rows).
+      type: list
+      elements: dict
+      sample: [{schema: shop, name: orders, bytes: 8388608, rows: 60000}]
+    steps:
+      description: State of the steps that are not tables.
+      type: dict
+      sample: {roles: done, pre_data: done}
+    runner:
+      description: Who works on the migration now, V(null) for no one.
+      type: str
+      sample: null
+samples:
+  description: The samples of the window, each with V(elapsed) seconds, V(lag_bytes), V(insert_position) and V(confirmed_position).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{elapsed: 0.0, lag_bytes: 5320, insert_position: 439041112, confirmed_position: 439035792}]
+left:
+  description: What stayed behind, or is copied but not replicated, and why.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure

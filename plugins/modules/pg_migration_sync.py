@@ -27,13 +27,12 @@ options:
     type: dict
     default: {}
   timeout:
-    description: Seconds within which the subscriptions must be working.
-    type: int
-    default: 300
+    description: Seconds that the target may take to come to the moment from which on all tables agree, where materialized views wait for it.
+    type: float
+    default: 300.0
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.endpoints.replication
-  - seren.migrator.endpoints.clients
   - seren.migrator.selection
   - seren.migrator.attributes
 seealso:
@@ -87,6 +86,49 @@ statements:
   type: list
   elements: str
   sample: ['target: ALTER SUBSCRIPTION "seren_migration_sub" ENABLE']
+state:
+  description: State of the migration in its ledger.
+  returned: when there is a finished copy
+  type: str
+  sample: synced
+subscriptions:
+  description: The subscriptions. Empty in check mode before there is a copy.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the subscription on the target.
+      type: str
+      sample: seren_migration_sub
+    slot:
+      description: Name of its replication slot on the source.
+      type: str
+      sample: seren_migration_0123456789ab_1
+    publication:
+      description: Name of its publication on the source.
+      type: str
+      sample: seren_migration_pub
+    enabled:
+      description: Whether it is enabled, V(null) when it does not exist.
+      type: bool
+      sample: true
+consistent_point:
+  description: LSN of the snapshot from which the first stream goes on.
+  returned: success
+  type: str
+  sample: 0/16B3748
+adopted:
+  description: Partitions, created or attached since the copy, that joined the migration.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+msg:
+  description: Why there was nothing to do, after a cutover or a rollback.
+  returned: after a cutover or a rollback
+  type: str
+  sample: the migration is cut_over
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -105,7 +147,6 @@ details:
 """
 
 from ansible_collections.seren.migrator.plugins.module_utils.module import (
-    client_options,
     replication_options,
     run_module,
 )
@@ -113,9 +154,8 @@ from ansible_collections.seren.migrator.plugins.module_utils.phases import sync
 
 SPEC = {
     "subscription_options": {"type": "dict", "default": {}},
-    "timeout": {"type": "int", "default": 300},
+    "timeout": {"type": "float", "default": 300.0},
     **replication_options(),
-    **client_options(),
 }
 
 

@@ -139,7 +139,7 @@ samples:
     progress:
       description: How much of the copy is done.
       type: dict
-      sample: {copied_tables: 120, total_tables: 120, copied_bytes: 1073741824, total_bytes: 1073741824}
+      sample: {tables: 120, tables_copied: 80, bytes_copied: 1073741824, estimated_bytes: 2147483648}
     reasons:
       description: Why the state is not V(in_sync).
       type: list

@@ -175,8 +175,8 @@ def test_the_live_line_names_the_host_and_says_unknown_for_what_is_not_known(wai
 
 
 def test_the_live_line_shows_the_progress_of_the_copy(waiter):
-    copying = status("copying", None, None, progress={"copied_bytes": 250, "total_bytes": 1000})
-    assert "copied_bytes=250 total_bytes=1000" in waiter([copying, status()]).lines[0][0]
+    copying = status("copying", None, None, progress={"bytes_copied": 250, "estimated_bytes": 1000})
+    assert "bytes_copied=250 estimated_bytes=1000" in waiter([copying, status()]).lines[0][0]
 
 
 @pytest.mark.parametrize("how", [{"no_log": True}, {"quiet": True}])
