@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from .session import Session
@@ -79,7 +80,7 @@ def lag_seconds(history: Sequence[tuple[float, int]], confirmed: int) -> float |
     now_s, now_position = history[-1]
     if confirmed >= now_position:
         return 0.0
-    for (before_s, before), (after_s, after) in reversed(list(zip(history, history[1:], strict=False))):
+    for (before_s, before), (after_s, after) in reversed(list(pairwise(history))):
         if before <= confirmed < after:
             passed = (confirmed - before) / (after - before)
             return now_s - (before_s + passed * (after_s - before_s))

@@ -128,11 +128,11 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
     left: list[dict[str, str]] = []
     for name in missing:
         row = {key: value for key, value in wanted[name].items() if key != "oid"}
-        role = Role(**row, verifier=verifiers.get(name))
+        role = Role(**row, verifier=(verifiers or {}).get(name))
         create.append(role)
         if role.superuser:
             left.append({"object": f"role {name}", "reason": "SUPERUSER is never given to a new role"})
-        if role.login and role.verifier is None:
+        if role.login and verifiers is None:
             left.append(
                 {"object": f"role {name}", "reason": "created without a password: the source's is not readable"}
             )
@@ -151,11 +151,12 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
     return RolePlan(tuple(create), tuple(grants), tuple(left))
 
 
-def _verifiers(source: Session, names: list[str]) -> dict[str, str]:
+def _verifiers(source: Session, names: list[str]) -> dict[str, str] | None:
+    """Return the stored password hashes of those roles that have one, or None when they cannot be read."""
     try:
         return {row["name"]: row["verifier"] for row in source.rows(_VERIFIERS, {"names": names})}
     except psycopg.errors.InsufficientPrivilege:
-        return {}
+        return None
 
 
 def create_role(role: Role, *, with_password: bool) -> sql.Composed:

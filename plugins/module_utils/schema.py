@@ -245,7 +245,7 @@ def restore(
 def run_script(migration: Migration, script: bytes) -> None:
     """Run a plain restore script in one transaction, for targets that refuse a setting which newer clients make.
 
-    Only the lines that pg_restore itself writes around the statements are dropped: psql's ``\\restrict`` pair and the
+    Only the lines that pg_restore itself writes around the statements are dropped: psql's "restrict" pair and the
     first ``SET transaction_timeout``.
     """
     lines = script.split(b"\n")

@@ -106,11 +106,13 @@ class Session:
 
     def execute(self, statement: Query, params: Params = None, *, shown: Query | None = None) -> None:
         """Run a statement that changes something, and remember it, or ``shown`` where it holds a secret."""
-        self.log.add(self.endpoint.side, self.text(statement if shown is None else shown))
+        self.log.add(self.endpoint.side, self.text(statement if shown is None else shown, params))
         self.connection.execute(statement, params)
 
-    def text(self, statement: Query) -> str:
-        """Return a statement as text, as psycopg would send it."""
+    def text(self, statement: Query, params: Params = None) -> str:
+        """Return a statement as text, with its parameters in place."""
+        if params:
+            return psycopg.ClientCursor(self.connection).mogrify(statement, params)
         return statement if isinstance(statement, str) else statement.as_string(self.connection)
 
     @contextmanager

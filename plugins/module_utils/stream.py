@@ -132,7 +132,7 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
             for schema, name in replication.explicit_members(source, stream.publication) & pending:
                 source.execute(replication.drop_from_publication(stream.publication, schema, name))
             continue
-        if carries and record.is_done("post_data"):
+        if carries and "post_data" in record.steps:
             raise slot_lost(stream.slot)
         claim.reset_relations(stream.number)
         remove(migration, claim, stream, target, source)

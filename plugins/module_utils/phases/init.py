@@ -74,20 +74,37 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
             with migration.open("source", "init", read_only=True) as source:
                 _check_same(record, migration, source)
             return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
-        validate.gate(migration, options)
+        _pass_gate(migration, options, record)
         if options.check_mode:
             return _planned(migration, options, record, target_exists)
         if not target_exists:
             _create_database(migration, options)
+        created = not target_exists
         with migration.open("source", "init") as source, migration.open("target", "init") as target:
             if record is None or record.state == "cleaned":
-                _register(migration, options, source, target)
+                _register(migration, options, source, target, created=created)
             else:
                 _check_same(record, migration, source)
             with ledger.claim(migration, "init", fingerprint(migration, options)) as claim:
-                _Run(migration, options, progress, claim, source, target).carry_out()
+                _carry_out(_Run(migration, options, progress, claim, source, target), claim)
                 record = claim.read()
         return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
+
+
+def _pass_gate(migration: Migration, options: InitOptions, record: Record | None) -> None:
+    """Run validate's gate; after a cleanup say so, because the target then holds what the migration had copied."""
+    try:
+        validate.gate(migration, options)
+    except MigrationError as error:
+        if record is None or record.state != "cleaned" or error.code != "not_ready":
+            raise
+        raise MigrationError(
+            "migration_cleaned",
+            f"The migration {migration.name!r} was cleaned up at {record.cleaned_at}; what it had copied stays on the "
+            f"target. {error.message}",
+            "To begin anew, empty the selected schemas of the target, or use a new database, and run init again.",
+            error.details,
+        ) from None
 
 
 def fingerprint(migration: Migration, options: InitOptions) -> str:
@@ -128,10 +145,12 @@ def _create_database(migration: Migration, options: InitOptions) -> None:
     with migration.open("source", "init", read_only=True) as source:
         database = Catalog.read(source).database
     endpoint = migration.target.with_database(options.maintenance_db)
-    with Session.open(endpoint, migration.log, purpose="init") as maintenance:
-        # Another migration into the same database may be quicker.
-        with suppress(psycopg.errors.DuplicateDatabase):
-            maintenance.execute(schema.create_database(migration.target.dbname, database, maintenance.major))
+    # Another migration into the same database may be quicker.
+    with (
+        Session.open(endpoint, migration.log, purpose="init") as maintenance,
+        suppress(psycopg.errors.DuplicateDatabase),
+    ):
+        maintenance.execute(schema.create_database(migration.target.dbname, database, maintenance.major))
 
 
 def _find(migration: Migration) -> Record | None:
@@ -168,7 +187,7 @@ def _check_same(record: Record, migration: Migration, source: Session) -> None:
         )
 
 
-def _register(migration: Migration, options: InitOptions, source: Session, target: Session) -> None:
+def _register(migration: Migration, options: InitOptions, source: Session, target: Session, *, created: bool) -> None:
     plan = _read_plan(migration, options, source)
     ledger.install(target)
     try:
@@ -178,7 +197,11 @@ def _register(migration: Migration, options: InitOptions, source: Session, targe
             source=_identity(source),
             target=_identity(target),
             options=_recorded(options),
-            plan={"tables": len(plan.carried), "bytes": sum(table.bytes for table in plan.carried)},
+            plan={
+                "tables": len(plan.carried),
+                "bytes": sum(table.bytes for table in plan.carried),
+                "created_database": created,
+            },
             relations=_relations(plan, options),
         )
     except psycopg.errors.UniqueViolation:
@@ -322,6 +345,22 @@ def _role_plan(options: InitOptions, source: Session, target: Session, plan: _Pl
 # --- doing -----------------------------------------------------------------------------------------------------
 
 
+def _carry_out(work: _Run, claim: Claim) -> None:
+    """Do the work; when it fails and a slot stays for the next run, say so."""
+    try:
+        work.carry_out()
+    except MigrationError as error:
+        with suppress(MigrationError, psycopg.Error):
+            kept = [stream.slot for stream in claim.read().live_streams]
+            error.details["slots_kept"] = kept
+            if kept:
+                error.remedy += (
+                    f" Until then the source keeps WAL for the slot(s) {', '.join(kept)}: run init again to continue "
+                    "with what is copied, or pg_migration_cleanup to give up."
+                )
+        raise
+
+
 class _Run:
     """One run of init under its claim: the steps in order, each skipped when the ledger says it is done."""
 
@@ -409,7 +448,20 @@ class _Run:
             role_plan = _role_plan(self.options, self.source, self.target, plan)
             refused = roles.carry_out(role_plan, self.target)
             self.left += [*plan.notes, *role_plan.left, *refused]
+            if self.claim.read().plan.get("created_database"):
+                self._own_database(plan.whole.database.owner)
         self.claim.finish("left", {"left": self.left})
+
+    def _own_database(self, owner: str) -> None:
+        """Give a database that we created the owner it has on the source."""
+        try:
+            self.target.execute(
+                sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                    sql.Identifier(self.migration.target.dbname), sql.Identifier(owner)
+                )
+            )
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+            self.left.append({"object": f"owner {owner} of the database", "reason": str(error.diag.message_primary)})
 
     def _pre_data(self, plan: _Plan, snapshot: str) -> None:
         """Dump the schema in the snapshot, keep the archive, restore what the rows need."""
