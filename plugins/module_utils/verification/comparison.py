@@ -191,7 +191,7 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
 def _conclude(comparison: Comparison) -> None:
     """Nothing is in doubt any more."""
     if comparison.differing_rows:
-        comparison.settle("different", f"{comparison.differing_rows} rows differ")
+        comparison.settle("different", f"rows that differ: {comparison.differing_rows}")
     else:
         comparison.settle("verified")
 
@@ -320,7 +320,7 @@ def _judge(
     if comparison.is_complete and not comparison.suspects:
         _conclude(comparison)
     elif comparison.differing_rows and not comparison.is_complete:
-        comparison.settle("different", f"at least {comparison.differing_rows} rows differ; the rest was not examined")
+        comparison.settle("different", f"rows that differ: {comparison.differing_rows} or more, the rest was not examined")
 
 
 def _probe(pair: Pair, unit: Unit, recipe: Recipe, groups: Sequence[Group], epoch: Epoch, limits: Limits) -> Probe:
@@ -403,7 +403,7 @@ def _chase(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -
     version: read the row on the source, then look at the target until it shows the same content. Only equality is
     concluded here, never a difference.
     """
-    suspects = comparison.suspects
+    suspects = {i: key for i, key in comparison.suspects.items() if is_restless(comparison.sightings[i])}
     if not suspects or len(suspects) > limits.chased:
         return
     deadline = time.monotonic() + limits.chase_s
@@ -417,8 +417,13 @@ def _chase(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -
                 for identity in [i for i in open_ones if sorted(present.get(i, ())) == sorted(wanted.get(i, ()))]:
                     count = len(wanted.get(identity, ()))
                     _recount(comparison, identity, (count, count))
-                    del open_ones[identity], suspects[identity]
+                    del open_ones[identity], suspects[identity], comparison.suspects[identity]
                     comparison.sightings.pop(identity, None)
+
+
+def is_restless(sightings: Sequence[Sighting]) -> bool:
+    """True when the source rows of a suspect change, so that waiting for another look may settle it."""
+    return not sightings[-1].source_untouched or any(seen.source != sightings[-1].source for seen in sightings)
 
 
 def _contents(
@@ -436,8 +441,8 @@ def give_up(comparison: Comparison, reason: str) -> None:
     if comparison.obstacle:
         comparison.settle("unverified", comparison.obstacle)
     elif comparison.differing_rows:
-        comparison.settle("different", f"{comparison.differing_rows} rows differ, {doubt} more are in doubt")
+        comparison.settle("different", f"rows that differ: {comparison.differing_rows}, in doubt: {doubt}")
     elif doubt and comparison.is_complete:
-        comparison.settle("unverified", f"{reason} ({doubt} rows)")
+        comparison.settle("unverified", f"{reason}; rows: {doubt}")
     else:
         comparison.settle("unverified", reason)
