@@ -38,12 +38,16 @@ options:
     default: 5
   wait_timeout:
     description: Seconds that the target may take to confirm what the source has shown.
-    type: int
-    default: 300
+    type: float
+    default: 300.0
   fail_on_difference:
     description: Whether the task fails unless equality is proven.
     type: bool
     default: true
+  maintenance_db:
+    description: Database of the target's server that is asked, in check mode only, whether a target that cannot be opened exists at all.
+    type: str
+    default: postgres
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
@@ -96,6 +100,173 @@ statements:
   type: list
   elements: str
   sample: []
+verified:
+  description: Whether every table and every sequence that was compared is proven equal. In check mode before there is a copy V(false),
+    without a failure.
+  returned: when the comparison could be carried out
+  type: bool
+  sample: true
+consistency:
+  description: V(aligned) when the target's snapshot stands for the same moment as the source's, otherwise V(unaligned).
+  returned: when the comparison could be carried out
+  type: str
+  sample: aligned
+consistency_reason:
+  description: Why it is not V(aligned).
+  returned: when the comparison could be carried out
+  type: str
+  sample: ''
+partial:
+  description: Whether O(only) has restricted the comparison.
+  returned: when the comparison could be carried out
+  type: bool
+  sample: false
+rounds:
+  description: Rounds that were needed.
+  returned: when the comparison could be carried out
+  type: int
+  sample: 1
+lsn:
+  description: Position in the source's WAL that the last pair of snapshots stands for.
+  returned: when the comparison could be carried out
+  type: str
+  sample: 0/2C5F9E0
+waited_seconds:
+  description: Seconds that the target took to confirm this position.
+  returned: when the comparison could be carried out
+  type: float
+  sample: 0.002
+started_at:
+  description: When the comparison began.
+  returned: when the comparison could be carried out
+  type: str
+  sample: '2026-11-22T13:15:06+00:00'
+tables:
+  description: The tables.
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  contains:
+    schema:
+      description: Schema of the table.
+      type: str
+      sample: shop
+    name:
+      description: Name of the table.
+      type: str
+      sample: orders
+    status:
+      description: V(verified), V(different), V(unverified) or V(error).
+      type: str
+      sample: verified
+    reason:
+      description: Why it is not V(verified).
+      type: str
+      sample: ''
+    source_rows:
+      description: Rows on the source, V(null) when not counted.
+      type: int
+      sample: 120000
+    target_rows:
+      description: Rows on the target, V(null) when not counted.
+      type: int
+      sample: 120000
+    differing_rows:
+      description: Rows that are proven to differ.
+      type: int
+      sample: 0
+    rounds:
+      description: Rounds that this table needed.
+      type: int
+      sample: 1
+    method:
+      description: How rows find their counterpart; V(key), or V(row) by all of their content. V(null) when the table was not compared.
+      type: str
+      sample: key
+    not_compared:
+      description: Columns that were not compared.
+      type: list
+      elements: str
+      sample: []
+    seconds:
+      description: Seconds that this table took.
+      type: float
+      sample: 0.4
+differences:
+  description: Rows that are proven to differ, at most O(max_differences).
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  contains:
+    schema:
+      description: Schema of the table.
+      type: str
+      sample: shop
+    table:
+      description: Name of the table.
+      type: str
+      sample: orders
+    kind:
+      description: V(missing) on the target, V(extra) on the target, V(changed), or V(generated_only) when only generated columns differ.
+      type: str
+      sample: changed
+    key:
+      description: Columns of the key and their values as text; empty without a key.
+      type: dict
+      sample: {id: '4711'}
+    columns:
+      description: Columns that differ.
+      type: list
+      elements: str
+      sample: [amount]
+    rounds:
+      description: Rounds after which the difference was proven.
+      type: int
+      sample: 2
+    source_count:
+      description: Rows of this key, or without a key of this content, on the source.
+      type: int
+      sample: 1
+    target_count:
+      description: Rows of this key, or without a key of this content, on the target.
+      type: int
+      sample: 1
+    tuples:
+      description: Where the row lies on each side, as relation and ctid.
+      type: dict
+      sample: {source: ['shop.orders (0,1)'], target: ['shop.orders (0,7)']}
+differences_truncated:
+  description: Whether more rows differ than are listed.
+  returned: when the comparison could be carried out
+  type: bool
+  sample: false
+sequences:
+  description: The sequences, each with V(schema), V(name), V(status) (V(verified), V(behind), V(different) or V(unverified)), V(reason), last value
+    and V(is_called) of both sides, and whether the column that owns it is ahead of it. V(behind) is expected while the source is written to.
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  sample:
+    - schema: shop
+      name: orders_id_seq
+      status: verified
+      reason: ''
+      source_last_value: 120000
+      source_is_called: true
+      target_last_value: 120000
+      target_is_called: true
+      behind_column: false
+left_out:
+  description: What was not compared, and why.
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  sample: [{kind: materialized view, schema: shop, name: summary, reason: derived from tables}]
+settings:
+  description: How the rows were hashed on both sides.
+  returned: when the comparison could be carried out
+  type: dict
+  sample: {hash: native, text_instead_of_typed: [], text_forms_that_differ: [], encodings_differ: false}
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -110,7 +281,7 @@ details:
   description: More about the error, for instance the SQLSTATE or the last observation.
   returned: on failure
   type: dict
-  sample: {tables: [public.orders]}
+  sample: {tables: {different: 1}, differences: 3}
 """
 
 from ansible_collections.seren.migrator.plugins.module_utils.module import run_module
@@ -121,8 +292,9 @@ SPEC = {
     "only": {"type": "list", "elements": "str", "default": []},
     "max_differences": {"type": "int", "default": 100},
     "max_rounds": {"type": "int", "default": 5},
-    "wait_timeout": {"type": "int", "default": 300},
+    "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
+    "maintenance_db": {"type": "str", "default": "postgres"},
 }
 
 
