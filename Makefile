@@ -81,7 +81,7 @@ integration: venv ## On real servers, PostgreSQL 15 to 17
 .PHONY: molecule
 molecule: venv ## The playbooks: converge, idempotence, verify
 	@echo "== molecule"
-	@$(BIN)/molecule test --all --report
+	@$(BIN)/molecule test --all --report --no-command-borders
 
 .PHONY: test-slow
 test-slow: venv ## The matrix of server versions
