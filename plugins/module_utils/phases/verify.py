@@ -20,7 +20,7 @@ from ..driver import psycopg
 from ..errors import MigrationError
 from ..ledger import Record, Stream, find
 from ..migration import Migration
-from ..progress import Event, Progress
+from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import Selected, select
 from ..session import translated
@@ -69,7 +69,7 @@ class _Findings:
     problem: str = ""  # why not everything could be looked at
 
 
-def run(migration: Migration, options: VerifyOptions, progress: Progress) -> Result:
+def run(migration: Migration, options: VerifyOptions, progress: Progress = silent) -> Result:
     """Compare source and target, along the streams that the ledger knows.
 
     ``data`` of the result: ``verified``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
