@@ -142,7 +142,7 @@ def dump_schema(conninfo: str, client_dir: Path, ignore_schemas: Sequence[str] =
         environment["PGPASSWORD"] = str(password)  # not in the argument list, which every user can read
     command = [os.fspath(client_dir / "pg_dump"), "--schema-only", "--no-publications", "--no-subscriptions"]
     command += [f'--exclude-schema="{schema}"' for schema in ignore_schemas]
-    command += ["--dbname", make_conninfo(**keywords)]
+    command += ["--dbname", make_conninfo("", **keywords)]
     completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if completed.returncode != 0:
         raise RuntimeError(f"pg_dump failed:\n{completed.stderr}")
@@ -182,8 +182,8 @@ def schema_differences(left: str, right: str, client_dir: Path, ignore_schemas: 
     """The lines in which both schemas differ, as `-` (left only) and `+` (right only), dumped by one pg_dump."""
     dumps = [dump_schema(side, client_dir, ignore_schemas) for side in (left, right)]
     majors = (server_major(dumps[0]), server_major(dumps[1]))
-    texts = [normalised(dump, majors) for dump in dumps]
-    changes = difflib.unified_diff(*texts, fromfile="left", tofile="right", n=0, lineterm="")
+    left_lines, right_lines = (normalised(dump, majors) for dump in dumps)
+    changes = difflib.unified_diff(left_lines, right_lines, n=0, lineterm="")
     return [f"schema: {line}" for line in changes if not line.startswith(("---", "+++", "@@"))]
 
 
