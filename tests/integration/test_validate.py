@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The validate phase as a whole: it answers whatever is wrong, changes nothing, and keeps secrets."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.seren.migrator.plugins.module_utils import ledger
+from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from ansible_collections.seren.migrator.plugins.module_utils.phases import validate
+from ansible_collections.seren.migrator.plugins.module_utils.preflight import connection
+from ansible_collections.seren.migrator.plugins.module_utils.preflight.registry import CHECKS
+from tests.support.cluster import Cluster, nasty_password
+from tests.support.fixtures import Database
+from tests.support.pooler import Pooler
+from tests.support.preflight import HOSTILE, migration, run_validate
+from tests.support.sample import load
+from tests.support.schema_dump import dump_schema, normalised
+
+UNREACHABLE = {"host": "192.0.2.1", "port": 5432, "user": "u", "password": "p", "dbname": "d", "connect_timeout": 2}
+
+# Everything of a server that validate could have touched: databases, roles, publications, slots, subscriptions, ...
+INVENTORY = """
+SELECT 'database', pg_catalog.to_jsonb(d)::text
+  FROM pg_catalog.pg_database AS d
+ UNION ALL SELECT 'role', pg_catalog.to_jsonb(r)::text FROM pg_catalog.pg_roles AS r
+ UNION ALL SELECT 'slot', s.slot_name FROM pg_catalog.pg_replication_slots AS s
+ UNION ALL SELECT 'origin', o.roname FROM pg_catalog.pg_replication_origin AS o
+ UNION ALL SELECT 'subscription', s.subname FROM pg_catalog.pg_subscription AS s
+ UNION ALL SELECT 'publication', p.pubname FROM pg_catalog.pg_publication AS p
+ UNION ALL SELECT 'relation', c.oid::text || ' ' || c.relname FROM pg_catalog.pg_class AS c
+ UNION ALL SELECT 'type', t.oid::text FROM pg_catalog.pg_type AS t
+ UNION ALL SELECT 'function', p.oid::text FROM pg_catalog.pg_proc AS p
+ UNION ALL SELECT 'setting', pg_catalog.to_jsonb(s)::text FROM pg_catalog.pg_db_role_setting AS s
+ ORDER BY 1, 2
+"""
+
+
+@pytest.fixture
+def ready(source_db: Database, target_db: Database, target_cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """Arguments of run_validate for a pair that is ready."""
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    yield {
+        "source": source_db.params,
+        "target": target_db.params,
+        "client_bin_dir": str(target_cluster.client_dir),
+    }
+
+
+def _state(*databases: Database) -> list[Any]:
+    # datfrozenxid and the like move by themselves.
+    found: list[Any] = []
+    for database in databases:
+        rows = database.execute(INVENTORY)
+        found += [re.sub(r'"dat(frozenxid|minmxid)": *"[0-9]+"', "", str(row)) for row in rows]
+        found.append(normalised(dump_schema(database.dsn, database.cluster.client_dir)))
+    return found
+
+
+def test_validate_leaves_nothing_behind(source_db: Database, target_db: Database, target_cluster: Cluster) -> None:
+    load(source_db.dsn, 1, large_objects=True, unlogged=True)
+    target_db.execute("CREATE TABLE x (id int)")
+    before = _state(source_db, target_db)
+    for dbname in (target_db.name, "not_there_yet"):
+        report = run_validate(
+            source_db.params, target_cluster.params(dbname), client_bin_dir=str(target_cluster.client_dir)
+        )
+        assert report["subscription_probe"]["status"] == "pass"
+        assert report.statements == []
+    assert _state(source_db, target_db) == before
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_wrong_password_is_a_finding_and_not_a_crash(side: str, ready: dict[str, Any]) -> None:
+    password = nasty_password()
+    report = run_validate(**{**ready, side: {**ready[side], "password": password}})
+    assert report[f"{side}_connection"]["status"] == "fail"
+    assert report.error is not None
+    assert report.error.code == "not_ready"
+    assert report.error.details["codes"] == ["cannot_connect"]
+    assert report.data["ready"] is False
+    assert password not in str(report)
+    # What needed that side is skipped and says why; the rest has been looked at.
+    skipped = report.with_status("skipped")
+    assert {"different_databases", "subscription_probe"} <= set(skipped)
+    assert report["different_databases"]["detail"] == f"Not possible, because the {side} cannot be reached."
+    other = "target" if side == "source" else "source"
+    assert report[f"{other}_version"]["status"] == "pass"
+    assert report.data[other]["major"] in (15, 17)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_an_unreachable_host_answers_within_its_connect_timeout(side: str, ready: dict[str, Any]) -> None:
+    started = time.monotonic()
+    report = run_validate(**{**ready, side: UNREACHABLE})
+    assert time.monotonic() - started < UNREACHABLE["connect_timeout"] + 2
+    assert report[f"{side}_connection"]["status"] == "fail"
+    assert report.error is not None
+
+
+def test_both_sides_unreachable_is_still_an_answer(ready: dict[str, Any]) -> None:
+    nowhere = {"host": "127.0.0.1", "port": 1, "user": "u", "dbname": "d"}
+    report = run_validate(nowhere, nowhere)
+    assert set(report.with_status("fail")) == {"source_connection", "target_connection"}
+    assert report.data["plan"] == {}
+
+
+def test_nobody_may_connect_to_the_database(ready: dict[str, Any], target_db: Database) -> None:
+    target_db.cluster.execute(f"ALTER DATABASE {target_db.name} ALLOW_CONNECTIONS false")
+    report = run_validate(**ready)
+    assert report["target_connection"]["status"] == "fail"
+    assert "not currently accepting connections" in report["target_connection"]["detail"]
+
+
+def test_the_plan_says_what_moves_and_what_stays(source_db: Database, target_db: Database) -> None:
+    source_db.execute(
+        "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 1000);"
+        "CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY); CREATE SEQUENCE s;"
+        "SELECT lo_from_bytea(0, 'x'); CREATE UNLOGGED TABLE u (id int PRIMARY KEY); ANALYZE"
+    )
+    plan = run_validate(
+        source_db.params,
+        target_db.params,
+        {"exclude_tables": ["b"], "exclude_data": ["c"], "rows": {"a": "id > 5"}},
+        large_objects="skip",
+        unlogged_tables="skip",
+    ).data["plan"]
+    assert [(table["name"], table["rows"], table["predicate"]) for table in plan["tables"]] == [("a", 1000, "id > 5")]
+    assert plan["rows"] == 1000
+    assert plan["bytes"] == plan["tables"][0]["bytes"] > 0
+    assert plan["stays_behind"] == {
+        "tables": ["public.b"],
+        "rows_of": ["public.c"],
+        "unlogged_rows_of": ["public.u"],
+        "foreign_tables": [],
+        "large_objects": 1,
+    }
+
+
+def test_fail_on_severities_and_skip_checks_decide(ready: dict[str, Any], source_db: Database) -> None:
+    source_db.execute("CREATE TABLE f (n numeric); ALTER TABLE f REPLICA IDENTITY FULL")
+    assert run_validate(**ready).error is None
+    strict = run_validate(**ready, fail_on="warning")
+    assert strict.error is not None
+    assert strict.error.details["checks"] == ["replica_identity_full"]
+    assert strict.data["ready"] is True
+    raised = run_validate(**ready, severities={"replica_identity_full": "blocker"})
+    assert raised.error is not None
+    assert raised["replica_identity_full"]["severity"] == "blocker"
+    never = run_validate(**ready, severities={"replica_identity_full": "blocker"}, fail_on="never")
+    assert never.error is None
+    assert never.data["ready"] is False
+    left_out = run_validate(**ready, skip_checks=["replica_identity_full"], fail_on="warning")
+    assert left_out.error is None
+    assert left_out["replica_identity_full"]["status"] == "skipped"
+    assert left_out.data["summary"]["open"] == {"blocker": 0, "warning": 0, "info": 0}
+
+
+def test_leaving_out_the_connection_check_does_not_open_the_gate(ready: dict[str, Any]) -> None:
+    nowhere = {"host": "127.0.0.1", "port": 1, "user": "u", "dbname": "d"}
+    report = run_validate(**{**ready, "target": nowhere}, skip_checks=["target_connection"])
+    assert report.data["ready"] is False
+    assert report.error is not None
+
+
+def test_unknown_ids_and_severities_are_refused_by_name(ready: dict[str, Any]) -> None:
+    for options, words in (
+        ({"skip_checks": ["no_such_check", "selection"]}, "no_such_check"),
+        ({"severities": {"no_such_check": "info"}}, "no_such_check"),
+        ({"severities": {"selection": "fatal"}}, "selection: fatal"),
+        ({"fail_on": "sometimes"}, "sometimes"),
+    ):
+        with pytest.raises(MigrationError, match=words) as raised:
+            run_validate(**ready, **options)
+        assert raised.value.code == "bad_option"
+
+
+def test_the_gate_names_its_only_cause_by_code(ready: dict[str, Any], source_db: Database, target_db: Database) -> None:
+    job = migration(ready["source"], ready["target"])
+    options = validate.ValidateOptions(client_bin_dir=ready["client_bin_dir"])
+    validate.gate(job, options)
+    target_db.execute(f'CREATE VIEW "{HOSTILE.replace(chr(34), chr(34) * 2)}" AS SELECT 1')
+    with pytest.raises(MigrationError) as raised:
+        validate.gate(job, options)
+    assert raised.value.code == "target_not_empty"
+    assert HOSTILE in raised.value.message
+    source_db.execute("CREATE PUBLICATION seren_migration_pub")
+    with pytest.raises(MigrationError) as raised:
+        validate.gate(job, options)
+    assert raised.value.code == "not_ready"
+    assert raised.value.details["codes"] == ["name_taken", "target_not_empty"]
+    assert "old" in raised.value.message or "database-replicator" in raised.value.message
+    for code, broken in (
+        ("nothing_selected", {"tables": ["no_such"]}),
+        ("bad_option", {"tables": ["a.b.c"]}),
+    ):
+        target_db.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        source_db.execute("DROP PUBLICATION IF EXISTS seren_migration_pub")
+        with pytest.raises(MigrationError) as raised:
+            validate.gate(migration(ready["source"], ready["target"], **broken), options)
+        assert raised.value.code == code
+
+
+def test_what_this_migration_has_made_itself_passes(
+    ready: dict[str, Any], source_db: Database, target_db: Database
+) -> None:
+    """The ledger says whose objects they are; a migration that was cleaned up owns nothing any more."""
+    job = migration(ready["source"], ready["target"])
+    with job.open("target", "test") as session:
+        ledger.install(session)
+        ledger.register(session, job, source={}, target={}, options={}, plan={}, relations=[])
+        record = ledger.find(session, job.name)
+        assert record is not None
+        names = job.names(record.id, 1)
+        session.connection.execute(
+            "INSERT INTO seren_migrator.stream (migration_id, number, publication, slot, subscription, marker, state)"
+            " VALUES (%s, 1, %s, %s, %s, %s, 'slot_ready')",
+            (record.id, names.publication, names.slot, names.subscription, names.marker),
+        )
+    source_db.execute(f"CREATE PUBLICATION {names.publication}")
+    source_db.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [names.slot])
+    target_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    report = run_validate(**ready)
+    assert report.error is None
+    # Another migration between the same databases owns none of it.
+    other = run_validate(**ready, selection={"name": "other"})
+    assert set(other.with_status("fail", "unknown")) == {"target_empty"}
+    target_db.execute("UPDATE seren_migrator.migration SET cleaned_at = now()")
+    assert set(run_validate(**ready).with_status("fail", "unknown")) == {"target_empty", "names_taken"}
+
+
+def test_a_ledger_that_cannot_be_read_is_unknown_and_blocks(
+    ready: dict[str, Any], target_db: Database, target_cluster: Cluster
+) -> None:
+    target_db.execute(
+        "CREATE ROLE me LOGIN PASSWORD 'plain' SUPERUSER; CREATE SCHEMA seren_migrator;"
+        "CREATE TABLE seren_migrator.migration (name text)"
+    )
+    report = run_validate(**{**ready, "target": {**target_db.params, "user": "me", "password": "plain"}})
+    assert report["names_taken"]["status"] == "unknown"
+    assert "42703" in report["names_taken"]["detail"]
+    target_db.execute("ALTER ROLE me NOSUPERUSER")
+    report = run_validate(**{**ready, "target": {**target_db.params, "user": "me", "password": "plain"}})
+    assert report["names_taken"]["status"] == "unknown"
+    assert "42501" in report["names_taken"]["detail"]
+    assert "names_taken" in report.error.details["checks"]  # type: ignore[union-attr]
+
+
+def test_a_pooler_is_recognised_by_what_it_does(ready: dict[str, Any], source_cluster: Cluster) -> None:
+    path = f"{source_cluster.socket_dir}/.s.PGSQL.{source_cluster.port}"
+    with Pooler(path) as pooler:
+        behind = {**ready["source"], "port": pooler.port}
+        report = run_validate(**{**ready, "source": behind})
+        assert report["source_pooler"]["status"] == "fail"
+        assert "by transaction" in report["source_pooler"]["detail"]
+        assert report.error is not None
+    with Pooler(path) as pooler:
+        report = run_validate(ready["source"], {**ready["source"], "port": pooler.port})
+        assert report["target_pooler"]["status"] == "fail"
+
+
+def test_a_refused_replication_connection_is_taken_for_a_pooler(
+    ready: dict[str, Any], source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{source_cluster.socket_dir}/.s.PGSQL.{source_cluster.port}"
+    # A pooler in session mode keeps the session's state, and refuses replication all the same.
+    monkeypatch.setattr(connection, "_shares_backends", lambda context, server: "")
+    with Pooler(path) as pooler:
+        report = run_validate(**{**ready, "source": {**ready["source"], "port": pooler.port}})
+    assert report["source_pooler"]["status"] == "fail"
+    assert "unsupported startup parameter" in report["source_pooler"]["detail"]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_the_name_of_a_pooler_is_enough(side: str, ready: dict[str, Any]) -> None:
+    params = {**ready[side], "hostaddr": "127.0.0.1", "host": "ep-cool-name-pooler.eu-central-1.aws.example.com"}
+    report = run_validate(**{**ready, side: params})
+    assert report[f"{side}_pooler"]["status"] == "fail"
+    assert report[f"{side}_pooler"]["severity"] == "blocker"
+    assert "-pooler" in report[f"{side}_pooler"]["remedy"]
+
+
+def test_secrets_of_every_option_stay_out_of_the_answer(
+    ready: dict[str, Any], source_db: Database, source_cluster: Cluster
+) -> None:
+    password = nasty_password()
+    for way in (
+        {"source_from_target": {"password": password, "user": "nobody"}},
+        {"source_from_target": {"url": source_cluster.url(source_db.name, "nobody", password)}},
+        {"replication_role": {"user": "nobody", "password": password}},
+    ):
+        report = run_validate(**ready, **way)
+        assert report["subscription_probe"]["status"] == "fail"
+        assert password not in str(report)
+        assert "nobody" in str(report)
+
+
+def test_every_check_has_a_place_in_the_answer(ready: dict[str, Any]) -> None:
+    events: list[Any] = []
+    job = migration(ready["source"], ready["target"])
+    options = validate.ValidateOptions(client_bin_dir=ready["client_bin_dir"])
+    result = validate.run(job, replace(options, fail_on="warning"), events.append)
+    assert [item["id"] for item in result.data["checks"]] == [check.id for check in CHECKS]
+    assert set(result.data["checks"][0]) == {
+        "id", "title", "side", "severity", "status", "objects", "detail", "remedy",
+    }  # fmt: skip
+    assert sum(result.data["summary"][status] for status in ("pass", "fail", "unknown", "skipped")) == len(CHECKS)
+    assert len(events) == len(CHECKS) + 1
