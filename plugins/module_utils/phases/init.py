@@ -522,6 +522,7 @@ class _Run:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
         unlogged = frozenset(table.oid for table in tables if table.persistence == "u")
         tasks: Sequence[CopyTask] = copying.plan_tasks(plan.selected, tables)
+        self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": opened.number}))
         outcome = copying.copy_tables(
             self.migration,
             self.claim,
