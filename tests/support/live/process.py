@@ -141,16 +141,15 @@ class Writer:
             is_intended = True
             connection.commit()
         except RollBack:
-            connection.rollback()
+            _roll_back(connection)
             self.statistics.rollbacks += 1
         except psycopg.Error as error:
             self._note(error)
-            if not connection.closed:
-                connection.rollback()
-            if is_intended and connection.closed:
-                self._settle(token, tuple(work.changes), name)
-            elif is_intended:
+            is_rolled_back = _roll_back(connection)
+            if is_intended and is_rolled_back:
                 self._journal.settle(token, "aborted")
+            elif is_intended:
+                self._settle(token, tuple(work.changes), name)
         else:
             self._journal.settle(token, "committed")
             self.contents.apply(work.changes)
@@ -159,22 +158,14 @@ class Writer:
 
     def _settle(self, token: int, changes: Sequence[Change], name: str = "") -> None:
         """Find out what became of a commit that was not answered."""
-        writer = self.surroundings.writer
-        while True:
+        is_lost: bool | None = None
+        while is_lost is None:
             connection = self._connect()
             try:
-                is_new = connection.execute(READ_BACK, [writer, token, LOST]).rowcount == 1
-                connection.commit()
+                is_lost = _is_lost(connection, self.surroundings.writer, token)
             except psycopg.Error as error:
                 self._note(error)
-                if not connection.closed:
-                    connection.rollback()
-                continue
-            break
-        # A repeated attempt finds the row that an earlier attempt left: its operation tells.
-        query = "SELECT operation FROM live.log WHERE writer = %s AND token = %s"
-        is_lost = is_new or connection.execute(query, [writer, token]).fetchone() == (LOST,)
-        connection.rollback()
+                _roll_back(connection)
         self.statistics.resolved += 1
         if is_lost:
             self._journal.settle(token, LOST)
@@ -206,8 +197,17 @@ class Writer:
             self.statistics.messages.append(str(error))
 
     def _look_around(self) -> Surroundings:
+        """Which tables of the sample are there; waits for the server until told to stop."""
+        while True:
+            connection = self._connect()
+            try:
+                return self._surroundings(connection)
+            except psycopg.OperationalError as error:
+                self._note(error)
+                _roll_back(connection)
+
+    def _surroundings(self, connection: psycopg.Connection[Row]) -> Surroundings:
         """Which tables of the sample are there; this writer's customer in the shop is created when absent."""
-        connection = self._connect()
         accounts = tellers = 0
         customer: int | None = None
         writer, writers = self.surroundings.writer, self.surroundings.writers
@@ -225,6 +225,28 @@ class Writer:
             customer = row[0] if row else None
         connection.commit()
         return Surroundings(writer, writers, accounts, tellers, customer)
+
+
+def _is_lost(connection: psycopg.Connection[Row], writer: int, token: int) -> bool:
+    """Whether this transaction did not take place; afterwards it never can."""
+    connection.execute(READ_BACK, [writer, token, LOST])
+    connection.commit()
+    # A repeated attempt finds the row that an earlier one left, hence the look at the operation.
+    query = "SELECT operation FROM live.log WHERE writer = %s AND token = %s"
+    row = connection.execute(query, [writer, token]).fetchone()
+    connection.rollback()
+    return row == (LOST,)
+
+
+def _roll_back(connection: psycopg.Connection[Row]) -> bool:
+    """Whether the server answered that the transaction is rolled back; the connection is closed when it did not."""
+    try:
+        if not connection.closed:
+            connection.rollback()
+            return True
+    except psycopg.Error:
+        connection.close()
+    return False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
