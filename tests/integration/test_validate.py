@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.phases import valid
 from ansible_collections.seren.migrator.plugins.module_utils.preflight import connection
 from ansible_collections.seren.migrator.plugins.module_utils.preflight.registry import CHECKS
 from tests.support.cluster import Cluster, nasty_password
+from tests.support.fault_proxy import FaultProxy
 from tests.support.fixtures import Database
 from tests.support.pooler import Pooler
 from tests.support.preflight import HOSTILE, migration, run_validate
@@ -265,16 +266,37 @@ def test_a_pooler_is_recognised_by_what_it_does(ready: dict[str, Any], source_cl
         assert report["target_pooler"]["status"] == "fail"
 
 
-def test_a_refused_replication_connection_is_taken_for_a_pooler(
-    ready: dict[str, Any], source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = f"{source_cluster.socket_dir}/.s.PGSQL.{source_cluster.port}"
-    # A pooler in session mode keeps the session's state, and refuses replication all the same.
-    monkeypatch.setattr(connection, "_shares_backends", lambda context, server: "")
-    with Pooler(path) as pooler:
-        report = run_validate(**{**ready, "source": {**ready["source"], "port": pooler.port}})
+def test_a_refused_replication_connection_is_taken_for_a_pooler(ready: dict[str, Any], source_cluster: Cluster) -> None:
+    """As a pooler in session mode does, which keeps the session's state."""
+    with FaultProxy(source_cluster.port, refused_parameters=["replication"]) as proxy:
+        report = run_validate(**{**ready, "source": {**ready["source"], "port": proxy.port}})
     assert report["source_pooler"]["status"] == "fail"
     assert "unsupported startup parameter" in report["source_pooler"]["detail"]
+    assert report["different_databases"]["status"] == "pass"
+
+
+def test_a_source_that_does_not_answer_the_target_ends_the_probe_in_time(
+    ready: dict[str, Any], source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PROBE_TIMEOUT", "1s")
+    with FaultProxy(source_cluster.port) as proxy:
+        proxy.is_black_hole = True
+        started = time.monotonic()
+        report = run_validate(**ready, source_from_target={"port": proxy.port})
+        assert time.monotonic() - started < 5
+    assert report["subscription_probe"]["status"] == "fail"
+    assert "within 1s" in report["subscription_probe"]["detail"]
+
+
+def test_a_long_round_trip_costs_seconds_only(ready: dict[str, Any], source_cluster: Cluster) -> None:
+    """Few questions, each asked once: 20 ms a round trip."""
+    with FaultProxy(source_cluster.port) as source:
+        source.delay_ms = 10
+        started = time.monotonic()
+        report = run_validate(**{**ready, "source": {**ready["source"], "port": source.port}})
+        elapsed_s = time.monotonic() - started
+    assert report.error is None
+    assert elapsed_s < 5
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -312,3 +334,24 @@ def test_every_check_has_a_place_in_the_answer(ready: dict[str, Any]) -> None:
     }  # fmt: skip
     assert sum(result.data["summary"][status] for status in ("pass", "fail", "unknown", "skipped")) == len(CHECKS)
     assert len(events) == len(CHECKS) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("source_major", "target_major"), [(12, 14), (13, 15), (14, 16), (16, 18), (17, 17), (18, 18)])
+def test_every_check_can_look_on_every_major(
+    source_major: int, target_major: int, make_cluster: Callable[..., Cluster]
+) -> None:
+    source, target = make_cluster(source_major), make_cluster(target_major)
+    clients = str(max(source, target, key=lambda cluster: cluster.major).client_dir)
+    load(source.dsn(), 1)
+    report = run_validate(source.params(), target.params("new"), client_bin_dir=clients)
+    assert report.error is None
+    assert report.with_status("unknown") == {}
+    # A role that may nothing: much fails, and nothing crashes. Only its own way into the ledger could be unknown.
+    for cluster in (source, target):
+        cluster.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    plain = [cluster.params("postgres", "plain", "plain") for cluster in (source, target)]
+    report = run_validate(plain[0], plain[1], client_bin_dir=clients)
+    assert report.with_status("unknown") == {}
+    assert {"source_replication_attribute", "source_readable", "source_table_owner"} <= set(report.with_status("fail"))
+    assert report["subscription_probe"]["status"] == "fail"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A connection pooler in miniature: hands out server connections by transaction, or refuses replication connections.
+"""A connection pooler in miniature: it hands out server connections by transaction.
 
 Enough of PgBouncer's manners to show that we notice them. Clients log in without a password; the pooler itself uses
 the server's trusting Unix socket.
@@ -16,7 +16,7 @@ SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
 
 
 class Pooler:
-    """Listens on 127.0.0.1; a context manager. ``transaction`` mode also refuses replication, as old PgBouncers do."""
+    """Listens on a port of 127.0.0.1; a context manager. `socket_path` is the server's Unix socket."""
 
     def __init__(self, socket_path: str) -> None:
         self._path = socket_path
@@ -25,7 +25,6 @@ class Pooler:
         self._idle: list[socket.socket] = []
         self._open: list[socket.socket] = []
         self._greeting = b""
-        self.refuse_replication = True
 
     def __enter__(self) -> Pooler:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -61,11 +60,6 @@ class Pooler:
                 continue
             break
         if code == CANCEL_REQUEST:
-            client.close()
-            return
-        if b"replication\0" in rest and self.refuse_replication:
-            fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: replication\0\0"
-            client.sendall(b"E" + struct.pack("!I", len(fields) + 4) + fields)
             client.close()
             return
         startup = struct.pack("!II", length, code) + rest

@@ -57,7 +57,8 @@ def tls(context: Context, side: Side) -> Outcome:
     server = context.server(side)
     if server.session.connection.pgconn.ssl_in_use:
         return passed()
-    host = _endpoint(context, side).params.get("host", "")
+    params = _endpoint(context, side).params
+    host = params.get("hostaddr") or params.get("host", "")
     if host.startswith("/") or host in ("localhost", "127.0.0.1", "::1"):
         return passed("Not encrypted, and it does not leave this machine.")
     return failed(

@@ -70,7 +70,8 @@ def run_check(context: Context, item: Check) -> Outcome:
     except psycopg.Error as error:
         said = context.migration.redactor.text(error.diag.message_primary or str(error)).strip()
         return unknown(
-            f"The server did not answer the question: {said} (SQLSTATE {error.sqlstate})",
+            f"The server did not answer the question: {said}"
+            + (f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""),
             "Grant what is missing to the role, or leave this check out with skip_checks."
             if error.sqlstate == "42501"
             else "",
