@@ -7,9 +7,9 @@ import functools
 import json
 
 import pytest
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
 
-from tests.integration.verify_pair import ReplicatedPair, found, status_of
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from tests.integration.verify_pair import ReplicatedPair, found
 from tests.support.fixtures import Database
 
 TABLES = """

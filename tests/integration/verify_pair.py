@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg import sql
+
 from ansible_collections.seren.migrator.plugins.module_utils.ledger import Stream
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
 from ansible_collections.seren.migrator.plugins.module_utils.phases.verify import VerifyOptions, verify_streams
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Progress, silent
 from ansible_collections.seren.migrator.plugins.module_utils.result import Result
-from psycopg import sql
-
 from tests.support.fixtures import Database
 
 READY = "SELECT count(*) > 0 AND bool_and(srsubstate = 'r') FROM pg_catalog.pg_subscription_rel"

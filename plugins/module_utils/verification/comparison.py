@@ -161,12 +161,19 @@ def _obstructed(comparison: Comparison, error: Exception, redactor: Redactor) ->
             comparison.settle("unverified", f"no privilege: {with_state}")
         elif isinstance(error, psycopg.errors.LockNotAvailable):
             comparison.obstacle = "locked by another session"
-        elif isinstance(
-            error, (psycopg.errors.InvalidParameterValue, psycopg.errors.ObjectNotInPrerequisiteState)
-        ):  # what importing a snapshot answers when its exporter is gone
+        elif isinstance(error, _snapshot_lost()):
             comparison.obstacle = f"snapshot lost: {with_state}"
         else:
             comparison.settle("error", with_state)
+
+
+def _snapshot_lost() -> tuple[type[psycopg.Error], ...]:
+    """Return what importing a snapshot answers when its exporter is gone: 22023, from 17 on 42704, or 55000."""
+    return (
+        psycopg.errors.InvalidParameterValue,
+        psycopg.errors.UndefinedObject,
+        psycopg.errors.ObjectNotInPrerequisiteState,
+    )
 
 
 def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, limits: Limits) -> None:
@@ -320,7 +327,9 @@ def _judge(
     if comparison.is_complete and not comparison.suspects:
         _conclude(comparison)
     elif comparison.differing_rows and not comparison.is_complete:
-        comparison.settle("different", f"rows that differ: {comparison.differing_rows} or more, the rest was not examined")
+        comparison.settle(
+            "different", f"rows that differ: {comparison.differing_rows} or more, the rest was not examined"
+        )
 
 
 def _probe(pair: Pair, unit: Unit, recipe: Recipe, groups: Sequence[Group], epoch: Epoch, limits: Limits) -> Probe:
