@@ -19,6 +19,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.preflight.registry 
 from tests.support.cluster import Cluster, nasty_password
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fixtures import Database
+from tests.support.migrations import Case
 from tests.support.pooler import Pooler
 from tests.support.preflight import HOSTILE, migration, run_validate
 from tests.support.sample import load
@@ -234,6 +235,26 @@ def test_what_this_migration_has_made_itself_passes(
     assert set(other.with_status("fail", "unknown")) == {"target_empty"}
     target_db.execute("UPDATE seren_migrator.migration SET cleaned_at = now()")
     assert set(run_validate(**ready).with_status("fail", "unknown")) == {"target_empty", "names_taken"}
+
+
+def test_validate_passes_in_every_phase_of_its_own_migration(source_db: Database, target_db: Database) -> None:
+    load(source_db.dsn, 1)
+    case = Case(source_db, target_db)
+
+    def findings() -> dict[str, str]:
+        report = run_validate(source_db.params, target_db.params, client_bin_dir=case.bin_dir)
+        return {key: report[key]["severity"] for key in report.with_status("fail", "unknown")}
+
+    before = findings()
+    assert "blocker" not in before.values()
+    case.init()
+    assert findings() == before
+    case.sync()
+    assert findings() == before
+    case.wait_until_in_sync()
+    assert findings() == before
+    case.cleanup()
+    assert findings() == {**before, "target_empty": "blocker"}
 
 
 def test_a_ledger_that_cannot_be_read_is_unknown_and_blocks(
