@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ansible_collections.seren.migrator.plugins.module_utils.preflight import server
+from ansible_collections.seren.migrator.plugins.module_utils.preflight import connection, server
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.preflight import HOSTILE, Report, run_validate
@@ -743,13 +743,46 @@ def test_the_probe_takes_the_way_that_the_target_takes(
     assert "passfile" in report["subscription_probe"]["detail"]
 
 
-def test_encryption_is_judged(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
-    cluster = make_cluster(15, tls=True)
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_encryption_is_judged(
+    side: str, make_cluster: Callable[..., Cluster], source_db: Database, target_db: Database
+) -> None:
+    # 127.0.0.2 stands for another machine.
+    cluster = make_cluster(16, tls=True, listen_addresses="127.0.0.1,127.0.0.2")
+    check = f"{side}_tls"
+
+    def judged(**params: str) -> dict[str, Any]:
+        ends = {"source": source_db.params, "target": target_db.params, side: {**cluster.params(), **params}}
+        return run_validate(**ends)[check]
+
+    assert judged(host="127.0.0.2")["status"] == "pass"
+    plain = judged(host="127.0.0.2", sslmode="disable")
+    assert (plain["status"], plain["severity"]) == ("fail", "warning")
+    assert "does not leave this machine" in judged(sslmode="disable")["detail"]
+
+
+def test_the_usual_port_of_a_pooler_is_a_warning_only(
+    source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    monkeypatch.setattr(connection, "POOLER_PORTS", (str(source_db.params["port"]),))
+    report = run_validate(source_db.params, target_db.params)
+    assert (report["source_pooler"]["status"], report["source_pooler"]["severity"]) == ("fail", "warning")
+    assert report["target_pooler"]["status"] == "pass"
+
+
+def test_partitions_of_a_source_12_are_pointed_out(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
+    cluster = make_cluster(12)
+    assert run_validate(cluster.params(), target_db.params)["partitions"]["status"] == "skipped"  # nothing selected
     cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    assert run_validate(cluster.params(), target_db.params)["source_tls"] == {
-        **run_validate(cluster.params(), target_db.params)["source_tls"],
-        "status": "pass",
-        "detail": "",
-    }
-    plain = run_validate({**cluster.params(), "sslmode": "disable"}, target_db.params)
-    assert "does not leave this machine" in plain["source_tls"]["detail"]
+    assert run_validate(cluster.params(), target_db.params)["partitions"]["status"] == "pass"
+    cluster.execute("CREATE TABLE r (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    found = run_validate(cluster.params(), target_db.params)["partitions"]
+    assert (found["status"], found["severity"], found["objects"]) == ("fail", "info", ["public.r"])
+
+
+def test_row_predicates_need_a_source_15(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
+    cluster = make_cluster(14)
+    cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    found = run_validate(cluster.params(), target_db.params, {"rows": {"p": "id > 1"}})["row_predicates"]
+    assert (found["status"], found["objects"]) == ("fail", ["public.p"])

@@ -167,3 +167,9 @@ def test_the_codes_that_checks_give_exist() -> None:
     codes = set(re.findall(r'code="(\w+)"', source))
     assert codes
     assert codes <= set(CODES)
+
+
+def test_the_list_of_checks_in_the_documentation_is_complete() -> None:
+    page = (Path(__file__).parents[5] / "docs" / "checks.md").read_text(encoding="utf-8")
+    rows = [f"| `{check.id}` | {check.side} | {check.severity} | {check.title} |" for check in registry.CHECKS]
+    assert re.findall(r"^\| `.*\|$", page, re.MULTILINE) == rows
