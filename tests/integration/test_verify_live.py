@@ -111,6 +111,19 @@ def test_an_idle_pair_is_aligned_at_once(pair: ReplicatedPair) -> None:
         assert result.data["waited_seconds"] < 10
 
 
+def test_what_the_source_snapshot_saw_is_waited_for(pair: ReplicatedPair) -> None:
+    with pair.target.connect(autocommit=False) as blocker:
+        blocker.execute("LOCK TABLE public.account IN SHARE MODE")  # apply waits, readers do not
+        pair.source.execute("UPDATE public.account SET note = 'late' WHERE id < 10")
+        pair.source.execute("INSERT INTO public.queue VALUES (1, 'late')")
+        release = threading.Timer(1.5, blocker.rollback)
+        release.start()
+        result = pair.verify(max_rounds=1)
+        release.join()
+    assert result.data["verified"] is True, result.data["differences"]
+    assert result.data["waited_seconds"] > 0.5
+
+
 def test_two_streams_are_waited_for_together(source_db: Database, target_db: Database) -> None:
     pair = ReplicatedPair(source_db, target_db)
     pair.both(TABLES)
