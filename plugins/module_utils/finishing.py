@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from . import schema, sequences
+from . import foreign_keys, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .clients import Client
-from .driver import psycopg, sql
+from .driver import sql
 from .ledger import Claim, Record
 from .migration import Migration
 from .progress import Event, Progress
@@ -38,7 +38,7 @@ class Policies(Protocol):
 def skips(selected: Selected, left: Sequence[LeftObject], postponed: Sequence[ForeignKey], options: Policies) -> Skips:
     """Return what of the archive is not restored."""
     foreign = [table for table in selected.catalog.tables if table.kind == "f"]
-    return schema.skips(left, postponed, foreign if options.foreign_tables == "skip" else [])
+    return schema.skips(selected.catalog, left, postponed, foreign if options.foreign_tables == "skip" else [])
 
 
 def finish(
@@ -83,7 +83,7 @@ def _post_data(
 ) -> None:
     left = schema.left_behind(source, whole, selected)
     carried = [relation for relation in record.relations if relation.stream is not None]
-    postponed = schema.postponed_foreign_keys(selected.catalog, {r.source_oid: r.stream for r in carried})
+    postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
     archive = claim.kept_dump()
     if archive is None:
         raise LookupError("the ledger has lost the archive of the schema")
@@ -100,14 +100,6 @@ def _post_data(
             jobs=options.jobs,
             again=again,
         )
-        for key in postponed:
-            statement = schema.add_not_valid(selected.catalog, key)
-            try:
-                if statement is not None:
-                    target.execute(statement)
-            except psycopg.errors.DuplicateObject:
-                if not again:
-                    raise
 
 
 def _key_name(catalog: Catalog, key: ForeignKey) -> str:

@@ -191,6 +191,14 @@ class Record:
         """Relations whose rows are still to be copied."""
         return tuple(relation for relation in self.relations if relation.state == "pending")
 
+    @property
+    def left(self) -> list[dict[str, str]]:
+        """What stayed behind on the source, each with its reason."""
+        left: list[dict[str, str]] = list(self.steps["left"].detail.get("left", [])) if "left" in self.steps else []
+        waiting = self.steps["post_data"].detail.get("postponed_foreign_keys", []) if "post_data" in self.steps else []
+        reason = "its tables are carried by different streams; it can be added once they are drained"
+        return left + [{"object": f"foreign key {name}", "reason": reason} for name in waiting]
+
     def is_done(self, step: str) -> bool:
         """True when the step has ended."""
         return step in self.steps and self.steps[step].state == "done"
@@ -417,6 +425,14 @@ class Claim:
             "UPDATE seren_migrator.relation SET state = 'pending', stream = NULL, rows = NULL, bytes = NULL"
             " WHERE migration_id = %(id)s AND stream = %(number)s",
             number=stream,
+        )
+
+    def reset_tables(self, source_oids: Sequence[int]) -> None:
+        """Give single relations back: their rows have to be copied again, by another stream."""
+        self.write(
+            "UPDATE seren_migrator.relation SET state = 'pending', stream = NULL, rows = NULL, bytes = NULL"
+            " WHERE migration_id = %(id)s AND source_oid = ANY (%(oids)s)",
+            oids=list(source_oids),
         )
 
     def add_relation(self, relation: Relation) -> None:

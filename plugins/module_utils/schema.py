@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,9 @@ class Skips:
     texts: frozenset[str] = frozenset()
 
 
-def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey], foreign_tables: Sequence[Table]) -> Skips:
+def skips(
+    catalog: Catalog, left: Sequence[LeftObject], postponed: Sequence[ForeignKey], foreign_tables: Sequence[Table]
+) -> Skips:
     """Return the entries to skip: what is left behind, foreign keys that wait, foreign tables by policy."""
     pg_class, pg_constraint = 1259, 2606
     objects = {(item.classid, item.objid) for item in left}
@@ -183,7 +186,16 @@ def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey], foreign_t
     for table in foreign_tables:
         name = f"{_plain(table.schema)} {{}} {_plain(table.name)} {_plain(table.owner)}"
         texts |= {f"ACL {name.format('TABLE')}", f"COMMENT {name.format('FOREIGN TABLE')}"}
+    for key in postponed:
+        table = catalog.by_oid[key.table]
+        for constraint, on in product(_spellings(key.name), _spellings(table.name)):
+            texts.add(f"COMMENT {_plain(table.schema)} CONSTRAINT {constraint} ON {on} {_plain(table.owner)}")
     return Skips(frozenset(objects), frozenset(texts))
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    """Return a name without and with double quotes: pg_dump writes the second where the name needs it."""
+    return _plain(name), '"' + _plain(name).replace('"', '""') + '"'
 
 
 def _plain(name: str) -> str:
@@ -270,42 +282,6 @@ def run_script(migration: Migration, script: bytes) -> None:
                 "The source's schema may use something that the older target does not know.",
                 {"sqlstate": sqlstate},
             )
-
-
-def postponed_foreign_keys(catalog: Catalog, stream_of: Mapping[int, int | None]) -> list[ForeignKey]:
-    """Return the foreign keys whose two tables are carried by different streams.
-
-    ``stream_of`` maps OIDs of row-storing tables to streams. Between streams there is no common order before they are
-    drained, so such a key cannot be checked yet. Keys of partitions follow their root's.
-    """
-
-    def streams(oid: int) -> set[int | None]:
-        table = catalog.by_oid[oid]
-        if table.stores_rows:
-            return {stream_of.get(oid)}
-        return {
-            stream_of.get(leaf.oid)
-            for leaf in catalog.tables
-            if leaf.stores_rows and catalog.root_of(leaf).oid == catalog.root_of(table).oid
-        }
-
-    return [
-        key for key in catalog.foreign_keys if key.parent == 0 and len(streams(key.table) | streams(key.referenced)) > 1
-    ]
-
-
-def add_not_valid(catalog: Catalog, key: ForeignKey) -> sql.Composed | None:
-    """Return the statement that adds a postponed foreign key NOT VALID, or None where PostgreSQL forbids that.
-
-    A partitioned table accepts no NOT VALID foreign key before 18; there the key has to wait altogether.
-    """
-    table = catalog.by_oid[key.table]
-    if table.kind == "p":
-        return None
-    definition = key.definition if key.definition.endswith(" NOT VALID") else key.definition + " NOT VALID"
-    return sql.SQL("ALTER TABLE ONLY {} ADD CONSTRAINT {} {}").format(
-        sql.Identifier(table.schema, table.name), sql.Identifier(key.name), sql.SQL(definition)
-    )
 
 
 def create_database(name: str, database: Any, target_major: int) -> sql.Composed:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from . import ledger, replication
 from .catalog import OWN_SCHEMA, Catalog, Table
-from .copying import CopyTask
 from .driver import psycopg
 from .errors import MigrationError
-from .ledger import Claim
+from .ledger import Claim, Record
 from .migration import Migration
 from .replication import SlotHold
 from .session import Session
@@ -125,12 +124,10 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
     leave its publication. Every other one is removed, and its tables have to be copied again.
     """
     record = claim.read()
-    pending = {(relation.schema, relation.name) for relation in record.pending}
     for stream in record.live_streams:
         carries = any(relation.stream == stream.number for relation in record.relations)
         if carries and replication.slot_is_usable(replication.slot_row(source, stream.slot)):
-            for schema, name in replication.explicit_members(source, stream.publication) & pending:
-                source.execute(replication.drop_from_publication(stream.publication, schema, name))
+            _narrow(source, record, stream)
             continue
         if carries and "post_data" in record.steps:
             raise slot_lost(stream.slot)
@@ -138,15 +135,8 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
         remove(migration, claim, stream, target, source)
 
 
-def release(
-    migration: Migration,
-    claim: Claim,
-    source: Session,
-    target: Session,
-    number: int,
-    rewritten: Sequence[CopyTask],
-) -> None:
-    """Take the tables that could not be copied with this stream out of it; a stream that carries nothing goes.
+def release(migration: Migration, claim: Claim, source: Session, target: Session, number: int) -> None:
+    """Take the tables that are still to be copied out of a stream; a stream that carries nothing goes.
 
     A partition whose partitioned table is published stays published; the subscription simply will not list it.
     """
@@ -154,11 +144,14 @@ def release(
     current = next(item for item in record.streams if item.number == number)
     if not any(relation.stream == number for relation in record.relations):
         remove(migration, claim, current, target, source)
-        return
-    named = replication.explicit_members(source, current.publication)
-    for task in rewritten:
-        if (task.schema, task.name) in named:
-            source.execute(replication.drop_from_publication(current.publication, task.schema, task.name))
+    else:
+        _narrow(source, record, current)
+
+
+def _narrow(source: Session, record: Record, current: ledger.Stream) -> None:
+    pending = {(relation.schema, relation.name) for relation in record.pending}
+    for schema, name in sorted(replication.explicit_members(source, current.publication) & pending):
+        source.execute(replication.drop_from_publication(current.publication, schema, name))
 
 
 def slot_lost(slot: str) -> MigrationError:

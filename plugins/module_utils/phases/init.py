@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .. import clients, copying, finishing, large_objects, ledger, roles, schema, stream
+from .. import clients, copying, finishing, foreign_keys, large_objects, ledger, roles, schema, stream
 from ..catalog import Catalog, Table
 from ..copying import CopyTask
 from ..driver import psycopg, sql
@@ -533,7 +533,12 @@ class _Run:
             jobs=self.options.jobs,
             progress=self.progress,
         )
-        stream.release(self.migration, self.claim, self.source, self.target, opened.number, outcome.rewritten)
+        if outcome.rewritten:
+            moved = {task.oid for task in outcome.rewritten}
+            copied = {done.task.oid for done in outcome.copied}
+            parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
+            self.claim.reset_tables(sorted(parted))
+        stream.release(self.migration, self.claim, self.source, self.target, opened.number)
 
 
 class _Moved(Exception):
@@ -561,7 +566,7 @@ def _finished(record: Record, *, changed: bool, elapsed_s: float) -> Result:
         "copied_bytes": copied,
         "elapsed": round(elapsed_s, 1),
         "rate": round(copied / elapsed_s) if changed and elapsed_s else None,
-        "left": record.steps["left"].detail.get("left", []) if "left" in record.steps else [],
+        "left": record.left,
         "state": record.state,
     }
     after = {"state": record.state, "tables": len(tables), "streams": len(record.live_streams)}

@@ -165,7 +165,7 @@ def _replicating(source: Session, target: Session, record: Record, options: Stat
         streams=[_stream(stream, item) for stream, item in zip(streams, health, strict=True)],
         progress=_progress(record, []),
         samples=_samples(readings, options.sample_interval),
-        left=record.steps["left"].detail.get("left", []) if "left" in record.steps else [],
+        left=record.left,
     )
     return Result("status", False, data)
 

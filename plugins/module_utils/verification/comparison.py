@@ -44,7 +44,7 @@ class Limits:
 
     max_rounds: int = 5
     max_differences: int = 100
-    rows_drilled: int = 100_000  # rows of differing leaves that are read on one side in one round
+    rows_drilled: int = 2_000_000  # rows of differing leaves that are read on one side in one round
     groups_examined: int = 10_000
     lookup_above_bytes: int = LOOKUP_ABOVE_BYTES
     probe_wait_s: float = 1.0
@@ -241,9 +241,8 @@ def _from_the_grid(comparison: Comparison, pair: Pair, recipe: Recipe, limits: L
         bits, grids = finer, _grids(pair, unit, recipe, finer)  # the estimate was wrong
         leaves = differing(*grids)
     chosen = within(grids, leaves, limits.rows_drilled)
-    groups = rows_of_leaves(pair, unit, recipe, bits, chosen) if chosen else []
-    comparison.is_complete = len(chosen) == len(leaves) and len(groups) <= limits.groups_examined
-    groups = groups[: limits.groups_examined]
+    groups, is_all = rows_of_leaves(pair, unit, recipe, bits, chosen, limits.groups_examined) if chosen else ([], True)
+    comparison.is_complete = is_all and len(chosen) == len(leaves)
     comparison.counted = {group.identity: (len(group.source), len(group.target)) for group in groups}
     return groups
 

@@ -8,7 +8,7 @@ Threads suffice: the servers do the work.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -23,6 +23,7 @@ from .snapshots import Epoch, prepare, reading
 T = TypeVar("T")
 
 _CANCEL_TIMEOUT_S = 5.0
+_BATCH = 5000
 
 
 class Connections:
@@ -73,6 +74,26 @@ class Connections:
 _ACTIVE = 1  # libpq's PQTRANS_ACTIVE: a command is in progress
 
 
+class SortedRows:
+    """Rows of one side in the order of their first column, a few thousand at a time, the first of them ready."""
+
+    def __init__(self, session: Session, parts: Sequence[sql.Composed]) -> None:
+        self._cursor = session.connection.cursor(name="verify_rows", row_factory=psycopg.rows.tuple_row)
+        union = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(part) for part in parts)
+        self._cursor.execute(sql.SQL("SELECT * FROM ({}) AS q ORDER BY q.identity").format(union))
+        self._batch: list[tuple[Any, ...]] = self._cursor.fetchmany(_BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        while self._batch:
+            yield from self._batch
+            self._batch = self._cursor.fetchmany(_BATCH)
+
+    def close(self) -> None:
+        """Close the cursor, unless its connection is gone."""
+        with suppress(psycopg.Error):
+            self._cursor.close()
+
+
 class Pair:
     """One connection to each side, opened when first needed and again after it broke."""
 
@@ -116,6 +137,10 @@ class Pair:
         """Run a query on one side; return its rows as plain tuples."""
         with self.session(side).connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
             return cursor.execute(query).fetchall()
+
+    def sorted_rows(self, side: Side, parts: Sequence[sql.Composed]) -> SortedRows:
+        """Run queries with the same columns, the first named ``identity``, and return their rows in its order."""
+        return SortedRows(self.session(side), parts)
 
     def close(self) -> None:
         """End the helper thread. The connections belong to :class:`Connections`."""

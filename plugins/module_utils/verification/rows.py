@@ -9,15 +9,16 @@ source tuple was provably untouched by everything that the target's snapshot con
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from ..driver import sql
 from ..endpoint import Side
 from .hashing import HashedColumn, column_hash, text_form
 from .pairing import Half, Heap, Unit
-from .readers import Pair
+from .readers import Pair, SortedRows
 from .scan import Recipe, from_heap, in_leaves, int8_array, side_columns
 
 Place = tuple[int, str, str]  # heap OID, ctid, xmin
@@ -46,7 +47,7 @@ _LOOKED_UP = frozenset(
 LOOKUP_ABOVE_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Version:
     """One row version as one snapshot shows it: where it stands and what it holds."""
 
@@ -62,7 +63,7 @@ class Version:
         return self.heap, self.ctid, self.xmin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """The rows of both sides that share an identity."""
 
@@ -176,8 +177,10 @@ def is_standing(group: Group, untouched: frozenset[Place], earlier: Sequence[Sig
 
 def _versions_query(unit: Unit, half: Half, heap: Heap, recipe: Recipe, source: sql.Composable) -> sql.Composed:
     return sql.SQL(
-        "SELECT {identity}, {content}, {generated}, k.ctid::pg_catalog.text, k.xmin::pg_catalog.text{source}"
+        "SELECT {identity} AS identity, {content}, {generated}, k.ctid::pg_catalog.text, k.xmin::pg_catalog.text,"
+        " {heap}::pg_catalog.int8{source}"
     ).format(
+        heap=sql.Literal(heap.oid),
         identity=recipe.identity(unit, half),
         content=recipe.content(half),
         generated=recipe.generated(half),
@@ -188,22 +191,77 @@ def _versions_query(unit: Unit, half: Half, heap: Heap, recipe: Recipe, source: 
 Found = dict[int, list[Version]]
 
 
-def _collect(pair: Pair, side: Side, heap: Heap, query: sql.Composed, into: Found) -> None:
-    for identity, content, generated, ctid, xmin in pair.tuples(side, query):
-        into.setdefault(identity, []).append(Version(heap.oid, ctid, xmin, content, generated))
+def _collect(pair: Pair, side: Side, query: sql.Composed, into: Found) -> None:
+    for identity, version in _versions(pair.tuples(side, query)):
+        into.setdefault(identity, []).append(version)
 
 
-def rows_of_leaves(pair: Pair, unit: Unit, recipe: Recipe, bits: int, leaves: Sequence[int]) -> list[Group]:
-    """Read the rows of some leaves on both sides, inside an epoch; return the groups that differ."""
+def rows_of_leaves(
+    pair: Pair, unit: Unit, recipe: Recipe, bits: int, leaves: Sequence[int], limit: int
+) -> tuple[list[Group], bool]:
+    """Read the rows of some leaves on both sides, inside an epoch; return the groups that differ.
 
-    def read(side: Side) -> Found:
-        half, found = unit.half(side), Found()
-        for heap in half.heaps:
-            condition = in_leaves(recipe.identity(unit, half), bits, leaves)
-            _collect(pair, side, heap, _versions_query(unit, half, heap, recipe, from_heap(heap, condition)), found)
-        return found
+    Both sides come sorted by identity and are merged as they come, so that memory holds only what differs: at most
+    ``limit`` groups. The second result is false when there are more.
+    """
 
-    return [group for group in _grouped(*pair.both(read)) if group.differs]
+    def open_side(side: Side) -> SortedRows:
+        half = unit.half(side)
+        parts = [
+            _versions_query(
+                unit, half, heap, recipe, from_heap(heap, in_leaves(recipe.identity(unit, half), bits, leaves))
+            )
+            for heap in half.heaps
+        ]
+        return pair.sorted_rows(side, parts)
+
+    source, target = pair.both(open_side)
+    groups: list[Group] = []
+    try:
+        for group in merged(_versions(source), _versions(target)):
+            if group.differs:
+                if len(groups) == limit:
+                    return groups, False
+                groups.append(group)
+    finally:
+        source.close()
+        target.close()
+    return groups, True
+
+
+def _versions(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, Version]]:
+    for identity, content, generated, ctid, xmin, heap in rows:
+        yield identity, Version(heap, ctid, xmin, content, generated)
+
+
+def merged(source: Iterable[tuple[int, Version]], target: Iterable[tuple[int, Version]]) -> Iterator[Group]:
+    """Merge two streams of rows, each in the order of its identities, into groups."""
+    left, right = groupby(source, _identity), groupby(target, _identity)
+    here, there = _next(left), _next(right)
+    while here is not None and there is not None:
+        identity = min(here[0], there[0])
+        is_here, is_there = here[0] == identity, there[0] == identity
+        yield Group(identity, here[1] if is_here else (), there[1] if is_there else ())
+        here = _next(left) if is_here else here
+        there = _next(right) if is_there else there
+    while here is not None:
+        yield Group(here[0], source=here[1])
+        here = _next(left)
+    while there is not None:
+        yield Group(there[0], target=there[1])
+        there = _next(right)
+
+
+def _identity(row: tuple[int, Version]) -> int:
+    return row[0]
+
+
+def _next(
+    groups: Iterator[tuple[int, Iterator[tuple[int, Version]]]],
+) -> tuple[int, tuple[Version, ...]] | None:
+    for identity, rows in groups:
+        return identity, tuple(version for _, version in rows)
+    return None
 
 
 def rows_of_identities(
@@ -232,7 +290,7 @@ def rows_of_identities(
                     recipe.identity(unit, half), sql.Literal(int8_array(keys))
                 )
                 source = from_heap(heap, wanted)
-            _collect(pair, side, heap, _versions_query(unit, half, heap, recipe, source), found)
+            _collect(pair, side, _versions_query(unit, half, heap, recipe, source), found)
         # A collation may call other keys equal than the text forms do.
         return {identity: rows for identity, rows in found.items() if identity in keys}
 

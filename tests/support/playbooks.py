@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the collection's playbooks as a user would: ansible-playbook as a process of its own, with its tasks' results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+CALLBACKS = Path(__file__).with_name("callback_plugins")
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a run of ansible-playbook did: its exit code, its output, and a line for each task's result."""
+
+    code: int
+    output: str
+    lines: tuple[dict[str, Any], ...]
+
+    @property
+    def changed(self) -> int:
+        """Tasks that changed something, over all hosts."""
+        return sum(host["changed"] for line in self.lines for host in line.get("stats", {}).values())
+
+    def result(self, module: str, host: str = "localhost") -> dict[str, Any]:
+        """The last result of a module of ours, by its short name."""
+        found = [
+            line["result"]
+            for line in self.lines
+            if line.get("host") == host and line["action"] == f"seren.migrator.{module}"
+        ]
+        result: dict[str, Any] = found[-1]
+        return result
+
+
+def command(playbook: str, *arguments: str) -> list[str]:
+    """The argument list of `ansible-playbook seren.migrator.<playbook>` with this environment's Ansible."""
+    return [str(Path(sys.executable).with_name("ansible-playbook")), f"seren.migrator.{playbook}", *arguments]
+
+
+def environment(results: Path) -> dict[str, str]:
+    """The process environment of a run that notes its tasks' results."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    return {
+        **kept,
+        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+        "ANSIBLE_CALLBACKS_ENABLED": "task_results",
+        "TASK_RESULTS_FILE": str(results),
+    }
+
+
+def play(playbook: str, variables: Mapping[str, Any], *arguments: str, timeout_s: float = 600) -> Played:
+    """Run `seren.migrator.<playbook>` from the repository; the variables go through a file of mode 0600."""
+    with tempfile.TemporaryDirectory(prefix="seren_migrator_test_") as folder:
+        results, given = Path(folder, "results"), Path(folder, "variables.json")
+        results.touch()
+        given.touch(mode=0o600)
+        given.write_text(json.dumps(dict(variables)))
+        done = subprocess.run(
+            command(playbook, "-e", f"@{given}", *arguments),
+            cwd=REPOSITORY,
+            env=environment(results),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        lines = tuple(json.loads(line) for line in results.read_text(encoding="utf-8").splitlines())
+    return Played(done.returncode, done.stdout, lines)
