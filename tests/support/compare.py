@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests.support.connection_argument import connection_string
 from tests.support.schema_dump import schema_differences
 
 PRODUCT_SCHEMA = "seren_migrator"
@@ -269,13 +270,20 @@ def _compare_sequence(one: Connection, two: Connection, sequence: Relation, mode
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.compare", description="Compare two databases")
-    parser.add_argument("--left", required=True, help="connection string")
-    parser.add_argument("--right", required=True, help="connection string")
+    parser.add_argument("--left", type=connection_string, required=True, help="connection string, or @FILE")
+    parser.add_argument("--right", type=connection_string, required=True, help="connection string, or @FILE")
     parser.add_argument("--sequences", choices=("equal", "at-least", "ignore"), default="equal")
+    parser.add_argument("--skip-materialized-views", action="store_true", help="compare no rows of them")
     parser.add_argument("--ignore-schema", action="append", default=[PRODUCT_SCHEMA])
     parser.add_argument("--client-bin-dir", type=Path, help="compare the schemas too, with this folder's pg_dump")
     options = parser.parse_args(arguments)
-    found = compare_data(options.left, options.right, ignore_schemas=options.ignore_schema, sequences=options.sequences)
+    found = compare_data(
+        options.left,
+        options.right,
+        ignore_schemas=options.ignore_schema,
+        sequences=options.sequences,
+        materialized_views=not options.skip_materialized_views,
+    )
     if options.client_bin_dir is not None:
         found.differences += schema_differences(
             options.left, options.right, options.client_bin_dir, options.ignore_schema

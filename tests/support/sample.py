@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support.connection_argument import connection_string
+
 SQL_DIR = Path(__file__).parent / "sample_sql"
 
 # In this order; each file runs where the feature level is at least the number.
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.sample", description="Load the sample database")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("load")
-    command.add_argument("--url", required=True, help="connection string of an empty database")
+    command.add_argument("--url", type=connection_string, required=True, help="an empty database: URL or @FILE")
     command.add_argument("--scale", type=int, default=1, help="1 is about 20 MB")
     command.add_argument("--features-of", type=int, metavar="MAJOR", help="use nothing newer than this version knows")
     command.add_argument("--large-objects", action="store_true")

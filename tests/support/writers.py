@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.connection_argument import connection_string
 from tests.support.live.process import CONNINFO_FILE, statistics_path
 from tests.support.live.tables import prepare
 from tests.support.live.verification import problems
@@ -37,7 +38,10 @@ __all__ = ["Summary", "Writers", "prepare", "problems"]
 
 @dataclass(frozen=True)
 class Summary:
-    """What all writers together did. `errors` counts by SQLSTATE (or `connection`), `messages` has the first ones."""
+    """What all writers together did. `errors` counts by SQLSTATE (or `connection`), `messages` has the first ones.
+
+    `longest_s` is the slowest transaction, `elapsed_s` how long they have been writing.
+    """
 
     commits: dict[str, int] = field(default_factory=dict)
     rollbacks: int = 0
@@ -82,10 +86,12 @@ class Writers:
         self.truncate_every_s = truncate_every_s
         self.seconds = seconds
         self._children: list[subprocess.Popen[bytes]] = []
-        self._started = 0.0
-        self._elapsed_s = 0.0
         self.journal_dir.mkdir(parents=True, exist_ok=True)
         self.redirect(conninfo)
+
+    @property
+    def is_running(self) -> bool:
+        return any(child.poll() is None for child in self._children)
 
     def redirect(self, conninfo: str) -> None:
         """Where the writers connect to the next time they lose their connection; for a cutover."""
@@ -123,7 +129,6 @@ class Writers:
                     start_new_session=True,
                 )
             self._children.append(child)
-        self._started = time.monotonic()
         return self
 
     def wait_for(self, commits: int, timeout_s: float = 60.0) -> int:
@@ -142,7 +147,7 @@ class Writers:
         errors: Counter[str] = Counter()
         messages: list[str] = []
         rollbacks = connections = resolved = 0
-        longest_s = 0.0
+        longest_s = elapsed_s = 0.0
         for writer in range(self.processes):
             path = statistics_path(self.journal_dir, writer)
             if path.exists():
@@ -154,8 +159,7 @@ class Writers:
                 connections += counts["connections"]
                 resolved += counts["resolved"]
                 longest_s = max(longest_s, counts["longest_s"])
-        is_running = any(child.poll() is None for child in self._children)
-        elapsed_s = time.monotonic() - self._started if is_running else self._elapsed_s
+                elapsed_s = max(elapsed_s, counts["elapsed_s"])
         return Summary(
             dict(commits), rollbacks, dict(errors), tuple(messages), connections, resolved, longest_s, elapsed_s
         )
@@ -179,7 +183,6 @@ class Writers:
             except subprocess.TimeoutExpired:
                 child.kill()  # its journal says what it was about to commit
                 child.wait()
-        self._elapsed_s = time.monotonic() - self._started
         failed = [child.returncode for child in self._children if child.returncode not in ENDED_ON_COMMAND]
         summary = self.progress()
         self._children = []
@@ -225,7 +228,7 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
     with writers:
-        while not stopping and any(child.poll() is None for child in writers._children):
+        while not stopping and writers.is_running:
             time.sleep(0.1)
         summary = writers.stop()
     text = json.dumps({**asdict(summary), "total": summary.total, "rate": summary.rate}, indent=2)
@@ -245,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("prepare", "run", "verify"):
         command = commands.add_parser(name)
-        command.add_argument("--url", required=True, help="connection string")
+        command.add_argument("--url", type=connection_string, required=True, help="connection string, or @FILE")
         command.add_argument("--processes", type=int, default=PROCESSES)
         if name != "prepare":
             command.add_argument("--journal", type=Path, required=True, help="folder of the journals")

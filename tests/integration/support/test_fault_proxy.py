@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from tests.support.cluster import Cluster
 from tests.support.fault_proxy import POOLER_PARAMETERS, FaultProxy
 
 
-def through(proxy: FaultProxy, cluster: Cluster, **more: object) -> dict[str, object]:
+def through(proxy: FaultProxy, cluster: Cluster, **more: object) -> dict[str, Any]:
     return {**cluster.params(), "host": proxy.host, "port": proxy.port, "connect_timeout": 5, **more}
 
 

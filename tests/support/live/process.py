@@ -43,7 +43,7 @@ READ_BACK = """
 
 @dataclass
 class Statistics:
-    """Counts of one writer; `longest_s` is its slowest transaction."""
+    """Counts of one writer; `longest_s` is its slowest transaction, `elapsed_s` how long it has been writing."""
 
     commits: Counter[str] = field(default_factory=Counter)
     rollbacks: int = 0
@@ -52,6 +52,7 @@ class Statistics:
     connections: int = 0
     resolved: int = 0
     longest_s: float = 0.0
+    elapsed_s: float = 0.0
 
 
 def statistics_path(journal_dir: Path, writer: int) -> Path:
@@ -98,6 +99,7 @@ class Writer:
             else:
                 operation = self.chance.choices(operations, weights)[0]
             self._one(operation)
+            self.statistics.elapsed_s = time.monotonic() - started
             if now >= next_statistics:
                 self.write_statistics()
                 next_statistics = now + STATISTICS_EVERY_S
