@@ -79,9 +79,11 @@ class SortedRows:
 
     def __init__(self, session: Session, parts: Sequence[sql.Composed]) -> None:
         self._cursor = session.connection.cursor(name="verify_rows", row_factory=psycopg.rows.tuple_row)
-        union = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(part) for part in parts)
-        self._cursor.execute(sql.SQL("SELECT * FROM ({}) AS q ORDER BY q.identity").format(union))
-        self._batch: list[tuple[Any, ...]] = self._cursor.fetchmany(_BATCH)
+        self._batch: list[tuple[Any, ...]] = []
+        if parts:  # a partitioned table may have no partition
+            union = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(part) for part in parts)
+            self._cursor.execute(sql.SQL("SELECT * FROM ({}) AS q ORDER BY q.identity").format(union))
+            self._batch = self._cursor.fetchmany(_BATCH)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         while self._batch:

@@ -15,6 +15,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.verification.rows i
     is_standing,
     is_untouched,
     kind_of,
+    merged,
 )
 
 HORIZON = 100
@@ -135,3 +136,12 @@ def test_each_difference_has_its_name(group: Group, is_keyed: bool, expected: st
 def test_equal_multisets_do_not_differ() -> None:
     assert not Group(1, (row(1, 5), row(2, 6)), (row(3, 6), row(4, 5))).differs
     assert Group(1, (row(1, 5), row(2, 5)), (row(3, 5), row(4, 6))).differs
+
+
+def test_two_sorted_streams_merge_into_groups_of_equal_identity() -> None:
+    source = [(-5, row(1)), (2, row(2)), (2, row(3)), (9, row(4))]
+    target = [(2, row(5)), (3, row(6)), (9, row(7)), (9, row(8))]
+    groups = [(g.identity, len(g.source), len(g.target)) for g in merged(source, target)]
+    assert groups == [(-5, 1, 0), (2, 2, 1), (3, 0, 1), (9, 1, 2)]
+    assert [g.identity for g in merged([], target)] == [2, 3, 9]
+    assert list(merged([], [])) == []
