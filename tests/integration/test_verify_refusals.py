@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -242,6 +243,12 @@ def test_predicates_exclusions_unlogged_tables_and_other_partitions(source_db: D
     assert status_of(result, "cache")[0] == "unverified"
     assert "unlogged" in status_of(result, "cache")[1]
     assert {"kind": "table", "schema": "public", "name": "audit", "reason": "exclude_data"} in result.data["left_out"]
+    relations = [SimpleNamespace(schema="public", name=name, kind="schema_only") for name in ("cache", "kept")]
+    skipping = pair.verify(selection, record=SimpleNamespace(relations=relations))
+    assert skipping.data["verified"] is True
+    reason = {"kind": "table", "schema": "public", "name": "cache", "reason": "unlogged_tables: skip"}
+    assert reason in skipping.data["left_out"]
+    assert status_of(skipping, "kept") == ("verified", "")  # only unlogged tables are left out because of the ledger
     target_db.execute("INSERT INTO public.cache VALUES (1)")
     assert pair.verify(selection).data["verified"] is True
     pair.damage("UPDATE public.p_all SET id = -1 WHERE id = 400")

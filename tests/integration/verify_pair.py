@@ -68,13 +68,14 @@ class ReplicatedPair:
         streams: Sequence[Stream] | None = None,
         user: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
         progress: Progress = silent,
+        record: Any = None,
         **options: Any,
     ) -> Result:
         """Run the phase along this pair's streams."""
         source, target = user or (self.source.params, self.target.params)
         migration = Migration.from_options({"source": source, "target": target, **(selection or {})})
         chosen = VerifyOptions(**{"wait_timeout": 30.0, **options})
-        return verify_streams(migration, chosen, progress, self.streams if streams is None else streams)
+        return verify_streams(migration, chosen, progress, self.streams if streams is None else streams, record)
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:

@@ -144,9 +144,9 @@ class _Run:
         self.findings.rules = rules
         carriers = read_carriers(source, target, streams)
         self.alignment_problem = alignment_problem(carriers)
-        schema_only = {(r.schema, r.name) for r in (record.relations if record else ()) if r.kind == "schema_only"}
-        tables = tuple(t for t in units_of(selected) if (t.schema, t.name) not in schema_only)
-        tables = restricted(tables, selected.catalog, self.options.tables)
+        excluded = selected.without_data
+        selected = replace(selected, without_data=excluded | skipped_unlogged(selected, record))
+        tables = restricted(units_of(selected), selected.catalog, self.options.tables)
         here = Database.read(source, selected.catalog)
         there = Database.read(target, target_catalog)
         limits_bytes = 0
@@ -158,7 +158,7 @@ class _Run:
             else:
                 self.findings.refusals.append(found)
         if not self.options.tables:
-            self.findings.left_out = left_out(selected, schema_only)
+            self.findings.left_out = left_out(selected, excluded)
         self.say("comparing", tables=len(self.findings.comparisons), bytes=limits_bytes)
         self.findings.sequences = compare_sequences(
             source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
@@ -251,8 +251,17 @@ def alignment_problem(carriers: Sequence[Carrier]) -> str:
     return ""
 
 
-def left_out(selected: Selected, schema_only: set[tuple[str, str]]) -> list[dict[str, str]]:
-    """List what is not compared on purpose, with the reason."""
+def skipped_unlogged(selected: Selected, record: Record | None) -> frozenset[int]:
+    """Return the OIDs of unlogged tables whose rows the migration was told to leave behind.
+
+    Nothing else is left out because the ledger says so: a permanent table that was not copied is a finding.
+    """
+    skipped = {(r.schema, r.name) for r in (record.relations if record else ()) if r.kind == "schema_only"}
+    return frozenset(table.oid for table in selected.unlogged_tables if (table.schema, table.name) in skipped)
+
+
+def left_out(selected: Selected, excluded: frozenset[int]) -> list[dict[str, str]]:
+    """List what is not compared on purpose, with the reason; ``excluded`` are the OIDs that exclude_data names."""
     found: list[dict[str, str]] = []
 
     def add(kind: str, schema: str, name: str, reason: str) -> None:
@@ -262,9 +271,7 @@ def left_out(selected: Selected, schema_only: set[tuple[str, str]]) -> list[dict
         if table.kind == "f":
             add("foreign table", table.schema, table.name, "its rows live on another server")
         elif table.oid in selected.without_data:
-            add("table", table.schema, table.name, "exclude_data")
-        elif (table.schema, table.name) in schema_only:
-            add("table", table.schema, table.name, "its rows stay behind")
+            add("table", table.schema, table.name, "exclude_data" if table.oid in excluded else "unlogged_tables: skip")
     for view in selected.catalog.materialized_views:
         add("materialized view", view.schema, view.name, "derived from tables")
     if selected.left_out:
