@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 
+from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database
 from tests.support.migrations import NOTHING, Case, at_step
 

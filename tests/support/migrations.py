@@ -12,7 +12,6 @@ from ansible_collections.seren.migrator.plugins.module_utils.migration import Mi
 from ansible_collections.seren.migrator.plugins.module_utils.phases import cleanup, init, status, sync, verify
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event, silent
 from ansible_collections.seren.migrator.plugins.module_utils.result import Result
-
 from tests.support.binaries import client_dir
 from tests.support.compare import Comparison, compare_data
 from tests.support.fixtures import Database

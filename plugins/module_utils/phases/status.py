@@ -215,7 +215,9 @@ class _Look:
             worker.get("subname") == stream.subscription and worker.get("pid") and worker.get("relid") is None
             for worker in workers
         ):
-            self.troubles.append("no apply worker is running on the target")
+            self.troubles.append(
+                "no apply worker is running on the target (it failed, or max_logical_replication_workers is used up)"
+            )
 
     def _compare_tables(self, source: Session, record: Record) -> None:
         expected = {(r.schema, r.name) for r in record.relations if r.stream == self.stream.number}

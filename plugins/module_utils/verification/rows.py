@@ -308,11 +308,11 @@ def _lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str
     """Return ``FROM ONLY heap AS k WHERE (key) IN (...)``. Type names come from ``format_type``, quoted by the server."""
     columns = [half.columns[position] for position in key]
     arrays = sql.SQL(", ").join(
-        sql.SQL("{}::pg_catalog.text[]").format(sql.Literal([parts[number] for parts in keys]))
+        sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(sql.Literal([parts[number] for parts in keys]))
         for number in range(len(columns))
     )
     names = [sql.Identifier(f"c{number}") for number in range(len(columns))]
-    wanted = sql.SQL("({}) IN (SELECT {} FROM pg_catalog.unnest({}) AS w({}))").format(
+    wanted = sql.SQL("({}) IN (SELECT {} FROM ROWS FROM ({}) AS w({}))").format(
         sql.SQL(", ").join(sql.SQL("k.{}").format(sql.Identifier(column.name)) for column in columns),
         sql.SQL(", ").join(
             sql.SQL("w.{}::{}").format(name, sql.SQL(column.base_type))
