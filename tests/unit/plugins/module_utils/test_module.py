@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.seren.migrator.plugins.module_utils import driver, module
@@ -45,7 +46,8 @@ SPEC = {
 
 def call(capture, phase, **extra):
     """Run a module around ``phase`` in this process; return its answer and its raw output."""
-    with patch_module_args({**ARGUMENTS, **extra}), pytest.raises(SystemExit) as ended:
+    shown = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}  # from 2.21 on
+    with patch_module_args({**ARGUMENTS, **shown, **extra}), pytest.raises(SystemExit) as ended:
         module.run_module("sync", phase, Options, SPEC, names={"tables": "only"})
     output = capture.readouterr().out
     answer = json.loads(output)
@@ -128,6 +130,14 @@ def test_no_secret_leaves_in_any_field(run):
     assert answer["failed"] is True
     assert_no_secret(output, PASSWORD, "other-Secret1", "third-Secret2")
     assert answer["invocation"]["module_args"]["target"]["password"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
+
+def test_no_secret_is_sent_to_the_system_s_log(run, monkeypatch):
+    logged = []
+    monkeypatch.setattr(module.AnsibleModule, "log", lambda self, *what, **more: logged.append((what, more)))
+    run(lambda *_: Result("sync", False), target={**ARGUMENTS["target"], "password": PASSWORD})
+    assert logged
+    assert "wörd" not in str(logged)
 
 
 def test_an_error_is_answered_with_its_four_fields_and_what_was_done_before(run):
