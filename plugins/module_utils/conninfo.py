@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .driver import conninfo, psycopg
-from .endpoint import DEFAULT_CONNECT_TIMEOUT_S, KEEPALIVES, Endpoint
+from .endpoint import DEFAULT_CONNECT_TIMEOUT_S, KEEPALIVES, Endpoint, parse_url
 from .errors import MigrationError, Redactor
 
 ROW_SECURITY_OFF = "-c row_security=off"
@@ -44,18 +44,8 @@ REFUSED_KEYWORDS = ("passfile", "service", "servicefile", "sslpassword", "replic
 
 def _explicit(options: Mapping[str, Any]) -> dict[str, str]:
     """The keywords of ``source_from_target``: those of its url, overridden by its own keys."""
-    params: dict[str, str] = {}
     url = options.get("url")
-    if url:
-        try:
-            parsed = conninfo.conninfo_to_dict(str(url))
-        except psycopg.Error as error:
-            raise MigrationError(
-                "bad_option",
-                "The url of source_from_target cannot be parsed: " + Redactor([str(url)]).text(str(error)).strip(),
-                "Percent-encode special characters in a URI, or give host, port and the rest as separate keys.",
-            ) from None
-        params = {key: str(value) for key, value in parsed.items() if value is not None}
+    params = parse_url("source_from_target", str(url)) if url else {}
     params.update({key: str(value) for key, value in options.items() if value is not None and key != "url"})
     for keyword in REFUSED_KEYWORDS:
         if keyword in params:

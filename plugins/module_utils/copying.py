@@ -20,9 +20,9 @@ from multiprocessing.connection import wait
 from typing import Any, cast
 
 from .catalog import Table
+from .claim import Claim
 from .driver import pq, psycopg, sql
 from .errors import MigrationError
-from .ledger import Claim
 from .migration import Migration
 from .progress import Event, Progress
 from .selection import Selected

@@ -12,13 +12,42 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .driver import conninfo, psycopg
-from .errors import MigrationError, Redactor
+from .errors import MigrationError
 
 Side = Literal["source", "target"]
 SECRET_KEYWORDS = ("password", "sslpassword")
 DEFAULT_CONNECT_TIMEOUT_S = "10"
 # A long COPY looks idle to a load balancer while one side computes: probe early, give up after about ten minutes.
 KEEPALIVES = {"keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "10", "keepalives_count": "60"}
+
+
+def parse_url(option: str, url: str) -> dict[str, str]:
+    """Return the libpq keywords of a URI or keyword string given in ``option``.
+
+    Raises ``bad_option`` for one that cannot be parsed, or could be read in two ways; without libpq's own words, which
+    quote pieces of the password.
+    """
+    try:
+        parsed = None if _is_ambiguous(url) else conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        parsed = None
+    if parsed is None:
+        raise MigrationError(
+            "bad_option",
+            f"The url of {option} cannot be parsed.",
+            "Percent-encode special characters in a URI (a password p@ss is p%40ss), or give host, user, password "
+            "and dbname as separate keys, where nothing needs encoding.",
+        )
+    return {key: str(value) for key, value in parsed.items() if value is not None}
+
+
+def _is_ambiguous(url: str) -> bool:
+    """True for a URI with an ``@`` that libpq would not take for the end of the password, though its writer may have."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql"):
+        return False
+    authority, _slash, path = rest.partition("?")[0].partition("/")
+    return authority.count("@") > 1 or "@" in path
 
 
 @dataclass(frozen=True)
@@ -37,19 +66,8 @@ class Endpoint:
         Source: PostgreSQL manual, "Connection Strings" and "Parameter Key Words".
         """
         given = {key: str(value) for key, value in options.items() if value is not None and key != "url"}
-        params: dict[str, str] = {}
         url = options.get("url")
-        if url:
-            try:
-                parsed = conninfo.conninfo_to_dict(str(url))
-            except psycopg.Error as error:
-                raise MigrationError(
-                    "bad_option",
-                    f"The url of the {side} cannot be parsed: {Redactor([str(url)]).text(str(error)).strip()}",
-                    "Percent-encode special characters in a URI (a password p@ss is p%40ss), or give host, user, "
-                    "password and dbname as separate keys, where nothing needs encoding.",
-                ) from None
-            params = {key: str(value) for key, value in parsed.items() if value is not None}
+        params = parse_url(side, str(url)) if url else {}
         params.update(given)
         if not params.get("dbname"):
             raise MigrationError(

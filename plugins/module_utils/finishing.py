@@ -13,9 +13,10 @@ from typing import Protocol
 
 from . import foreign_keys, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
+from .claim import Claim
 from .clients import Client
 from .driver import sql
-from .ledger import Claim, Record
+from .ledger import Record
 from .migration import Migration
 from .progress import Event, Progress
 from .schema import LeftObject, Skips

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from .gates import Limits
 from .session import Session
 
 # How often positions are read inside a window; lag in seconds is interpolated between two readings.
@@ -85,14 +86,6 @@ def lag_seconds(history: Sequence[tuple[float, int]], confirmed: int) -> float |
             passed = (confirmed - before) / (after - before)
             return now_s - (before_s + passed * (after_s - before_s))
     return None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What counts as in sync: bytes and seconds of lag."""
-
-    max_lag_bytes: int
-    max_lag_seconds: float
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.parameters import remove_values
 
 from . import driver
-from .endpoint import SECRET_KEYWORDS
+from .endpoint import SECRET_KEYWORDS, parse_url
 from .errors import MigrationError, Redactor
 from .migration import DEFAULT_NAME, Migration
 from .progress import Progress, silent
@@ -210,36 +210,14 @@ def stdout_kept_clean() -> Iterator[None]:
             os.close(kept)
 
 
-def _is_ambiguous(url: str) -> bool:
-    """True for a URI with an ``@`` that libpq would not take for the end of the password, though its writer may have."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgres", "postgresql"):
-        return False
-    authority, _slash, path = rest.partition("?")[0].partition("/")
-    return authority.count("@") > 1 or "@" in path
-
-
 def endpoint_params(option: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Return the libpq keywords of an endpoint's dictionary, those of its url included, without what is not set.
 
     Ansible leaves aliases beside the option that they stand for; they are dropped. Raises ``bad_option`` for a url
     that cannot be parsed, without libpq's words about it, because they quote pieces of the password.
     """
-    params: dict[str, str] = {}
     url = given.get("url")
-    if url:
-        try:
-            parsed = None if _is_ambiguous(str(url)) else driver.conninfo.conninfo_to_dict(str(url))
-        except driver.psycopg.Error:
-            parsed = None
-        if parsed is None:
-            raise MigrationError(
-                "bad_option",
-                f"The url of {option} cannot be parsed.",
-                "Percent-encode special characters in a URI (a password p@ss is p%40ss), or give host, user, password "
-                "and dbname as separate keys, where nothing needs encoding.",
-            )
-        params = {key: str(value) for key, value in parsed.items() if value is not None}
+    params = parse_url(option, str(url)) if url else {}
     keys = [key for key in endpoint_keywords() if key != "url" and given.get(key) is not None]
     return {**params, **{key: str(given[key]) for key in keys}}
 

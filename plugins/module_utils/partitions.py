@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from . import replication
 from .catalog import OWN_SCHEMA, Catalog, Table
+from .claim import Claim
 from .driver import sql
 from .errors import MigrationError
-from .ledger import Claim, Record, Relation, Stream
+from .ledger import Record, Relation, Stream
 from .session import Session
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from . import clients
 from .catalog import OWN_SCHEMA, Catalog, ForeignKey, Table
 from .clients import Client
-from .driver import pq, sql
+from .driver import pq
 from .errors import MigrationError
 from .migration import Migration
 from .selection import Selected
@@ -282,29 +282,6 @@ def run_script(migration: Migration, script: bytes) -> None:
                 "The source's schema may use something that the older target does not know.",
                 {"sqlstate": sqlstate},
             )
-
-
-def create_database(name: str, database: Any, target_major: int) -> sql.Composed:
-    """Return the CREATE DATABASE statement that gives ``name`` the source's encoding and locale.
-
-    ``database`` is the source's :class:`catalog.Database`. Locale columns differ by version: ``datlocprovider`` from
-    15 on (``daticulocale``, ``datlocale`` from 17). A provider that the target's major does not know falls back to
-    libc, which validate reports. Source: PostgreSQL manual, CREATE DATABASE.
-    """
-    raw = database.raw
-    parts = [
-        sql.SQL("CREATE DATABASE {} WITH TEMPLATE template0").format(sql.Identifier(name)),
-        sql.SQL("ENCODING {}").format(sql.Literal(database.encoding)),
-        sql.SQL("LC_COLLATE {}").format(sql.Literal(raw["datcollate"])),
-        sql.SQL("LC_CTYPE {}").format(sql.Literal(raw["datctype"])),
-    ]
-    provider = raw.get("datlocprovider", "c")
-    locale = raw.get("datlocale") or raw.get("daticulocale")
-    if provider == "i" and target_major >= 15 and locale:
-        parts.append(sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale)))
-    elif provider == "b" and target_major >= 17 and locale:
-        parts.append(sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale)))
-    return sql.SQL(" ").join(parts)
 
 
 def refresh_order(catalog: Catalog, views: Iterable[Any]) -> list[Any]:

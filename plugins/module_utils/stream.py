@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from . import ledger, replication
 from .catalog import OWN_SCHEMA, Catalog, Table
+from .claim import Claim
 from .driver import psycopg
 from .errors import MigrationError
-from .ledger import Claim, Record
+from .ledger import Record
 from .migration import Migration
 from .replication import SlotHold
 from .session import Session

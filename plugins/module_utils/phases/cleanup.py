@@ -14,9 +14,10 @@ from typing import Any
 
 from .. import ledger, replication
 from ..catalog import OWN_SCHEMA
+from ..claim import Claim, claimed
 from ..driver import psycopg, sql
 from ..errors import MigrationError
-from ..ledger import Claim, OwnedObject, Record
+from ..ledger import OwnedObject, Record
 from ..migration import Migration
 from ..progress import Progress, silent
 from ..result import Result
@@ -62,7 +63,7 @@ def run(migration: Migration, options: CleanupOptions, progress: Progress = sile
             try:
                 if options.check_mode:
                     return _planned(record, source)
-                with ledger.claim(migration, "cleanup", "cleanup") as claim:
+                with claimed(migration, "cleanup", "cleanup") as claim:
                     return _Run(migration, options, claim, record, source, target).carry_out()
             finally:
                 if source is not None:
@@ -229,43 +230,81 @@ def _drop_schema_when_empty(session: Session) -> bool:
 
 
 def _without_ledger(migration: Migration, options: CleanupOptions) -> Result:
-    """Remove from the source what carries our comment and this migration's name, when the ledger is gone."""
+    """Deal with what carries our comment and this migration's name on the source, when the target knows nothing of it.
+
+    It may belong to a living migration into another target, so it is only reported, unless ``force`` says that the
+    ledger is really gone; and a slot that something is reading from is never dropped.
+    """
     removed: list[dict[str, str]] = []
+    left: list[dict[str, str]] = []
     with migration.open("source", "cleanup", read_only=options.check_mode) as source:
-        ids: dict[str, list[str]] = {}
-        for row in source.rows(_OURS_ON_SOURCE, {}):
-            _prefix, migration_id, name = row["comment"].split(" ", 2)
-            if name == migration.name:
-                ids.setdefault(migration_id, []).append(row["name"])
-        for migration_id, publications in ids.items():
-            removed += _remove_orphans(source, migration, migration_id, publications, check_mode=options.check_mode)
-        if ids and not options.check_mode:
-            _drop_schema_when_empty(source)
-    after = {"state": "absent", "objects": 0}
-    before = {"state": "absent", "objects": len(removed)}
-    return Result("cleanup", bool(removed), {"removed": removed, "left": []}, {"before": before, "after": after})
+        for orphans in _orphans(source, migration):
+            if orphans.active_slots:
+                left += orphans.entries(f"in use: {', '.join(orphans.active_slots)}")
+            elif not options.force:
+                left += orphans.entries("its ledger is not on this target; use force when that target is gone")
+            else:
+                removed += orphans.entries()
+                if not options.check_mode:
+                    orphans.drop(source)
+    before = {"state": "absent", "objects": len(removed) + len(left)}
+    diff = {"before": before, "after": {"state": "absent", "objects": len(left)}}
+    error = _incomplete(left) if left else None
+    return Result("cleanup", bool(removed), {"removed": removed, "left": left}, diff, error)
 
 
-def _remove_orphans(
-    source: Session, migration: Migration, migration_id: str, publications: list[str], *, check_mode: bool
-) -> list[dict[str, str]]:
-    stem = migration.names(migration_id, 1)
-    slots = source.rows(
-        "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
-        {"pattern": f"^{stem.slot[:-1]}[0-9]+$"},
-    )
-    markers = source.rows(
-        "SELECT t.tablename FROM pg_catalog.pg_tables AS t WHERE t.schemaname = %(schema)s AND t.tablename ~ %(pattern)s",
-        {"schema": OWN_SCHEMA, "pattern": f"^{stem.marker[:-1]}[0-9]+$"},
-    )
-    removed = [_entry("source", "slot", row["slot_name"]) for row in slots]
-    removed += [_entry("source", "publication", name) for name in publications]
-    removed += [_entry("source", "table", f"{OWN_SCHEMA}.{row['tablename']}") for row in markers]
-    if not check_mode:
-        for row in slots:
-            replication.drop_slot(source, row["slot_name"])
-        for name in publications:
+@dataclass(frozen=True)
+class _Orphans:
+    """What one migration without a ledger has on the source."""
+
+    publications: tuple[str, ...]
+    slots: tuple[str, ...]
+    active_slots: tuple[str, ...]
+    markers: tuple[str, ...]
+
+    def entries(self, reason: str = "") -> list[dict[str, str]]:
+        """Return them as result entries."""
+        named = [("slot", name) for name in self.slots]
+        named += [("publication", name) for name in self.publications]
+        named += [("table", f"{OWN_SCHEMA}.{name}") for name in self.markers]
+        return [_entry("source", kind, name, reason) for kind, name in named]
+
+    def drop(self, source: Session) -> None:
+        """Remove them, slots first."""
+        for name in self.slots:
+            replication.drop_slot(source, name, terminate=False)
+        for name in self.publications:
             source.execute(replication.drop_publication(name))
-        for row in markers:
-            _drop_marker(source, row["tablename"])
-    return removed
+        for name in self.markers:
+            _drop_marker(source, name)
+        _drop_schema_when_empty(source)
+
+
+def _orphans(source: Session, migration: Migration) -> list[_Orphans]:
+    """Find the publications that carry our comment and this migration's name, and what goes with each id."""
+    publications: dict[str, list[str]] = {}
+    for row in source.rows(_OURS_ON_SOURCE, {}):
+        _prefix, migration_id, name = row["comment"].split(" ", 2)
+        if name == migration.name:
+            publications.setdefault(migration_id, []).append(row["name"])
+    found = []
+    for migration_id, names in publications.items():
+        stem = migration.names(migration_id, 1)
+        slots = source.rows(
+            "SELECT s.slot_name, s.active FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
+            {"pattern": f"^{stem.slot[:-1]}[0-9]+$"},
+        )
+        markers = source.rows(
+            "SELECT t.tablename FROM pg_catalog.pg_tables AS t"
+            " WHERE t.schemaname = %(schema)s AND t.tablename ~ %(pattern)s",
+            {"schema": OWN_SCHEMA, "pattern": f"^{stem.marker[:-1]}[0-9]+$"},
+        )
+        found.append(
+            _Orphans(
+                tuple(names),
+                tuple(row["slot_name"] for row in slots),
+                tuple(row["slot_name"] for row in slots if row["active"]),
+                tuple(row["tablename"] for row in markers),
+            )
+        )
+    return found

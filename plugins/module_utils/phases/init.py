@@ -13,20 +13,22 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from .. import clients, copying, finishing, foreign_keys, large_objects, ledger, roles, schema, stream
-from ..catalog import Catalog, Table
+from .. import clients, copying, database, finishing, foreign_keys, large_objects, ledger, roles, schema, stream
+from .. import plan as plans
+from ..catalog import Catalog
+from ..claim import Claim, claimed
 from ..copying import CopyTask
 from ..driver import psycopg, sql
 from ..errors import MigrationError
-from ..ledger import Claim, Record, Relation
+from ..ledger import Record
 from ..migration import Migration
+from ..plan import Plan
 from ..progress import Event, Progress, silent
 from ..replication import publication_members
 from ..result import Result
-from ..selection import Selected, select
 from ..session import Session, translated
 from . import validate
 
@@ -43,20 +45,6 @@ class InitOptions(validate.ValidateOptions):
     check_mode: bool = False
 
 
-@dataclass
-class _Plan:
-    """What init is going to do, from one reading of the source."""
-
-    whole: Catalog
-    selected: Selected
-    left: list[schema.LeftObject]
-    notes: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def carried(self) -> tuple[Table, ...]:
-        return self.selected.data_tables
-
-
 def run(migration: Migration, options: InitOptions, progress: Progress = silent) -> Result:
     """Copy the selected part of the source to the target, ready for sync. Idempotent; continues what was interrupted.
 
@@ -66,7 +54,7 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
     """
     with translated(migration.redactor):
         started = time.monotonic()
-        target_exists = _database_exists(migration, options)
+        target_exists = database.exists(migration, options.maintenance_db)
         record = _find(migration) if target_exists else None
         if record is not None and record.state == "copying" and record.is_held and not options.check_mode:
             record = _follow(migration, options, record, progress)
@@ -78,14 +66,14 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
         if options.check_mode:
             return _planned(migration, options, record, target_exists)
         if not target_exists:
-            _create_database(migration, options)
+            database.create(migration, options.maintenance_db)
         created = not target_exists
         with migration.open("source", "init") as source, migration.open("target", "init") as target:
             if record is None or record.state == "cleaned":
                 _register(migration, options, source, target, created=created)
             else:
                 _check_same(record, migration, source)
-            with ledger.claim(migration, "init", fingerprint(migration, options)) as claim:
+            with claimed(migration, "init", fingerprint(migration, options)) as claim:
                 _carry_out(_Run(migration, options, progress, claim, source, target), claim)
                 record = claim.read()
         return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
@@ -119,38 +107,6 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
 
 
 # --- the target's database and the ledger ----------------------------------------------------------------------
-
-
-def _database_exists(migration: Migration, options: InitOptions) -> bool:
-    """True when the target database is there; asks the maintenance database when it cannot be opened."""
-    try:
-        with migration.open("target", "init", read_only=True):
-            return True
-    except MigrationError:
-        endpoint = migration.target.with_database(options.maintenance_db)
-        try:
-            with Session.open(endpoint, migration.log, purpose="init", read_only=True) as maintenance:
-                found = maintenance.value(
-                    "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.datname = %(name)s",
-                    {"name": migration.target.dbname},
-                )
-        except MigrationError:
-            found = 1
-        if found:
-            raise
-        return False
-
-
-def _create_database(migration: Migration, options: InitOptions) -> None:
-    with migration.open("source", "init", read_only=True) as source:
-        database = Catalog.read(source).database
-    endpoint = migration.target.with_database(options.maintenance_db)
-    # Another migration into the same database may be quicker.
-    with (
-        Session.open(endpoint, migration.log, purpose="init") as maintenance,
-        suppress(psycopg.errors.DuplicateDatabase),
-    ):
-        maintenance.execute(schema.create_database(migration.target.dbname, database, maintenance.major))
 
 
 def _find(migration: Migration) -> Record | None:
@@ -188,7 +144,7 @@ def _check_same(record: Record, migration: Migration, source: Session) -> None:
 
 
 def _register(migration: Migration, options: InitOptions, source: Session, target: Session, *, created: bool) -> None:
-    plan = _read_plan(migration, options, source)
+    plan = plans.read(migration, options, source)
     ledger.install(target)
     try:
         ledger.register(
@@ -202,7 +158,7 @@ def _register(migration: Migration, options: InitOptions, source: Session, targe
                 "bytes": sum(table.bytes for table in plan.carried),
                 "created_database": created,
             },
-            relations=_relations(plan, options),
+            relations=plans.relations(plan, options),
         )
     except psycopg.errors.UniqueViolation:
         raise MigrationError(
@@ -241,57 +197,15 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
 # --- planning --------------------------------------------------------------------------------------------------
 
 
-def _read_plan(migration: Migration, options: InitOptions, source: Session) -> _Plan:
-    """Read the source as its transaction sees it and apply the selection and the policies."""
-    whole = Catalog.read(source)
-    selected = select(whole, migration.selection)
-    left = schema.left_behind(source, whole, selected)
-    notes = [{"object": item.description, "reason": "not selected, or depends on what is not"} for item in left]
-    for table in selected.catalog.tables:
-        if table.kind == "f" and options.foreign_tables == "skip":
-            notes.append({"object": f"foreign table {table.qualified}", "reason": "foreign_tables: skip"})
-        if table.oid in selected.without_data and table.stores_rows:
-            notes.append({"object": f"rows of {table.qualified}", "reason": "exclude_data"})
-        if table.stores_rows and table.persistence == "u":
-            what = "rows are not copied" if options.unlogged_tables == "skip" else "copied once, never replicated"
-            notes.append({"object": f"unlogged table {table.qualified}", "reason": what})
-    if whole.database.large_objects:
-        what = "copied once, never replicated" if options.large_objects == "copy" else "large_objects: skip"
-        notes.append({"object": f"{whole.database.large_objects} large object(s)", "reason": what})
-    return _Plan(whole, selected, left, notes)
-
-
-def _relations(plan: _Plan, options: InitOptions) -> list[Relation]:
-    """Return the ledger's rows: what is to be copied, and what stays without rows."""
-    carried = {table.oid for table in plan.carried}
-    unlogged = {table.oid for table in plan.selected.unlogged_tables} if options.unlogged_tables == "copy" else set()
-    rows = []
-    for table in plan.selected.catalog.tables:
-        if not table.stores_rows:
-            continue
-        kind = "table" if table.oid in carried else "unlogged" if table.oid in unlogged else "schema_only"
-        state = "skipped" if kind == "schema_only" else "pending"
-        rows.append(Relation(table.schema, table.name, kind, table.oid, None, state, None, None, None, table.bytes))
-    return rows
-
-
-def _shape(plan: _Plan) -> list[tuple[Any, ...]]:
-    """Return what must not change between publishing and the snapshot."""
-    return [
-        (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
-        for table in plan.selected.catalog.tables
-    ]
-
-
 def _planned(migration: Migration, options: InitOptions, record: Record | None, target_exists: bool) -> Result:
     """Return what a real run would do, without doing it."""
     with migration.open("source", "init", read_only=True) as source:
-        plan = _read_plan(migration, options, source)
+        plan = plans.read(migration, options, source)
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
         with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
             role_plan = _role_plan(options, source, target, plan)
             if not target_exists:
-                statement = schema.create_database(migration.target.dbname, plan.whole.database, target.major)
+                statement = database.create_statement(migration.target.dbname, plan.whole.database, target.major)
                 migration.log.add("target", statement.as_string(None))
             for role in role_plan.create:
                 migration.log.add("target", roles.create_role(role, with_password=False).as_string(None))
@@ -336,7 +250,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
     return Result("init", True, data, {"before": before, "after": after})
 
 
-def _role_plan(options: InitOptions, source: Session, target: Session, plan: _Plan) -> roles.RolePlan:
+def _role_plan(options: InitOptions, source: Session, target: Session, plan: Plan) -> roles.RolePlan:
     if options.roles == "none":
         return roles.RolePlan((), (), ())
     return roles.plan(source, target, plan.selected.left_out)
@@ -403,11 +317,11 @@ class _Run:
 
     def _copy_round(self, record: Record) -> None:
         """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
-        plan = _read_plan(self.migration, self.options, self.source)
+        plan = plans.read(self.migration, self.options, self.source)
         first = not record.is_done("pre_data")
         if first:
             self._roles(plan)
-            self.claim.replace_relations(_relations(plan, self.options))
+            self.claim.replace_relations(plans.relations(plan, self.options))
             record = self.claim.read()
         pending = {relation.source_oid for relation in record.pending}
         self._check_present(plan, record)
@@ -427,8 +341,8 @@ class _Run:
         ) as opened:
             with self.migration.open("source", "snapshot reader", read_only=True) as reader:
                 self._import(reader, opened.snapshot)
-                seen = _read_plan(self.migration, self.options, reader)
-                if _shape(seen) != _shape(plan):
+                seen = plans.read(self.migration, self.options, reader)
+                if plans.shape(seen) != plans.shape(plan):
                     raise _Moved
                 reader.connection.execute("COMMIT")
                 if first:
@@ -443,7 +357,7 @@ class _Run:
         reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
-    def _roles(self, plan: _Plan) -> None:
+    def _roles(self, plan: Plan) -> None:
         with self.claim.step("roles"):
             role_plan = _role_plan(self.options, self.source, self.target, plan)
             refused = roles.carry_out(role_plan, self.target)
@@ -463,7 +377,7 @@ class _Run:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
             self.left.append({"object": f"owner {owner} of the database", "reason": str(error.diag.message_primary)})
 
-    def _pre_data(self, plan: _Plan, snapshot: str) -> None:
+    def _pre_data(self, plan: Plan, snapshot: str) -> None:
         """Dump the schema in the snapshot, keep the archive, restore what the rows need."""
         again = "pre_data" in self.claim.read().steps
         self.progress(Event("init", "dumping the schema"))
@@ -481,7 +395,7 @@ class _Run:
                 again=again,
             )
 
-    def _check_present(self, plan: _Plan, record: Record) -> None:
+    def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
         present = {table.oid for table in plan.selected.catalog.tables}
         for relation in record.pending:
@@ -493,7 +407,7 @@ class _Run:
                     {"table": f"{relation.schema}.{relation.name}"},
                 )
 
-    def _check_target(self, plan: _Plan, pending: set[int]) -> None:
+    def _check_target(self, plan: Plan, pending: set[int]) -> None:
         """Refuse to copy into a table whose columns are no longer those of the source."""
         there = Catalog.read(self.target).by_name
         for table in plan.selected.catalog.tables:
@@ -510,7 +424,7 @@ class _Run:
                     {"table": table.qualified},
                 )
 
-    def _large_objects(self, reader: Session, plan: _Plan) -> None:
+    def _large_objects(self, reader: Session, plan: Plan) -> None:
         record = self.claim.read()
         if self.options.large_objects != "copy" or record.is_done("large_objects"):
             return
@@ -518,7 +432,7 @@ class _Run:
         with self.claim.step("large_objects"):
             large_objects.copy_all(reader, self.target, again=again)
 
-    def _copy(self, plan: _Plan, pending: set[int], opened: stream.OpenStream) -> None:
+    def _copy(self, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
         unlogged = frozenset(table.oid for table in tables if table.persistence == "u")
         tasks: Sequence[CopyTask] = copying.plan_tasks(plan.selected, tables)

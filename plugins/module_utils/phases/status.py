@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import lag, ledger, replication
+from .. import database, lag, ledger, replication
 from ..catalog import OWN_SCHEMA
 from ..driver import Row, psycopg
 from ..errors import MigrationError
-from ..lag import Limits, SlotSample, StreamHealth
+from ..gates import Limits
+from ..lag import SlotSample, StreamHealth
 from ..ledger import Record, Stream
 from ..migration import Migration
 from ..progress import Progress, silent
@@ -46,6 +47,7 @@ class StatusOptions:
     sample_interval: float = 1.0
     max_lag_bytes: int = 1 << 20
     max_lag_seconds: float = 1.0
+    maintenance_db: str = "postgres"
 
 
 def run(migration: Migration, options: StatusOptions, progress: Progress = silent) -> Result:
@@ -66,22 +68,9 @@ def run(migration: Migration, options: StatusOptions, progress: Progress = silen
                 with migration.open("source", "status", read_only=True) as source:
                     return _replicating(source, target, record, options)
         except MigrationError as error:
-            if error.code == "cannot_connect" and _database_is_absent(migration):
+            if error.code == "cannot_connect" and database.is_absent(migration, options.maintenance_db):
                 return _absent(None)
             raise
-
-
-def _database_is_absent(migration: Migration) -> bool:
-    """True only when the target server says that it has no such database."""
-    endpoint = migration.target.with_database("postgres")
-    try:
-        with Session.open(endpoint, migration.log, purpose="status", read_only=True) as maintenance:
-            return not maintenance.value(
-                "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.datname = %(name)s",
-                {"name": migration.target.dbname},
-            )
-    except MigrationError:
-        return False
 
 
 def _empty(state: str, reasons: list[str]) -> dict[str, Any]:

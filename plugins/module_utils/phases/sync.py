@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import finishing, lag, ledger, partitions, replication, stream
+from .. import database, finishing, lag, ledger, partitions, replication, stream
 from ..catalog import OWN_SCHEMA, Catalog
+from ..claim import Claim, claimed
 from ..conninfo import subscription_conninfo
 from ..driver import sql
 from ..errors import MASK, MigrationError
-from ..ledger import Claim, Record, Stream
+from ..ledger import Record, Stream
 from ..migration import Migration, bounded
 from ..progress import Event, Progress, silent
 from ..result import Result
@@ -43,6 +44,8 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
     Data of the result: ``subscriptions`` (name, slot, publication, enabled), ``consistent_point`` (of the first
     stream), ``adopted`` (partitions that joined). Raises ``not_initialised``, ``name_taken``, ``slot_lost``.
     """
+    if options.check_mode and not database.exists(migration, options.maintenance_db):
+        return _planned_before_init(migration, options)
     with translated(migration.redactor), migration.open("target", "sync", read_only=options.check_mode) as target:
         record = ledger.find(target, migration.name)
         if options.check_mode and (record is None or record.state in ("cleaned", "copying")):
@@ -54,7 +57,7 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
             if options.check_mode:
                 return _planned(migration, options, record, source, target)
             before = _states(target, record)
-            with ledger.claim(migration, "sync", "sync") as claim:
+            with claimed(migration, "sync", "sync") as claim:
                 adopted, worked = _Run(migration, options, progress, claim, source, target).carry_out()
                 record = claim.read()
             return _result(record, target, changed=worked, adopted=adopted, before=before)

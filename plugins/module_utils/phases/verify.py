@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from .. import database
 from ..catalog import Catalog, Table
 from ..driver import psycopg
 from ..errors import MigrationError
@@ -80,7 +81,11 @@ def run(migration: Migration, options: VerifyOptions, progress: Progress = silen
         with migration.open("target", "verify ledger", read_only=True) as target, translated(migration.redactor):
             record = find(target, migration.name)
     except MigrationError as error:
-        if error.code == "cannot_connect" and options.check_mode and _target_is_absent(migration, options):
+        if (
+            error.code == "cannot_connect"
+            and options.check_mode
+            and database.is_absent(migration, options.maintenance_db)
+        ):
             return _nothing_there(f"database {migration.target.dbname} does not exist on the target yet")
         raise
     if options.check_mode and (record is None or record.state == "cleaned"):
@@ -292,17 +297,6 @@ def _check_distinct(source: Catalog, target: Catalog) -> None:
             f"Source and target are one and the same database, {here.name}.",
             "Name two databases; a database is always equal to itself.",
         )
-
-
-def _target_is_absent(migration: Migration, options: VerifyOptions) -> bool:
-    """True only when the target's server itself says that it has no such database."""
-    maintenance = replace(migration, target=migration.target.with_database(options.maintenance_db))
-    with maintenance.open("target", "verify maintenance", read_only=True) as session:
-        found = session.value(
-            "SELECT count(*) AS databases FROM pg_catalog.pg_database WHERE datname = %(name)s",
-            {"name": migration.target.dbname},
-        )
-    return int(found) == 0
 
 
 # --- the result ------------------------------------------------------------------------------------------------

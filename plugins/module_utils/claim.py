@@ -1,0 +1,292 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""The right of one runner to work on a migration: an epoch that each of its writes checks, and a heartbeat.
+
+PostgreSQL's advisory locks are per database and die with a failover; this is a row of the ledger, which is why every
+write to the ledger goes through a :class:`Claim`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from .driver import psycopg
+from .errors import MigrationError
+from .ledger import HEARTBEAT_STALE_S, HOLDER_LIVES, Record, Relation, describe_holder, find, insert_relations
+from .migration import Migration, StreamNames
+from .session import Session
+
+HEARTBEAT_INTERVAL_S = 5
+
+
+class Claim:
+    """The right of this runner to work on one migration; every write of the ledger goes through it.
+
+    Holds the runner's ledger connection (``session``). Use :func:`claimed` to get one.
+    """
+
+    def __init__(self, session: Session, name: str, migration_id: str, epoch: int) -> None:
+        self.session = session
+        self.name = name
+        self.id = migration_id
+        self.epoch = epoch
+        # Held while the heartbeat speaks to the server; whoever forks holds it, so that no child inherits half a word.
+        self.quiet = threading.Lock()
+
+    @property
+    def guard(self) -> str:
+        """An SQL condition, to be bound with :meth:`key`, that holds only while this claim does."""
+        return (
+            "EXISTS (SELECT 1 FROM seren_migrator.migration AS m WHERE m.id = %(id)s AND m.epoch = %(epoch)s"
+            " AND m.cleaned_at IS NULL)"
+        )
+
+    def key(self, **values: Any) -> dict[str, Any]:
+        """Return the parameters of :attr:`guard`, with others."""
+        return {"id": self.id, "epoch": self.epoch, **values}
+
+    def write(self, statement: str, **values: Any) -> None:
+        """Run one statement of the ledger in a transaction of its own that checks the claim."""
+        with self.session.transaction():
+            held = self.session.value(
+                "SELECT 1 AS held FROM seren_migrator.migration"
+                " WHERE id = %(id)s AND epoch = %(epoch)s AND cleaned_at IS NULL FOR KEY SHARE",
+                self.key(),
+            )
+            if held is None:
+                raise replaced(self.name)
+            self.session.connection.execute(statement, self.key(**values))
+
+    def read(self) -> Record:
+        """Read the record again."""
+        record = find(self.session, self.name)
+        if record is None or record.id != self.id or record.epoch != self.epoch:
+            raise replaced(self.name)
+        return record
+
+    def set_state(self, state: str) -> None:
+        """Write the migration's state."""
+        self.write("UPDATE seren_migrator.migration SET state = %(state)s WHERE id = %(id)s", state=state)
+
+    def intend(self, side: str, kind: str, name: str, schema: str = "") -> None:
+        """Record that an object is about to be created."""
+        self.write(
+            "INSERT INTO seren_migrator.object (migration_id, side, kind, schema, name)"
+            " VALUES (%(id)s, %(side)s, %(kind)s, %(schema)s, %(name)s)"
+            " ON CONFLICT (migration_id, side, kind, schema, name) DO UPDATE SET removed_at = NULL",
+            side=side,
+            kind=kind,
+            schema=schema,
+            name=name,
+        )
+
+    def removed(self, side: str, kind: str, name: str, schema: str = "") -> None:
+        """Record that an object is gone."""
+        self.write(
+            "UPDATE seren_migrator.object SET removed_at = pg_catalog.now() WHERE migration_id = %(id)s"
+            " AND side = %(side)s AND kind = %(kind)s AND schema = %(schema)s AND name = %(name)s",
+            side=side,
+            kind=kind,
+            schema=schema,
+            name=name,
+        )
+
+    def add_stream(self, number: int, names: StreamNames) -> None:
+        """Record the intent to open a stream."""
+        self.write(
+            "INSERT INTO seren_migrator.stream (migration_id, number, publication, slot, subscription, marker, state)"
+            " VALUES (%(id)s, %(number)s, %(publication)s, %(slot)s, %(subscription)s, %(marker)s, 'intended')",
+            number=number,
+            publication=names.publication,
+            slot=names.slot,
+            subscription=names.subscription,
+            marker=names.marker,
+        )
+
+    def set_stream(self, number: int, state: str, consistent_point: str | None = None) -> None:
+        """Write a stream's state and, when given, its consistent point."""
+        self.write(
+            "UPDATE seren_migrator.stream SET state = %(state)s,"
+            " consistent_point = coalesce(%(lsn)s::pg_lsn, consistent_point)"
+            " WHERE migration_id = %(id)s AND number = %(number)s",
+            number=number,
+            state=state,
+            lsn=consistent_point,
+        )
+
+    def replace_relations(self, relations: Sequence[Relation]) -> None:
+        """Write the relations anew, after another reading of the source; nothing may have been copied yet."""
+        with self.session.transaction():
+            self.write("DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND state <> 'copied'")
+            insert_relations(self.session, self.id, relations)
+
+    def reset_relations(self, stream: int) -> None:
+        """Give a stream's relations back: their rows have to be copied again, by another stream."""
+        self.write(
+            "UPDATE seren_migrator.relation SET state = 'pending', stream = NULL, rows = NULL, bytes = NULL"
+            " WHERE migration_id = %(id)s AND stream = %(number)s",
+            number=stream,
+        )
+
+    def reset_tables(self, source_oids: Sequence[int]) -> None:
+        """Give single relations back: their rows have to be copied again, by another stream."""
+        self.write(
+            "UPDATE seren_migrator.relation SET state = 'pending', stream = NULL, rows = NULL, bytes = NULL"
+            " WHERE migration_id = %(id)s AND source_oid = ANY (%(oids)s)",
+            oids=list(source_oids),
+        )
+
+    def add_relation(self, relation: Relation) -> None:
+        """Record a relation that joined the migration later, such as a new partition."""
+        self.write(
+            "INSERT INTO seren_migrator.relation"
+            " (migration_id, schema, name, kind, source_oid, stream, state, estimated_bytes)"
+            " VALUES (%(id)s, %(schema)s, %(name)s, %(kind)s, %(oid)s, %(stream)s, %(state)s, 0)"
+            " ON CONFLICT (migration_id, schema, name) DO NOTHING",
+            schema=relation.schema,
+            name=relation.name,
+            kind=relation.kind,
+            oid=relation.source_oid,
+            stream=relation.stream,
+            state=relation.state,
+        )
+
+    @contextmanager
+    def step(self, step: str, detail: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Record that a step starts, run the block, record that it is done."""
+        self.write(
+            "INSERT INTO seren_migrator.step (migration_id, step, state) VALUES (%(id)s, %(step)s, 'started')"
+            " ON CONFLICT (migration_id, step) DO UPDATE SET state = 'started', started_at = pg_catalog.now(),"
+            " finished_at = NULL",
+            step=step,
+        )
+        yield
+        self.finish(step, detail)
+
+    def finish(self, step: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Record that a step is done, with what is worth keeping about it."""
+        self.write(
+            "INSERT INTO seren_migrator.step (migration_id, step, state, detail, finished_at)"
+            " VALUES (%(id)s, %(step)s, 'done', %(detail)s, pg_catalog.now())"
+            " ON CONFLICT (migration_id, step) DO UPDATE SET state = 'done', detail = excluded.detail,"
+            " finished_at = pg_catalog.now()",
+            step=step,
+            detail=json.dumps(detail or {}),
+        )
+
+    def keep_dump(self, client_major: int, archive: bytes) -> None:
+        """Keep the archive of the schema (without secrets), so that another runner can restore the rest."""
+        self.write(
+            "INSERT INTO seren_migrator.schema_dump (migration_id, client_major, archive)"
+            " VALUES (%(id)s, %(major)s, %(archive)s)"
+            " ON CONFLICT (migration_id) DO UPDATE SET client_major = %(major)s, archive = %(archive)s",
+            major=client_major,
+            archive=archive,
+        )
+
+    def kept_dump(self) -> bytes | None:
+        """Return the archive of the schema, or None."""
+        archive = self.session.value(
+            "SELECT archive FROM seren_migrator.schema_dump WHERE migration_id = %(id)s", self.key()
+        )
+        return None if archive is None else bytes(archive)
+
+    def forget_dump(self) -> None:
+        """Remove the archive of the schema, which nobody needs after the copy."""
+        self.write("DELETE FROM seren_migrator.schema_dump WHERE migration_id = %(id)s")
+
+    def bury(self) -> None:
+        """Leave a tombstone: the migration was cleaned up."""
+        self.write(
+            "UPDATE seren_migrator.migration SET cleaned_at = pg_catalog.now(), holder = NULL, heartbeat = NULL"
+            " WHERE id = %(id)s"
+        )
+
+
+def replaced(name: str) -> MigrationError:
+    """Return the error of a runner that has lost its claim."""
+    return MigrationError(
+        "runner_replaced",
+        f"Another runner has taken over the migration {name!r}; this one stopped before it could interfere.",
+        "Watch the other runner with pg_migration_status, or run the same command again once it has ended.",
+    )
+
+
+@contextmanager
+def claimed(migration: Migration, command: str, fingerprint: str) -> Iterator[Claim]:
+    """Take the migration's claim for the length of the block, or raise ``migration_busy``.
+
+    ``command`` is the phase for people; ``fingerprint`` tells whether two commands are the same. The claim's own
+    connection stays open, and a second one beats every few seconds, until the block ends.
+    """
+    with migration.open("target", f"{command} ledger") as session:
+        row = session.row(
+            "UPDATE seren_migrator.migration AS m SET epoch = m.epoch + 1,"
+            " heartbeat = pg_catalog.clock_timestamp(),"
+            " holder = pg_catalog.jsonb_build_object('command', %(command)s::text, 'fingerprint', %(fingerprint)s::text,"
+            " 'host', %(host)s::text, 'pid', %(pid)s::integer, 'since', pg_catalog.clock_timestamp()::text,"
+            " 'backend_pid', pg_catalog.pg_backend_pid(), 'backend_start', (SELECT a.backend_start::text"
+            "   FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = pg_catalog.pg_backend_pid()))"
+            " WHERE m.name = %(name)s AND m.cleaned_at IS NULL AND NOT coalesce(" + HOLDER_LIVES + ", false)"
+            " RETURNING m.id, m.epoch",
+            {
+                "command": command,
+                "fingerprint": fingerprint,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "name": migration.name,
+                "stale": HEARTBEAT_STALE_S,
+            },
+        )
+        if row is None:
+            record = find(session, migration.name)
+            raise MigrationError(
+                "migration_busy",
+                f"The migration {migration.name!r} is being worked on by "
+                f"{describe_holder(record.holder if record else None)}.",
+                "Wait until it has ended, or stop it; a runner that died is replaced by itself after "
+                f"{HEARTBEAT_STALE_S} seconds at most.",
+                {"holder": record.holder if record else None},
+            )
+        held = Claim(session, migration.name, row["id"], row["epoch"])
+        stop = threading.Event()
+        beat = threading.Thread(target=_beat, args=(migration, held, stop), daemon=True)
+        beat.start()
+        try:
+            yield held
+        finally:
+            stop.set()
+            beat.join(timeout=HEARTBEAT_INTERVAL_S)
+            _release(held)
+
+
+def _beat(migration: Migration, held: Claim, stop: threading.Event) -> None:
+    """Renew the heartbeat until told to stop; a lost connection is opened again."""
+    while not stop.is_set():
+        try:
+            with migration.open("target", "heartbeat") as session:
+                while not stop.wait(HEARTBEAT_INTERVAL_S):
+                    with held.quiet:
+                        session.connection.execute(
+                            "UPDATE seren_migrator.migration SET heartbeat = pg_catalog.clock_timestamp()"
+                            " WHERE id = %(id)s AND epoch = %(epoch)s",
+                            held.key(),
+                        )
+        except (MigrationError, psycopg.Error):
+            stop.wait(1)
+
+
+def _release(held: Claim) -> None:
+    """Give the claim back; a connection that is gone has given it back already."""
+    with suppress(psycopg.Error):
+        held.session.connection.execute(
+            "UPDATE seren_migrator.migration SET holder = NULL, heartbeat = NULL"
+            " WHERE id = %(id)s AND epoch = %(epoch)s",
+            held.key(),
+        )
