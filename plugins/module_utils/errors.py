@@ -67,8 +67,12 @@ class MigrationError(Exception):
         return f"{self.message} Remedy: {self.remedy}" if self.remedy else self.message
 
 
-# password=..., password='...' in a keyword string, also doubled inside an SQL literal; the user part of a URI.
-_KEYWORD = re.compile(r"((?:ssl)?password\s*=\s*)('{1,2}(?:\\.|[^'\\])*'{1,2}|(?:\\.|[^\s'\\])+)", re.IGNORECASE)
+# password=..., password='...' in a keyword string, also doubled inside an SQL literal, where backslashes may be doubled
+# too; the user part of a URI.
+_KEYWORD = re.compile(
+    r"((?:ssl)?password\s*=\s*)(''(?:\\{1,2}''|\\.|[^'\\])*''|'(?:\\.|[^'\\])*'|(?:\\.|[^\s'\\])+)",
+    re.IGNORECASE | re.DOTALL,
+)
 _URI = re.compile(r"(postgres(?:ql)?://[^:/?#\s@]*:)([^\s]*)(@)", re.IGNORECASE)
 
 
@@ -80,9 +84,11 @@ class Redactor:
         for secret in secrets:
             if not secret:
                 continue
-            escaped = secret.replace("\\", "\\\\").replace("'", "\\'")
-            forms |= {secret, quote(secret, safe=""), quote_plus(secret), quote(secret), escaped}
-            forms |= {secret.replace("'", "''"), escaped.replace("'", "''"), repr(secret)[1:-1]}
+            in_keywords = secret.replace("\\", "\\\\").replace("'", "\\'")
+            forms |= {quote(secret, safe=""), quote_plus(secret), quote(secret), repr(secret)[1:-1]}
+            for form in (secret, in_keywords):
+                in_literal = form.replace("'", "''")
+                forms |= {form, in_literal, in_literal.replace("\\", "\\\\")}
         # Longest first: an escaped form contains the plain one. Very short ones would mask ordinary words.
         self._forms = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
 
