@@ -56,7 +56,7 @@ class Claim:
         with self.session.transaction():
             held = self.session.value(
                 "SELECT 1 AS held FROM seren_migrator.migration"
-                " WHERE id = %(id)s AND epoch = %(epoch)s AND cleaned_at IS NULL FOR KEY SHARE",
+                " WHERE id = %(id)s AND epoch = %(epoch)s FOR KEY SHARE",
                 self.key(),
             )
             if held is None:
@@ -219,11 +219,12 @@ def replaced(name: str) -> MigrationError:
 
 
 @contextmanager
-def claimed(migration: Migration, command: str, fingerprint: str) -> Iterator[Claim]:
+def claimed(migration: Migration, command: str, fingerprint: str, *, buried: bool = False) -> Iterator[Claim]:
     """Take the migration's claim for the length of the block, or raise ``migration_busy``.
 
-    ``command`` is the phase for people; ``fingerprint`` tells whether two commands are the same. The claim's own
-    connection stays open, and a second one beats every few seconds, until the block ends.
+    ``command`` is the phase for people; ``fingerprint`` tells whether two commands are the same; ``buried`` takes a
+    migration that was cleaned up, too. The claim's own connection stays open, and a second one beats every few
+    seconds, until the block ends.
     """
     with migration.open("target", f"{command} ledger") as session:
         row = session.row(
@@ -233,7 +234,8 @@ def claimed(migration: Migration, command: str, fingerprint: str) -> Iterator[Cl
             " 'host', %(host)s::text, 'pid', %(pid)s::integer, 'since', pg_catalog.clock_timestamp()::text,"
             " 'backend_pid', pg_catalog.pg_backend_pid(), 'backend_start', (SELECT a.backend_start::text"
             "   FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = pg_catalog.pg_backend_pid()))"
-            " WHERE m.name = %(name)s AND m.cleaned_at IS NULL AND NOT coalesce(" + HOLDER_LIVES + ", false)"
+            " WHERE m.name = %(name)s AND (m.cleaned_at IS NULL OR %(buried)s)"
+            " AND NOT coalesce(" + HOLDER_LIVES + ", false)"
             " RETURNING m.id, m.epoch",
             {
                 "command": command,
@@ -241,6 +243,7 @@ def claimed(migration: Migration, command: str, fingerprint: str) -> Iterator[Cl
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "name": migration.name,
+                "buried": buried,
                 "stale": HEARTBEAT_STALE_S,
             },
         )

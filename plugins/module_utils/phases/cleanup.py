@@ -29,7 +29,7 @@ _ORDER = ("subscription", "slot", "publication", "table", "schema")
 _OURS_ON_SOURCE = """
 SELECT p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS comment
   FROM pg_catalog.pg_publication AS p
- WHERE pg_catalog.obj_description(p.oid, 'pg_publication') LIKE 'seren.migrator %%'
+ WHERE pg_catalog.obj_description(p.oid, 'pg_publication') ~ '^seren[.]migrator [0-9a-f]{32} '
 """
 
 
@@ -56,14 +56,14 @@ def run(migration: Migration, options: CleanupOptions, progress: Progress = sile
             record = ledger.find(target, migration.name)
             if record is None:
                 return _without_ledger(migration, options)
-            if record.state == "cleaned":
+            if record.state == "cleaned" and not record.objects:
                 data = {"removed": [], "left": [], "msg": f"already cleaned up at {record.cleaned_at}"}
                 return Result("cleanup", False, data)
             source = _open(migration, "source", options)
             try:
                 if options.check_mode:
                     return _planned(record, source)
-                with claimed(migration, "cleanup", "cleanup") as claim:
+                with claimed(migration, "cleanup", "cleanup", buried=True) as claim:
                     return _Run(migration, options, claim, record, source, target).carry_out()
             finally:
                 if source is not None:
@@ -115,6 +115,7 @@ class _Run:
     ) -> None:
         self.migration, self.options, self.claim, self.record = migration, options, claim, record
         self.source, self.target = source, target
+        self.comment = replication.ownership_comment(migration.name, record.id)
         self.removed: list[dict[str, str]] = []
         self.left: list[dict[str, str]] = []
 
@@ -138,6 +139,9 @@ class _Run:
         if session is None:
             self.left.append(_entry(item.side, item.kind, _shown(item), "the server cannot be reached"))
             return
+        if item.kind == "schema" and any((left["side"], left["kind"]) == (item.side, "table") for left in self.left):
+            self.left.append(_entry(item.side, item.kind, _shown(item), "a table of ours is still in it"))
+            return
         try:
             gone = _REMOVERS[item.kind](self, session, item)
         except psycopg.Error as error:
@@ -151,8 +155,8 @@ class _Run:
     def _subscription(self, target: Session, item: OwnedObject) -> bool:
         """Drop a subscription without letting it reach for its slot, which is dropped on its own afterwards."""
         found = replication.find_subscription(target, item.name)
-        if found is None:
-            return False
+        if found is None or found.comment != self.comment:
+            return False  # gone, or somebody else's by now
         target.execute(replication.alter_subscription(item.name, "DISABLE"))
         if found.slot is not None:
             target.execute(replication.alter_subscription(item.name, "SET (slot_name = NONE)"))
@@ -165,8 +169,7 @@ class _Run:
         return replication.drop_slot(source, item.name)
 
     def _publication(self, source: Session, item: OwnedObject) -> bool:
-        comment = replication.publication_comment(source, item.name)
-        if comment != replication.ownership_comment(self.migration.name, self.record.id):
+        if replication.publication_comment(source, item.name) != self.comment:
             return False  # gone, or somebody else's by now
         source.execute(replication.drop_publication(item.name))
         return True
@@ -218,10 +221,11 @@ def _drop_marker(session: Session, marker: str) -> bool:
 
 
 def _drop_schema_when_empty(session: Session) -> bool:
-    """Drop our schema on the source once nothing is in it: other migrations may still use it."""
+    """Drop our schema on the source once nothing is in it: other migrations, or the user, may still use it."""
     empty = session.value(
         "SELECT 1 AS empty FROM pg_catalog.pg_namespace AS n WHERE n.nspname = %(schema)s"
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c WHERE c.relnamespace = n.oid)",
+        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d"
+        "  WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid)",
         {"schema": OWN_SCHEMA},
     )
     if empty:
@@ -283,7 +287,7 @@ class _Orphans:
 def _orphans(source: Session, migration: Migration) -> list[_Orphans]:
     """Find the publications that carry our comment and this migration's name, and what goes with each id."""
     publications: dict[str, list[str]] = {}
-    for row in source.rows(_OURS_ON_SOURCE, {}):
+    for row in source.rows(_OURS_ON_SOURCE):
         _prefix, migration_id, name = row["comment"].split(" ", 2)
         if name == migration.name:
             publications.setdefault(migration_id, []).append(row["name"])

@@ -35,6 +35,8 @@ from . import validate
 # A table that the application rewrites again and again is copied with a new stream each time, up to this often.
 MAX_ROUNDS = 8
 FOLLOW_INTERVAL_S = 1.0
+# What the gate says about a target, or a source, on which a migration was cleaned up.
+_AFTER_CLEANUP = ("not_ready", "target_not_empty", "name_taken")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _pass_gate(migration: Migration, options: InitOptions, record: Record | None
     try:
         validate.gate(migration, options)
     except MigrationError as error:
-        if record is None or record.state != "cleaned" or error.code != "not_ready":
+        if record is None or record.state != "cleaned" or error.code not in _AFTER_CLEANUP:
             raise
         raise MigrationError(
             "migration_cleaned",
