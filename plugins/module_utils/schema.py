@@ -276,9 +276,13 @@ def run_script(migration: Migration, script: bytes) -> None:
         if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY):
             said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
             sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+            where = int(result.error_field(pq.DiagnosticField.STATEMENT_POSITION) or 0)
+            text = b"\n".join(kept).decode(errors="replace")
+            line = text[: where - 1].rpartition("\n")[2] + text[where - 1 :].partition("\n")[0] if where else ""
             raise MigrationError(
                 "client_failed",
-                f"The target refused a statement of the schema: {migration.redactor.text(said)} (SQLSTATE {sqlstate})",
+                "The target refused a statement of the schema: "
+                f"{migration.redactor.text(f'{said} in {line.strip()!r}' if line else said)} (SQLSTATE {sqlstate})",
                 "The source's schema may use something that the older target does not know.",
                 {"sqlstate": sqlstate},
             )

@@ -30,7 +30,8 @@ def variables(source: Database, target: Database) -> dict[str, Any]:
 
 def migrate_live(source: Database, target: Database, folder: Path, rate: float = 250) -> None:
     """Migrate under writers, then judge."""
-    sample.load(source.dsn, 1)
+    # Towards an older target, only what both majors know can be migrated.
+    sample.load(source.dsn, 1, features_of=min(source.cluster.major, target.cluster.major))
     prepare(source.dsn, PROCESSES)
     given = variables(source, target)
     with Writers(source.dsn, folder / "journal", rate) as writers:
@@ -60,7 +61,7 @@ def test_every_row_written_during_the_migration_arrives_exactly_once(
     migrate_live(source_db, target_db, tmp_path)
 
 
-PAIRS = [(15, 14), (14, 15), (15, 16), (16, 17), (17, 17), (17, 18), (18, 18), (15, 18), (12, 17), (13, 16), (18, 15)]
+PAIRS = [(15, 14), (14, 15), (15, 16), (16, 17), (17, 17), (17, 18), (18, 18), (15, 18), (12, 17), (13, 16), (17, 15)]
 
 
 @pytest.mark.slow
