@@ -171,14 +171,14 @@ def _with_partitions(catalog: Catalog, candidates: tuple[Table, ...], selection:
     unwanted = _covered(catalog, candidates, selection.exclude_tables, "exclude_tables")
     chosen = tuple(table for table in candidates if table.oid in wanted - unwanted)
     oids = {table.oid for table in chosen}
-    for table in candidates:
+    for table in catalog.tables:
         root = catalog.root_of(table)
         if table.is_partition and (table.oid in oids) != (root.oid in oids):
             raise MigrationError(
                 "bad_option",
                 f"The selection cuts through the partitioned table {root.qualified}: of it and its partition "
                 f"{table.qualified} only one is chosen.",
-                "Select or exclude the partitioned table itself; its partitions follow.",
+                "Select or exclude the partitioned table itself; its partitions follow, when their schemas are selected.",
             )
     return chosen
 
