@@ -123,7 +123,7 @@ def copy_out(task: CopyTask) -> sql.Composed:
     table = sql.Identifier(task.schema, task.name)
     what: sql.Composable
     if task.predicate is not None:
-        what = sql.SQL("(SELECT {} FROM ONLY {} WHERE ({}))").format(columns, table, sql.SQL(task.predicate))
+        what = sql.SQL("(SELECT {} FROM ONLY {} WHERE ({}\n))").format(columns, table, sql.SQL(task.predicate))
     elif task.columns:
         what = sql.SQL("{} ({})").format(table, columns)
     else:

@@ -88,7 +88,9 @@ def create_publication(
         if table.kind != "p":
             part = sql.SQL("ONLY ") + part
         if table.oid in predicates:
-            part = part + sql.SQL(" WHERE (") + sql.SQL(predicates[table.oid]) + sql.SQL(")")
+            part = (
+                part + sql.SQL(" WHERE (") + sql.SQL(predicates[table.oid]) + sql.SQL("\n)")
+            )  # may end with a comment
         parts.append(part)
     parts.append(sql.SQL("ONLY {}").format(table_name(OWN_SCHEMA, marker)))
     options = "publish = 'insert, update, delete, truncate'"
@@ -310,14 +312,15 @@ def create_subscription(
     Source: PostgreSQL manual, CREATE SUBSCRIPTION.
     """
     fixed = {"create_slot": "false", "enabled": "false", "copy_data": "false", "slot_name": slot, "connect": "true"}
-    for option in options:
+    given = {option.lower(): _option_value(value) for option, value in options.items()}
+    for option in given:
         if option in fixed:
             raise MigrationError(
                 "bad_option",
                 f"subscription_options cannot set {option}: the migration depends on its own value.",
                 f"Remove {option} from subscription_options.",
             )
-    wanted = {**{key: _option_value(value) for key, value in options.items()}, **fixed}
+    wanted = {**given, **fixed}
     pairs = [sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in wanted.items()]
     return sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({})").format(
         sql.Identifier(name), sql.Literal(conninfo), sql.Identifier(publication), sql.SQL(", ").join(pairs)
