@@ -43,6 +43,10 @@ help: ## List the targets
 demo: venv ## Two throw-away servers, a sample under live writes, one migration, the proof (KEEP=1 SCALE=n)
 	@KEEP="$(KEEP)" SCALE="$(SCALE)" $(BIN)/python -m tests.support.demo
 
+.PHONY: demo-stop
+demo-stop: ## Stop and remove the servers that make demo KEEP=1 has left
+	@if test -d $(BUILD)/demo; then $(BIN)/python -m tests.support.demo stop; else echo "There are no servers of a demo."; fi
+
 .PHONY: venv
 venv: $(READY) ## Make .venv with everything that runs, tests and checks the collection
 	@test -e $(COLLECTIONS)/ansible_collections/seren/migrator/galaxy.yml || $(MAKE) --no-print-directory tree
@@ -154,5 +158,6 @@ format: venv ## Let ruff format and fix
 
 .PHONY: clean
 clean: ## Remove .venv, .build and what tools left behind
+	@test ! -d $(BUILD)/demo || $(MAKE) --no-print-directory demo-stop
 	@rm -rf .venv .build .ansible .cache .pytest_cache .mypy_cache .ruff_cache tests/output importer_result.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,14 +38,20 @@ def start(majors: Sequence[int], state_file: Path, password: str | None = None) 
             cluster = Cluster(major, password=password)
             clusters.append(cluster)
             cluster.start()
-            # Without an owner no later test run takes it for a leftover.
-            (cluster.folder / "owner").unlink()
-        state = {str(cluster.major): _describe(cluster) for cluster in clusters}
-        _write_private(state_file, state)
+        return release(clusters, state_file)
     except BaseException:
         for cluster in clusters:
             cluster.destroy()
         raise
+
+
+def release(clusters: Sequence[Cluster], state_file: Path) -> State:
+    """Let running clusters outlive this process, and write `state_file`, from which `stop` finds them."""
+    state = {str(cluster.major): _describe(cluster) for cluster in clusters}
+    _write_private(state_file, state)
+    for cluster in clusters:
+        # Without an owner no later test run takes it for a leftover.
+        (cluster.folder / "owner").unlink()
     return state
 
 
