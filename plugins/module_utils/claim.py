@@ -55,8 +55,7 @@ class Claim:
         """Run one statement of the ledger in a transaction of its own that checks the claim."""
         with self.session.transaction():
             held = self.session.value(
-                "SELECT 1 AS held FROM seren_migrator.migration"
-                " WHERE id = %(id)s AND epoch = %(epoch)s FOR KEY SHARE",
+                "SELECT 1 AS held FROM seren_migrator.migration WHERE id = %(id)s AND epoch = %(epoch)s FOR KEY SHARE",
                 self.key(),
             )
             if held is None:

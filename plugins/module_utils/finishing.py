@@ -19,7 +19,6 @@ from .driver import sql
 from .ledger import Record
 from .migration import Migration
 from .progress import Event, Progress
-from .schema import LeftObject, Skips
 from .selection import Selected, select
 from .session import Session
 
@@ -36,12 +35,6 @@ class Policies(Protocol):
         """Create, skip or fail."""
 
 
-def skips(selected: Selected, left: Sequence[LeftObject], postponed: Sequence[ForeignKey], options: Policies) -> Skips:
-    """Return what of the archive is not restored."""
-    foreign = [table for table in selected.catalog.tables if table.kind == "f"]
-    return schema.skips(selected.catalog, left, postponed, foreign if options.foreign_tables == "skip" else [])
-
-
 def finish(
     migration: Migration,
     claim: Claim,
@@ -53,7 +46,7 @@ def finish(
 ) -> None:
     """Do every finishing step that the ledger does not call done."""
     whole = Catalog.read(source)
-    selected = select(whole, migration.selection)
+    selected = select(whole, migration.selection, options.foreign_tables)
     record = claim.read()
     if not record.is_done("post_data"):
         progress(Event("init", "building indexes and constraints"))
@@ -96,7 +89,7 @@ def _post_data(
             client,
             archive,
             "post-data",
-            skips(selected, left, postponed, options),
+            schema.skips(left, postponed),
             target_major=target.major,
             jobs=options.jobs,
             again=again,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import OWN_SCHEMA
-from .driver import Row
+from .driver import Row, psycopg
 from .migration import Migration
 from .session import Session
 
@@ -267,10 +267,14 @@ def install(session: Session) -> None:
     """Create the ledger's schema and tables where they are missing."""
     if exists(session):
         return
-    with session.transaction():
-        session.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
-        for statement in _TABLES:
-            session.execute(statement)
+    try:
+        with session.transaction():
+            session.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
+            for statement in _TABLES:
+                session.execute(statement)
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject):
+        if not exists(session):  # else another migration was quicker: IF NOT EXISTS does not see what is uncommitted
+            raise
 
 
 def register(

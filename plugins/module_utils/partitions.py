@@ -17,27 +17,52 @@ from .errors import MigrationError
 from .ledger import Record, Relation, Stream
 from .session import Session
 
+# Leaf partitions of every partitioned table of which a given table is a partition.
+_LEAVES = """
+SELECT DISTINCT root.oid::bigint AS root, n.nspname AS schema, c.relname AS name
+  FROM (SELECT DISTINCT pg_catalog.pg_partition_root(k.oid::pg_catalog.regclass)::oid AS oid
+          FROM unnest(%(oids)s::oid[]) AS k(oid)) AS root
+ CROSS JOIN LATERAL pg_catalog.pg_partition_tree(root.oid::pg_catalog.regclass) AS t
+  JOIN pg_catalog.pg_class AS c ON c.oid = t.relid::oid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE root.oid IS NOT NULL AND t.isleaf AND c.relkind = 'r' AND c.relpersistence = 'p'
+"""
+
 
 @dataclass(frozen=True)
 class NewPartition:
-    """A partition that a stream publishes but the migration does not know."""
+    """A partition of a migrated table that the migration does not know; ``is_published`` when its stream carries it."""
 
     schema: str
     name: str
     stream: int
+    is_published: bool
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
 
 
 def find(source: Session, record: Record) -> list[NewPartition]:
-    """Return the relations that some stream publishes and no stream carries."""
-    known = {(relation.schema, relation.name) for relation in record.relations if relation.stream is not None}
+    """Return the relations that some stream publishes, or should publish, and no stream carries.
+
+    A partition joins the publication of its root by itself. Where partitions are published one by one (a source 12, a
+    row predicate, an excluded sibling) it joins nothing, and is found by its root.
+    """
+    carried = [relation for relation in record.relations if relation.stream is not None]
+    known = {(relation.schema, relation.name) for relation in carried}
     found: dict[tuple[str, str], NewPartition] = {}
     for stream in record.live_streams:
         for schema, name in sorted(replication.published_tables(source, stream.publication) - known):
             if (schema, name) != (OWN_SCHEMA, stream.marker):
-                found.setdefault((schema, name), NewPartition(schema, name, stream.number))
+                found.setdefault((schema, name), NewPartition(schema, name, stream.number, True))
+    leaves = source.rows(_LEAVES, {"oids": [relation.source_oid for relation in carried]})
+    stream_of = {(relation.schema, relation.name): relation.stream for relation in carried}
+    root_streams = {row["root"]: stream_of[key] for row in leaves if (key := (row["schema"], row["name"])) in known}
+    left_out = {(relation.schema, relation.name) for relation in record.relations if relation.stream is None}
+    for row in leaves:
+        key, number = (row["schema"], row["name"]), root_streams.get(row["root"])
+        if key not in known and key not in left_out and key not in found and number is not None:
+            found[key] = NewPartition(*key, number, False)
     return list(found.values())
 
 
@@ -61,6 +86,8 @@ def adopt(claim: Claim, source: Session, target: Session, record: Record, partit
             f"The new partition {table.qualified} already holds rows on the target.",
             "Empty it when they are not needed, and run sync again.",
         )
+    if not partition.is_published:
+        source.execute(replication.add_to_publication(stream.publication, table.schema, table.name))
     target.execute(replication.alter_subscription(stream.subscription, "REFRESH PUBLICATION WITH (copy_data = true)"))
     claim.add_relation(
         Relation(table.schema, table.name, "table", table.oid, stream.number, "copied", None, None, None, table.bytes)

@@ -49,12 +49,12 @@ class Plan:
 def read(migration: Migration, options: Policies, source: Session) -> Plan:
     """Read the source as its transaction sees it and apply the selection and the policies."""
     whole = Catalog.read(source)
-    selected = select(whole, migration.selection)
+    selected = select(whole, migration.selection, options.foreign_tables)
     left = schema.left_behind(source, whole, selected)
-    notes = [{"object": item.description, "reason": "not selected, or depends on what is not"} for item in left]
+    reason = "not selected, or depends on what is not"
+    by_policy = "foreign_tables: skip" if options.foreign_tables == "skip" else reason
+    notes = [{"object": item.description, "reason": by_policy if item.relkind == "f" else reason} for item in left]
     for table in selected.catalog.tables:
-        if table.kind == "f" and options.foreign_tables == "skip":
-            notes.append({"object": f"foreign table {table.qualified}", "reason": "foreign_tables: skip"})
         if table.oid in selected.without_data and table.stores_rows:
             notes.append({"object": f"rows of {table.qualified}", "reason": "exclude_data"})
         if table.stores_rows and table.persistence == "u":

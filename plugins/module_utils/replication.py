@@ -144,9 +144,31 @@ def explicit_members(source: Session, publication: str) -> set[tuple[str, str]]:
     return {(row["nspname"], row["relname"]) for row in rows}
 
 
+def existing(session: Session, tables: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those of the (schema, name) pairs that exist as tables."""
+    wanted = sorted(tables)
+    if not wanted:
+        return set()
+    rows = session.rows(
+        "SELECT n.nspname, c.relname"
+        "  FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::text[]), pg_catalog.unnest(%(names)s::text[])) AS w(s, t)"
+        "  JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.s"
+        "  JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.t AND c.relkind = 'r'",
+        {"schemas": [schema for schema, _name in wanted], "names": [name for _schema, name in wanted]},
+    )
+    return {(row["nspname"], row["relname"]) for row in rows}
+
+
 def drop_from_publication(publication: str, schema: str, name: str) -> sql.Composed:
     """Return the statement that takes one table out of a publication."""
     return sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}").format(
+        sql.Identifier(publication), table_name(schema, name)
+    )
+
+
+def add_to_publication(publication: str, schema: str, name: str) -> sql.Composed:
+    """Return the statement that publishes one more table."""
+    return sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(
         sql.Identifier(publication), table_name(schema, name)
     )
 
@@ -244,6 +266,8 @@ class SlotHold:
             # Idle for hours is this connection's job. The lock timeout bounds the wait for running transactions.
             self._command("SET statement_timeout = 0")
             self._command("SET idle_in_transaction_session_timeout = 0")
+            if self._connection.info.server_version >= 140000:
+                self._command("SET idle_session_timeout = 0")
             if self._connection.info.server_version >= 170000:
                 self._command("SET transaction_timeout = 0")
             self._command(f"SET lock_timeout = {int(self.lock_timeout_s * 1000)}")

@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +145,14 @@ def dump(
     return without_mapping_secrets(archive)
 
 
-_USER_MAPPING = re.compile(rb"CREATE USER MAPPING FOR .*? OPTIONS \(.*?\);\n", re.DOTALL)
-_SQL_STRING = re.compile(rb"'(?:[^']|'')*'")
+# Names and strings are stepped over as wholes: a password may look like the statement's end, a name may hold a quote.
+_NAME = rb'"(?:[^"]|"")*"'
+_STRING = rb"'(?:[^']|'')*'(?!')"
+_USER_MAPPING = re.compile(
+    rb"CREATE USER MAPPING FOR (?:%(name)s|[^\s\";]+) SERVER (?:%(name)s|[^\s\";]+) OPTIONS "
+    rb"\((?:%(name)s|%(string)s|[^'\";])*\);\n" % {b"name": _NAME, b"string": _STRING}
+)
+_NAME_OR_STRING = re.compile(_NAME + b"|" + _STRING)
 
 
 def without_mapping_secrets(archive: bytes) -> bytes:
@@ -156,67 +161,52 @@ def without_mapping_secrets(archive: bytes) -> bytes:
     The entries themselves are never restored. The archive is kept in the ledger, where no secret may be.
     """
 
-    def blank(mapping: re.Match[bytes]) -> bytes:
-        return _SQL_STRING.sub(lambda text: b"'" + b"x" * (len(text.group()) - 2) + b"'", mapping.group())
+    def blank(found: re.Match[bytes]) -> bytes:
+        text = found.group()
+        return text if text.startswith(b'"') else b"'" + b"x" * (len(text) - 2) + b"'"
 
-    return _USER_MAPPING.sub(blank, archive)
+    return _USER_MAPPING.sub(lambda mapping: _NAME_OR_STRING.sub(blank, mapping.group()), archive)
 
 
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
+_DEPENDS_ON = ";\tdepends on:"
 _NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ")
 
-
-@dataclass(frozen=True)
-class Skips:
-    """What of an archive is not restored: objects by (classid, objid), and entries without an OID by their text."""
-
-    objects: frozenset[tuple[int, int]] = frozenset()
-    texts: frozenset[str] = frozenset()
+# What of an archive is not restored: objects of the source as (classid, objid).
+Skips = frozenset[tuple[int, int]]
 
 
-def skips(
-    catalog: Catalog, left: Sequence[LeftObject], postponed: Sequence[ForeignKey], foreign_tables: Sequence[Table]
-) -> Skips:
-    """Return the entries to skip: what is left behind, foreign keys that wait, foreign tables by policy."""
-    pg_class, pg_constraint = 1259, 2606
-    objects = {(item.classid, item.objid) for item in left}
-    objects |= {(pg_constraint, key.oid) for key in postponed}
-    objects |= {(pg_class, table.oid) for table in foreign_tables}
-    texts: set[str] = set()
-    for table in foreign_tables:
-        name = f"{_plain(table.schema)} {{}} {_plain(table.name)} {_plain(table.owner)}"
-        texts |= {f"ACL {name.format('TABLE')}", f"COMMENT {name.format('FOREIGN TABLE')}"}
-    for key in postponed:
-        table = catalog.by_oid[key.table]
-        for constraint, on in product(_spellings(key.name), _spellings(table.name)):
-            texts.add(f"COMMENT {_plain(table.schema)} CONSTRAINT {constraint} ON {on} {_plain(table.owner)}")
-    return Skips(frozenset(objects), frozenset(texts))
-
-
-def _spellings(name: str) -> tuple[str, str]:
-    """Return a name without and with double quotes: pg_dump writes the second where the name needs it."""
-    return _plain(name), '"' + _plain(name).replace('"', '""') + '"'
-
-
-def _plain(name: str) -> str:
-    """Return a name as pg_restore's list shows it (line ends become blanks)."""
-    return name.replace("\n", " ").replace("\r", " ")
+def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey]) -> Skips:
+    """Return the objects to skip: what is left behind, and foreign keys that wait."""
+    pg_constraint = 2606
+    return frozenset({(item.classid, item.objid) for item in left} | {(pg_constraint, key.oid) for key in postponed})
 
 
 def filtered_list(listing: str, skipped: Skips) -> str:
-    """Return pg_restore's list without the skipped entries. Pure; ``listing`` is the output of ``pg_restore -l``."""
-    kept = []
+    """Return pg_restore's list without the skipped entries. Pure; ``listing`` comes from ``--list --verbose``.
+
+    What has no OID of its own (comments, privileges, the attaching of a partition) goes with what it depends on.
+    """
+    kept: dict[str, str] = {}
+    gone: set[str] = set()
+    last: re.Match[str] | None = None
     for line in listing.splitlines():
         entry = _ENTRY.match(line)
-        if entry is None:
-            continue
-        identity = (int(entry["classid"]), int(entry["objid"]))
-        if identity in skipped.objects or entry["text"] in skipped.texts:
-            continue
-        if entry["text"].startswith(_NEVER_RESTORED):
-            continue
-        kept.append(line)
-    return "\n".join(kept) + "\n"
+        if entry is not None:
+            last = entry
+            identity = (int(entry["classid"]), int(entry["objid"]))
+            if identity in skipped or entry["text"].startswith(_NEVER_RESTORED):
+                gone.add(entry["id"])
+            else:
+                kept[entry["id"]] = line
+        elif (
+            last is not None
+            and last["classid"] == "0"
+            and line.startswith(_DEPENDS_ON)
+            and gone & set(line.removeprefix(_DEPENDS_ON).split())
+        ):
+            kept.pop(last["id"], None)
+    return "\n".join(kept.values()) + "\n"
 
 
 def restore(
@@ -239,7 +229,7 @@ def restore(
     with tempfile.TemporaryDirectory(prefix="seren_migrator_") as folder:
         path, listing = Path(folder, "schema.dump"), Path(folder, "entries")
         path.write_bytes(archive)
-        entries = clients.run([client.pg_restore, "--list", str(path)], {}, migration.redactor).decode()
+        entries = clients.run([client.pg_restore, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
         listing.write_text(filtered_list(entries, skipped))
         common = [client.pg_restore, f"--section={section}", f"--use-list={listing}", "--no-tablespaces"]
         if again:
@@ -277,8 +267,8 @@ def run_script(migration: Migration, script: bytes) -> None:
             said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
             sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
             where = int(result.error_field(pq.DiagnosticField.STATEMENT_POSITION) or 0)
-            text = b"\n".join(kept).decode(errors="replace")
-            line = text[: where - 1].rpartition("\n")[2] + text[where - 1 :].partition("\n")[0] if where else ""
+            whole = b"\n".join(kept).decode(errors="replace")
+            line = whole[: where - 1].rpartition("\n")[2] + whole[where - 1 :].partition("\n")[0] if where else ""
             raise MigrationError(
                 "client_failed",
                 "The target refused a statement of the schema: "

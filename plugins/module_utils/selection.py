@@ -94,8 +94,8 @@ class Selected:
         )
 
 
-def select(catalog: Catalog, selection: Selection) -> Selected:
-    """Apply ``selection`` to ``catalog``.
+def select(catalog: Catalog, selection: Selection, foreign_tables: str = "create") -> Selected:
+    """Apply ``selection`` to ``catalog``; with ``foreign_tables`` "skip" no foreign table takes part.
 
     Raises ``nothing_selected`` when a pattern, or the whole selection, matches nothing, and ``bad_option`` when a
     choice cuts through a partitioned table or separates an inheritance child from its parent.
@@ -103,7 +103,8 @@ def select(catalog: Catalog, selection: Selection) -> Selected:
     schemas = _chosen(catalog.schemas, selection.schemas, selection.exclude_schemas)
     names = {schema.name for schema in schemas}
     candidates = tuple(table for table in catalog.tables if table.schema in names)
-    tables = _with_partitions(catalog, candidates, selection)
+    matched = _with_partitions(catalog, candidates, selection)
+    tables = tuple(table for table in matched if table.kind != "f" or foreign_tables != "skip")
     if not tables:
         raise MigrationError(
             "nothing_selected",
@@ -115,8 +116,8 @@ def select(catalog: Catalog, selection: Selection) -> Selected:
     chosen = {table.oid for table in tables}
     return Selected(
         catalog=kept,
-        without_data=frozenset(_covered(catalog, tables, selection.exclude_data, "exclude_data")),
-        predicates=_predicates(catalog, tables, selection.rows),
+        without_data=frozenset(_covered(catalog, matched, selection.exclude_data, "exclude_data")),
+        predicates=_predicates(catalog, matched, selection.rows),
         left_out=frozenset(table.oid for table in catalog.tables if table.oid not in chosen),
     )
 

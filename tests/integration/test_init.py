@@ -133,6 +133,28 @@ def test_a_partition_created_during_sync_is_reported_and_repaired(case: Case) ->
     assert case.compare().differences == []
 
 
+def test_a_partition_attached_where_partitions_are_published_one_by_one_arrives(case: Case) -> None:
+    case.options["exclude_data"] = ["p1"]
+    case.init()
+    case.source.execute("CREATE TABLE p3 (LIKE p INCLUDING ALL)")
+    case.source.execute("INSERT INTO p3 SELECT n, 'attached' FROM generate_series(2000, 2099) AS n")
+    case.source.execute("ALTER TABLE p ATTACH PARTITION p3 FOR VALUES FROM (2000) TO (3000)")
+    assert case.sync().data["adopted"] == ["public.p3"]
+    case.source.execute("INSERT INTO p VALUES (2501, 'later')")
+    case.wait_until_in_sync()
+    assert case.target.execute("SELECT count(*) FROM p3") == [(101,)]
+    assert case.target.execute("SELECT count(*) FROM p1") == [(0,)]
+
+
+def test_a_partition_detached_during_sync_is_broken(case: Case) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("ALTER TABLE p DETACH PARTITION p2")
+    data = case.status().data
+    assert data["state"] == "broken"
+    assert any("public.p2 is not published any more" in reason for reason in data["reasons"])
+
+
 def test_a_table_created_while_the_slot_waits_is_part_of_the_migration(case: Case) -> None:
     def create() -> None:
         case.source.execute("CREATE TABLE late (id int PRIMARY KEY)")

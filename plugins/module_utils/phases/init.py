@@ -391,7 +391,7 @@ class _Run:
                 self.client,
                 archive,
                 "pre-data",
-                finishing.skips(plan.selected, plan.left, (), self.options),
+                schema.skips(plan.left, ()),
                 target_major=self.target.major,
                 jobs=1,
                 again=again,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, lag, ledger, replication
+from .. import database, lag, ledger, partitions, replication
 from ..catalog import OWN_SCHEMA
 from ..driver import Row, psycopg
 from ..errors import MigrationError
@@ -17,6 +17,7 @@ from ..gates import Limits
 from ..lag import SlotSample, StreamHealth
 from ..ledger import Record, Stream
 from ..migration import Migration
+from ..partitions import NewPartition
 from ..progress import Progress, silent
 from ..result import Result
 from ..session import Session, translated
@@ -128,10 +129,11 @@ def _replicating(source: Session, target: Session, record: Record, options: Stat
     readings = lag.watch(source, [stream.slot for stream in streams], options.window)
     errors_after = _errors(target, names)
     workers = [row["worker"] for row in target.rows(_WORKERS, names)]
+    unknown = partitions.find(source, record)
     health = []
     table_states: Counter[str] = Counter()
     for stream in streams:
-        looked = _Look(source, target, record, stream, workers)
+        looked = _Look(source, target, record, stream, workers, unknown)
         table_states.update(looked.states.values())
         new_errors = _difference(errors_before.get(stream.subscription), errors_after.get(stream.subscription))
         health.append(looked.health(readings, new_errors))
@@ -181,7 +183,13 @@ class _Look:
     """What one stream looks like on both sides at this moment."""
 
     def __init__(
-        self, source: Session, target: Session, record: Record, stream: Stream, workers: list[dict[str, Any]]
+        self,
+        source: Session,
+        target: Session,
+        record: Record,
+        stream: Stream,
+        workers: list[dict[str, Any]],
+        unknown: Sequence[NewPartition],
     ) -> None:
         self.stream = stream
         self.problems: list[str] = []
@@ -199,7 +207,7 @@ class _Look:
         if not subscription.is_enabled:
             self.problems.append(f"the subscription {stream.subscription} is disabled")
         self.states = replication.subscription_tables(target, subscription.oid)
-        self._compare_tables(source, record)
+        self._compare_tables(source, record, unknown)
         if subscription.is_enabled and not any(
             worker.get("subname") == stream.subscription and worker.get("pid") and worker.get("relid") is None
             for worker in workers
@@ -208,15 +216,17 @@ class _Look:
                 "no apply worker is running on the target (it failed, or max_logical_replication_workers is used up)"
             )
 
-    def _compare_tables(self, source: Session, record: Record) -> None:
+    def _compare_tables(self, source: Session, record: Record, unknown: Sequence[NewPartition]) -> None:
         expected = {(r.schema, r.name) for r in record.relations if r.stream == self.stream.number}
         expected.add((OWN_SCHEMA, self.stream.marker))
-        elsewhere = {(r.schema, r.name) for r in record.relations if r.stream not in (None, self.stream.number)}
-        published = replication.published_tables(source, self.stream.publication)
-        for schema, name in sorted(published - set(self.states) - elsewhere):
-            self.problems.append(f"{schema}.{name} is published but not subscribed (a new partition?): run sync again")
+        for partition in unknown:
+            if partition.stream == self.stream.number:
+                self.problems.append(f"{partition} is not subscribed (a new partition?): run sync again")
         for schema, name in sorted(expected - set(self.states)):
             self.problems.append(f"{schema}.{name} is not subscribed any more")
+        published = replication.published_tables(source, self.stream.publication)
+        for schema, name in sorted(replication.existing(source, expected - published)):
+            self.problems.append(f"{schema}.{name} is not published any more (detached?); its changes are lost")
 
     def health(self, readings: Sequence[dict[str, SlotSample]], new_errors: int) -> StreamHealth:
         """Join what was seen with the readings of the slot."""
