@@ -22,7 +22,7 @@ class Claim:
 
 def render(claims: Sequence[Claim], rows: Mapping[str, int]) -> str:
     """The closing table: the rows of the largest tables, then each claim, then the verdict."""
-    lines = ["", "=" * WIDTH, *_rows(rows), ""]
+    lines = ["", "=" * WIDTH, *(_rows(rows) if rows else ())]
     left = max(len(claim.text) for claim in claims)
     for claim in claims:
         lines.append(f"  {'proven    ' if claim.is_proven else 'NOT PROVEN'}  {claim.text:<{left}}  {claim.found}")
@@ -36,7 +36,7 @@ def _rows(rows: Mapping[str, int]) -> list[str]:
     largest = sorted(rows.items(), key=lambda item: (-item[1], item[0]))[:LARGEST]
     lines = [f"  Rows of the {len(largest)} largest tables, equal on both sides unless named below", ""]
     lines += [f"  {count:>12,}  {_printable(table)}" for table, count in largest]
-    lines.append(f"  {sum(rows.values()):>12,}  in all {len(rows)} tables")
+    lines += [f"  {sum(rows.values()):>12,}  in all {len(rows)} tables", ""]
     return lines
 
 

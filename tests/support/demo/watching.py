@@ -74,7 +74,7 @@ class Watcher:
         # Between the end of its COPY and its commit a table is counted nowhere; what was seen before still holds.
         self._copied_bytes = max(self._copied_bytes, found[0])
         now_s = time.monotonic()
-        if self._first is None:
+        if not self._first or not self._first[1]:
             self._first = now_s, self._copied_bytes
             return f"{tables}, {bytes_text(self._copied_bytes)}"
         rate = (self._copied_bytes - self._first[1]) / (now_s - self._first[0])
