@@ -7,7 +7,6 @@ Everything here is done once per migration, on the target, and recorded as a ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 

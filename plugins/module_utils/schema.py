@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import clients
-from .catalog import OWN_SCHEMA, Catalog, ForeignKey, Table
+from .catalog import OWN_SCHEMA, Catalog, ForeignKey
 from .clients import Client
 from .driver import pq
 from .errors import MigrationError

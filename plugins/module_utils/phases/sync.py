@@ -238,7 +238,7 @@ class _Run:
         """
         self._wait_for_consistency(record)
         with self.claim.step("materialized_views"):
-            selected = select(Catalog.read(self.source), self.migration.selection)
+            selected = select(Catalog.read(self.source), self.migration.selection, record.options["foreign_tables"])
             finishing.refresh_views(self.target, selected.catalog)
 
     def _wait_for_consistency(self, record: Record) -> None:
