@@ -8,6 +8,7 @@ exists on the target is never changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,30 @@ SELECT g.rolname AS granted, u.rolname AS member, pg_catalog.to_jsonb(m) AS opti
  ORDER BY g.rolname, u.rolname
 """
 
+# Settings of a role everywhere (database 0) or in this database.
+_SETTINGS = """
+SELECT r.rolname AS name, s.setdatabase <> 0 AS in_database, e.entry AS entry
+  FROM pg_catalog.pg_db_role_setting AS s
+  JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+ CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS e(entry, number)
+ WHERE r.rolname = ANY (%(names)s)
+   AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d
+                              WHERE d.datname = pg_catalog.current_database()))
+ ORDER BY r.rolname, s.setdatabase, e.number
+"""
+
+# Settings whose stored value is a list of quoted names, each of which has to be given on its own (GUC_LIST_QUOTE).
+_LISTS = frozenset(
+    (
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    )
+)
+_LIST_ELEMENT = re.compile(r'"((?:[^"]|"")*)"|([^,\s"]+)')
+
 _VERIFIERS = """
 SELECT a.rolname AS name, a.rolpassword AS verifier
   FROM pg_catalog.pg_authid AS a
@@ -97,11 +122,22 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class RoleSetting:
+    """``ALTER ROLE ... SET name``, everywhere or only in the migrated database; ``value`` as pg_db_role_setting has it."""
+
+    role: str
+    in_database: bool
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
 class RolePlan:
     """What to make on the target, and what stays behind with its reason."""
 
     create: tuple[Role, ...]
     grant: tuple[Membership, ...]
+    settings: tuple[RoleSetting, ...]
     left: tuple[dict[str, str], ...]
 
 
@@ -148,7 +184,11 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
                 options.get("set_option"),
             )
         )
-    return RolePlan(tuple(create), tuple(grants), tuple(left))
+    settings = [
+        RoleSetting(row["name"], row["in_database"], *row["entry"].split("=", 1))
+        for row in source.rows(_SETTINGS, {"names": missing})
+    ]
+    return RolePlan(tuple(create), tuple(grants), tuple(settings), tuple(left))
 
 
 def _verifiers(source: Session, names: list[str]) -> dict[str, str] | None:
@@ -195,6 +235,20 @@ def grant_membership(membership: Membership, target_major: int) -> sql.Composed:
     return statement + sql.SQL(" WITH " + ", ".join(options)) if options else statement
 
 
+def set_role_setting(setting: RoleSetting, database: str) -> sql.Composed:
+    """Return ALTER ROLE ... SET; the value of a list becomes a list of literals, as in PostgreSQL's own dumps."""
+    values = [setting.value]
+    if setting.name.lower() in _LISTS:
+        values = [quoted.replace('""', '"') or plain for quoted, plain in _LIST_ELEMENT.findall(setting.value)] or [""]
+    where = sql.SQL(" IN DATABASE {}").format(sql.Identifier(database)) if setting.in_database else sql.SQL("")
+    return sql.SQL("ALTER ROLE {}{} SET {} TO {}").format(
+        sql.Identifier(setting.role),
+        where,
+        sql.SQL(".").join(sql.Identifier(part) for part in setting.name.split(".")),
+        sql.SQL(", ").join(sql.Literal(value) for value in values),
+    )
+
+
 def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
     """Make the planned roles; return what PostgreSQL refused, with the reason. A role made meanwhile is left alone."""
     refused: list[dict[str, str]] = []
@@ -217,14 +271,17 @@ def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
                     "reason": f"created with LOGIN or NOLOGIN only: {error.diag.message_primary}",
                 }
             )
-    for membership in role_plan.grant:
+    rest = [
+        (f"membership of {item.member} in {item.granted}", grant_membership(item, target.major))
+        for item in role_plan.grant
+    ]
+    rest += [
+        (f"setting {item.name} of role {item.role}", set_role_setting(item, target.endpoint.dbname))
+        for item in role_plan.settings
+    ]
+    for what, statement in rest:
         try:
-            target.execute(grant_membership(membership, target.major))
+            target.execute(statement)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
-            refused.append(
-                {
-                    "object": f"membership of {membership.member} in {membership.granted}",
-                    "reason": str(error.diag.message_primary),
-                }
-            )
+            refused.append({"object": what, "reason": str(error.diag.message_primary)})
     return refused

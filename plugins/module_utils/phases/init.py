@@ -213,6 +213,8 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
                 migration.log.add("target", roles.create_role(role, with_password=False).as_string(None))
             for membership in role_plan.grant:
                 migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
+            for setting in role_plan.settings:
+                migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
         pending = {r.source_oid for r in record.pending} if record and record.state == "copying" else None
         carried = [t for t in plan.carried if pending is None or t.oid in pending]
         number = 1 + max((s.number for s in record.streams), default=0) if record else 1
@@ -254,7 +256,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
 
 def _role_plan(options: InitOptions, source: Session, target: Session, plan: Plan) -> roles.RolePlan:
     if options.roles == "none":
-        return roles.RolePlan((), (), ())
+        return roles.RolePlan((), (), (), ())
     return roles.plan(source, target, plan.selected.left_out)
 
 
