@@ -53,6 +53,7 @@ venv: $(READY) ## Make .venv with everything that runs, tests and checks the col
 
 $(READY): requirements.txt requirements-dev.txt tests/support/host.sh
 	@bash tests/support/host.sh $(VENV)
+	@echo "Making .venv, once ..."
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
 		-r requirements.txt -r requirements-dev.txt $(if $(CORE),'ansible-core$(CORE)')
 	@$(MAKE) --no-print-directory tree

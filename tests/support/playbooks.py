@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+END_TIMEOUT_S = 20.0
 CALLBACKS = Path(__file__).with_name("callback_plugins")
 
 
@@ -59,11 +62,7 @@ def environment(results: Path) -> dict[str, str]:
 
 def play(playbook: str, variables: Mapping[str, Any], *arguments: str, timeout_s: float = 600) -> Played:
     """Run `seren.migrator.<playbook>` from the repository; the variables go through a file of mode 0600."""
-    with tempfile.TemporaryDirectory(prefix="seren_migrator_test_") as folder:
-        results, given = Path(folder, "results"), Path(folder, "variables.json")
-        results.touch()
-        given.touch(mode=0o600)
-        given.write_text(json.dumps(dict(variables)))
+    with _files(variables) as (given, results):
         done = subprocess.run(
             command(playbook, "-e", f"@{given}", *arguments),
             cwd=REPOSITORY,
@@ -74,5 +73,49 @@ def play(playbook: str, variables: Mapping[str, Any], *arguments: str, timeout_s
             timeout=timeout_s,
             check=False,
         )
-        lines = tuple(json.loads(line) for line in results.read_text(encoding="utf-8").splitlines())
-    return Played(done.returncode, done.stdout, lines)
+        return Played(done.returncode, done.stdout, _lines(results))
+
+
+def show(playbook: str, variables: Mapping[str, Any], *arguments: str) -> Played:
+    """As `play`, for as long as it takes, with the output on our own standard output as it comes."""
+    with _files(variables) as (given, results):
+        with _process(command(playbook, "-e", f"@{given}", *arguments), environment(results)) as process:
+            code = process.wait()
+        return Played(code, "", _lines(results))
+
+
+@contextmanager
+def _files(variables: Mapping[str, Any]) -> Iterator[tuple[Path, Path]]:
+    """The file with the variables, which others cannot read, and the one for the results."""
+    with tempfile.TemporaryDirectory(prefix="seren_migrator_test_") as folder:
+        given, results = Path(folder, "variables.json"), Path(folder, "results")
+        results.touch()
+        given.touch(mode=0o600)
+        given.write_text(json.dumps(dict(variables)), encoding="utf-8")
+        yield given, results
+
+
+def _lines(results: Path) -> tuple[dict[str, Any], ...]:
+    return tuple(json.loads(line) for line in results.read_text(encoding="utf-8").splitlines())
+
+
+@contextmanager
+def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, which is ended, politely first, when the block is left before it."""
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,6 @@ from tests.support.demo import evidence, interruption, kept, report
 from tests.support.demo.watching import Watcher
 from tests.support.fixtures import Database, create_database
 from tests.support.migrations import Case
-from tests.support.playbooks import Played
 from tests.support.writers import PROCESSES, Writers, prepare
 
 SOURCE_MAJOR = 15
@@ -29,7 +24,6 @@ TARGET_MAJOR = 17
 DATABASE = "shop"
 DEFAULT_SCALE = 5
 COMMITS_BEFOREHAND = 100
-END_TIMEOUT_S = 20.0
 
 
 def perform(scale: int, keep: bool) -> bool:
@@ -63,7 +57,8 @@ def _migrate_and_judge(case: Case, variables: Mapping[str, Any], folder: Path, s
         print(f"{PROCESSES} applications write to it, {writers.rate:g} transactions a second, and will not pause.\n")
         with Watcher(case, writers) as watcher:
             begin = time.monotonic()
-            played = _play(variables, folder)
+            print("$ ansible-playbook seren.migrator.migrate -e @variables.json", flush=True)
+            played = playbooks.show("migrate", variables)
             seconds = time.monotonic() - begin
         print("\nThe applications stop. Judging what arrived ...", flush=True)
         summary = writers.stop()
@@ -77,7 +72,7 @@ def _fetch_programs() -> None:
     absent = [major for major in (SOURCE_MAJOR, TARGET_MAJOR) if not (cache_dir() / f"pg{major}").exists()]
     if absent:
         majors = " and ".join(map(str, absent))
-        print(f"Fetching PostgreSQL {majors} into {cache_dir()} (once, about 15 MB each) ...", flush=True)
+        print(f"Fetching PostgreSQL {majors} into {cache_dir()}, once ...", flush=True)
     for major in (SOURCE_MAJOR, TARGET_MAJOR):
         install(major)
 
@@ -97,39 +92,3 @@ def _variables(case: Case) -> dict[str, Any]:
         "migrate_jobs": 2,
         "migrate_wait_sleep": 1,
     }
-
-
-def _play(variables: Mapping[str, Any], folder: Path) -> Played:
-    """Run the playbook with its output on this terminal; the connection data goes through a file of mode 0600."""
-    given, results = folder / "variables.json", folder / "results"
-    given.touch(mode=0o600)
-    given.write_text(json.dumps(dict(variables)), encoding="utf-8")
-    results.touch()
-    print("$ ansible-playbook seren.migrator.migrate -e @variables.json", flush=True)
-    command = playbooks.command("migrate", "-e", f"@{given}")
-    with _process(command, playbooks.environment(results)) as process:
-        code = process.wait()
-    lines = tuple(json.loads(line) for line in results.read_text(encoding="utf-8").splitlines())
-    return Played(code, "", lines)
-
-
-@contextmanager
-def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, which is ended, politely first, when the block is left before it."""
-    process = subprocess.Popen(
-        command,
-        cwd=playbooks.REPOSITORY,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
