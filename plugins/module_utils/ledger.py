@@ -16,6 +16,7 @@ from typing import Any
 
 from .catalog import OWN_SCHEMA
 from .driver import Row, psycopg
+from .errors import MigrationError
 from .migration import Migration
 from .session import Session
 
@@ -263,8 +264,30 @@ def _record(session: Session, row: Row) -> Record:
     )
 
 
+def identity(session: Session) -> dict[str, Any]:
+    """Return what tells a database from every other one, and how it was reached."""
+    row = session.row(
+        "SELECT d.oid::bigint AS oid, d.datname AS dbname,"
+        " (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s) AS system_identifier"
+        "  FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()"
+    )
+    return {**(row or {}), **session.endpoint.public(), "version": session.version}
+
+
+def check_source(record: Record, source: Session) -> None:
+    """Raise ``ledger_mismatch`` when the source is not the database that the migration was started with."""
+    now = identity(source)
+    if any(now[key] != record.source.get(key) for key in ("oid", "dbname", "system_identifier")):
+        raise MigrationError(
+            "ledger_mismatch",
+            f"The target's ledger knows the migration {record.name!r} from another source: database "
+            f"{record.source.get('dbname')!r} of system {record.source.get('system_identifier')}.",
+            "Use the source it was started with, or give this migration another name.",
+        )
+
+
 def install(session: Session) -> None:
-    """Create the ledger's schema and tables where they are missing."""
+    """Create the ledger's schema and tables where they are missing; two runners may both come here."""
     if exists(session):
         return
     try:

@@ -130,7 +130,11 @@ def cannot_connect(endpoint: Endpoint, error: Exception, redactor: Redactor) -> 
         f"{redactor.text(str(error)).strip()}",
         "Check host, port, user, password and sslmode, that the server listens there, and that its pg_hba.conf or "
         "access list admits the machine on which this module runs.",
-        {"side": endpoint.side, "sqlstate": getattr(error, "sqlstate", None)},
+        {
+            "side": endpoint.side,
+            "sqlstate": getattr(error, "sqlstate", None),
+            "timed_out": isinstance(error, psycopg.errors.ConnectionTimeout),
+        },
     )
 
 

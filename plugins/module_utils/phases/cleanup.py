@@ -61,6 +61,8 @@ def run(migration: Migration, options: CleanupOptions, progress: Progress = sile
                 return Result("cleanup", False, data)
             source = _open(migration, "source", options)
             try:
+                if source is not None:
+                    ledger.check_source(record, source)
                 if options.check_mode:
                     return _planned(record, source)
                 with claimed(migration, "cleanup", "cleanup", buried=True) as claim:

@@ -116,26 +116,8 @@ def _find(migration: Migration) -> Record | None:
         return ledger.find(target, migration.name)
 
 
-def _identity(session: Session) -> dict[str, Any]:
-    """Return what tells a database from every other one, and how it was reached."""
-    row = session.row(
-        "SELECT d.oid::bigint AS oid, d.datname AS dbname,"
-        " (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s) AS system_identifier"
-        "  FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()"
-    )
-    return {**(row or {}), **session.endpoint.public(), "version": session.version}
-
-
 def _check_same(record: Record, migration: Migration, source: Session) -> None:
-    now = _identity(source)
-    keys = ("oid", "dbname", "system_identifier")
-    if {key: now[key] for key in keys} != {key: record.source.get(key) for key in keys}:
-        raise MigrationError(
-            "ledger_mismatch",
-            f"The target's ledger knows the migration {migration.name!r} from another source: database "
-            f"{record.source.get('dbname')!r} of system {record.source.get('system_identifier')}.",
-            "Use the source it was started with, or give this migration another name.",
-        )
+    ledger.check_source(record, source)
     if record.selection != json.loads(json.dumps(migration.selection.as_data())):
         raise MigrationError(
             "ledger_mismatch",
@@ -152,8 +134,8 @@ def _register(migration: Migration, options: InitOptions, source: Session, targe
         ledger.register(
             target,
             migration,
-            source=_identity(source),
-            target=_identity(target),
+            source=ledger.identity(source),
+            target=ledger.identity(target),
             options=_recorded(options),
             plan={
                 "tables": len(plan.carried),

@@ -67,9 +67,10 @@ def run(migration: Migration, options: StatusOptions, progress: Progress = silen
                 if record.state == "copying":
                     return _copying(target, record)
                 with migration.open("source", "status", read_only=True) as source:
+                    ledger.check_source(record, source)
                     return _replicating(source, target, record, options)
         except MigrationError as error:
-            if error.code == "cannot_connect" and database.is_absent(migration, options.maintenance_db):
+            if database.is_absent(migration, options.maintenance_db, error):
                 return _absent(None)
             raise
 

@@ -54,6 +54,7 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
         if record.state in ("cut_over", "rolled_back"):
             return _result(record, target, changed=False, adopted=[], message=f"the migration is {record.state}")
         with migration.open("source", "sync", read_only=options.check_mode) as source:
+            ledger.check_source(record, source)
             if options.check_mode:
                 return _planned(migration, options, record, source, target)
             before = _states(target, record)

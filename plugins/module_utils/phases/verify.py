@@ -81,11 +81,7 @@ def run(migration: Migration, options: VerifyOptions, progress: Progress = silen
         with migration.open("target", "verify ledger", read_only=True) as target, translated(migration.redactor):
             record = find(target, migration.name)
     except MigrationError as error:
-        if (
-            error.code == "cannot_connect"
-            and options.check_mode
-            and database.is_absent(migration, options.maintenance_db)
-        ):
+        if options.check_mode and database.is_absent(migration, options.maintenance_db, error):
             return _nothing_there(f"database {migration.target.dbname} does not exist on the target yet")
         raise
     if options.check_mode and (record is None or record.state == "cleaned"):
