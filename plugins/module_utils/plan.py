@@ -53,7 +53,11 @@ def read(migration: Migration, options: Policies, source: Session) -> Plan:
     left = schema.left_behind(source, whole, selected)
     reason = "not selected, or depends on what is not"
     by_policy = "foreign_tables: skip" if options.foreign_tables == "skip" else reason
-    notes = [{"object": item.description, "reason": by_policy if item.relkind == "f" else reason} for item in left]
+    notes = [
+        {"object": item.description, "reason": by_policy if item.relkind == "f" else reason}
+        for item in left
+        if not item.is_part
+    ]
     for table in selected.catalog.tables:
         if table.oid in selected.without_data and table.stores_rows:
             notes.append({"object": f"rows of {table.qualified}", "reason": "exclude_data"})

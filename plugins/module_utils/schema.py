@@ -46,7 +46,13 @@ WITH RECURSIVE gone(classid, objid) AS (
 SELECT g.classid::bigint AS classid, g.objid::bigint AS objid, c.relname AS catalog,
        pg_catalog.pg_describe_object(g.classid, g.objid, 0) AS description,
        r.relkind AS relkind, n.nspname AS schema, r.relname AS name,
-       coalesce(ad.adrelid, k.conrelid, x.tgrelid)::bigint AS owner_table, k.contype AS constraint_type
+       coalesce(ad.adrelid, k.conrelid, x.tgrelid)::bigint AS owner_table, k.contype AS constraint_type,
+       coalesce(r.relkind NOT IN ('r', 'p', 'f', 'v', 'm'), true)
+         AND EXISTS (SELECT 1
+                       FROM pg_catalog.pg_depend AS d
+                       JOIN gone AS w ON w.classid = d.refclassid AND w.objid = d.refobjid
+                      WHERE d.classid = g.classid AND d.objid = g.objid
+                        AND d.deptype IN ('i', 'a', 'e', 'P', 'S')) AS is_part
   FROM gone AS g
   JOIN pg_catalog.pg_class AS c ON c.oid = g.classid
   LEFT JOIN pg_catalog.pg_class AS r ON c.relname = 'pg_class' AND r.oid = g.objid
@@ -56,10 +62,27 @@ SELECT g.classid::bigint AS classid, g.objid::bigint AS objid, c.relname AS cata
   LEFT JOIN pg_catalog.pg_trigger AS x ON c.relname = 'pg_trigger' AND x.oid = g.objid
 """
 
+# Which of these objects needs which other one of them; what has an internal part needs that, too.
+_NEEDS = """
+WITH gone AS (SELECT * FROM unnest(%(classids)s::oid[], %(objids)s::oid[]) AS g(classid, objid)),
+edge AS (
+  SELECT d.classid, d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+   UNION
+  SELECT d.refclassid, d.refobjid, d.classid, d.objid FROM pg_catalog.pg_depend AS d WHERE d.deptype = 'i')
+SELECT e.classid::bigint AS classid, e.objid::bigint AS objid,
+       e.refclassid::bigint AS refclassid, e.refobjid::bigint AS refobjid
+  FROM edge AS e
+  JOIN gone AS g ON g.classid = e.classid AND g.objid = e.objid
+  JOIN gone AS w ON w.classid = e.refclassid AND w.objid = e.refobjid
+"""
+
 
 @dataclass(frozen=True)
 class LeftObject:
-    """One object of the source that stays behind because of the selection."""
+    """One object of the source that stays behind because of the selection.
+
+    ``is_part`` is true for what goes without saying: parts of another object that stays behind.
+    """
 
     classid: int
     objid: int
@@ -70,6 +93,7 @@ class LeftObject:
     name: str | None
     owner_table: int | None
     constraint_type: str | None
+    is_part: bool = False
 
 
 def left_behind(source: Session, whole: Catalog, selected: Selected) -> list[LeftObject]:
@@ -92,13 +116,33 @@ def left_behind(source: Session, whole: Catalog, selected: Selected) -> list[Lef
         if item.catalog == "pg_attrdef" or (item.catalog == "pg_constraint" and item.constraint_type != "f"):
             cut = chosen.get(item.owner_table or 0)
         if cut is not None:
+            needs = " -> ".join(_way_out(source, item, gone, [*parameters["relations"], *parameters["schemas"]]))
             raise MigrationError(
                 "bad_option",
-                f"The selected table {cut.qualified} needs something that is not selected: {item.description}.",
+                f"The selected table {cut.qualified} needs something that is not selected: {needs}.",
                 "Add the schema or table it depends on to the selection.",
-                {"table": cut.qualified, "needs": item.description},
+                {"table": cut.qualified, "needs": needs},
             )
     return gone
+
+
+def _way_out(source: Session, start: LeftObject, gone: Sequence[LeftObject], unselected: Sequence[int]) -> list[str]:
+    """Return, in words, what stands between an object and the unselected one that it needs, both included."""
+    known = {(item.classid, item.objid): item for item in gone}
+    needs: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    parameters = {"classids": [item.classid for item in gone], "objids": [item.objid for item in gone]}
+    for row in source.rows(_NEEDS, parameters):
+        needs.setdefault((row["classid"], row["objid"]), []).append((row["refclassid"], row["refobjid"]))
+    ways = [[(start.classid, start.objid)]]
+    seen = set(ways[0])
+    for way in ways:  # grows; the shortest ways come first
+        last = known[way[-1]]
+        if last.catalog in ("pg_class", "pg_namespace") and last.objid in unselected:
+            return [known[item].description for item in way]
+        further = [item for item in needs.get(way[-1], []) if item not in seen]
+        seen |= set(further)
+        ways += [[*way, item] for item in further]
+    return [start.description]
 
 
 def quoted_pattern(schema: str, name: str | None = None) -> str:
@@ -268,11 +312,11 @@ def run_script(migration: Migration, script: bytes) -> None:
             sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
             where = int(result.error_field(pq.DiagnosticField.STATEMENT_POSITION) or 0)
             whole = b"\n".join(kept).decode(errors="replace")
-            line = whole[: where - 1].rpartition("\n")[2] + whole[where - 1 :].partition("\n")[0] if where else ""
+            text = whole[: where - 1].rpartition("\n")[2] + whole[where - 1 :].partition("\n")[0] if where else ""
             raise MigrationError(
                 "client_failed",
                 "The target refused a statement of the schema: "
-                f"{migration.redactor.text(f'{said} in {line.strip()!r}' if line else said)} (SQLSTATE {sqlstate})",
+                f"{migration.redactor.text(f'{said} in {text.strip()!r}' if text else said)} (SQLSTATE {sqlstate})",
                 "The source's schema may use something that the older target does not know.",
                 {"sqlstate": sqlstate},
             )

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import re
 
+from .. import schema
 from ..catalog import Table
 from ..driver import psycopg, sql
 from ..errors import MigrationError
+from ..selection import select
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
 from .context import Context
 
@@ -93,10 +95,15 @@ HAVING pg_catalog.bool_and(p.provolatile <> 'i')
 
 @check(CHECKS, "selection", "The selection can be applied to the source", side="source")
 def selection(context: Context) -> Outcome:
-    """A pattern that matches nothing is an error: it would leave data behind."""
+    """A pattern that matches nothing is an error: it would leave data behind. So is a table without its type."""
     found = context.selection
     if isinstance(found, MigrationError):
         return failed(found.message, found.remedy, code=found.code)
+    try:
+        chosen = select(context.catalog, context.migration.selection, context.options.foreign_tables)
+        schema.left_behind(context.source.session, context.catalog, chosen)
+    except MigrationError as error:
+        return failed(error.message, error.remedy, code=error.code)
     return passed(f"{len(found.data_tables)} tables with their rows, {len(found.left_out)} tables stay behind.")
 
 
