@@ -94,7 +94,7 @@ test-slow: venv ## The matrix of server versions
 
 .PHONY: test-external
 test-external: venv ## Your own servers: TEST_SOURCE_URL and TEST_TARGET_URL; TEST_ALLOW_WRITES=1 for the whole workflow
-	@$(BIN)/python -m pytest -m external tests/external $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -s -v -m external tests/external $(PYTEST_ARGS)
 
 ##@ Check
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,16 +11,8 @@ from tests.external.own_servers import SOURCE_VARIABLE, TARGET_VARIABLE, Pair, f
 
 
 @pytest.fixture(scope="session")
-def own_pair() -> Pair:
+def pair() -> Pair:
     found = from_environment(os.environ)
     if found is None:
         pytest.skip(f"set {SOURCE_VARIABLE} and {TARGET_VARIABLE} to connection strings of your own two databases")
     return found
-
-
-@pytest.fixture
-def pair(own_pair: Pair, capfd: pytest.CaptureFixture[str]) -> Iterator[Pair]:
-    """Your two servers; what the test and its playbooks print is seen at once."""
-    with capfd.disabled():
-        print()
-        yield own_pair

@@ -17,7 +17,7 @@ from tests.support.playbooks import REPOSITORY
 def external(**variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-m", "external", "tests/external"],
+        [sys.executable, "-m", "pytest", "-s", "-m", "external", "tests/external"],
         cwd=REPOSITORY,
         env={**kept, **variables},
         stdout=subprocess.PIPE,
@@ -50,8 +50,9 @@ def test_the_whole_workflow_runs_when_writing_is_allowed(source_db: Database, ta
     done = external(TEST_SOURCE_URL=source_db.url, TEST_TARGET_URL=target_db.url, TEST_ALLOW_WRITES="1")
     assert done.returncode == 0, done.stdout
     assert "4 passed" in done.stdout
-    password = str(source_db.params["password"])
-    assert password not in done.stdout
+    assert "TASK [seren.migrator.migrate : Copy schema and rows" in done.stdout
+    assert str(source_db.params["password"]) not in done.stdout
+    assert str(target_db.params["password"]) not in done.stdout
     rows = "SELECT count(*) FROM shop.order_line"
     assert target_db.execute(rows) == source_db.execute(rows)
 

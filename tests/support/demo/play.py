@@ -22,7 +22,7 @@ from tests.support.writers import PROCESSES, Writers, prepare
 SOURCE_MAJOR = 15
 TARGET_MAJOR = 17
 DATABASE = "shop"
-DEFAULT_SCALE = 5
+DEFAULT_SCALE = 3
 COMMITS_BEFOREHAND = 100
 
 
