@@ -16,6 +16,7 @@ from .session import Session, StatementLog
 
 DEFAULT_NAME = "seren_migration"
 MAX_IDENTIFIER_BYTES = 63
+MAX_SLUG_BYTES = 30
 
 
 def bounded(name: str, suffix: str) -> str:
@@ -43,7 +44,9 @@ def stream_names(migration_name: str, migration_id: str, number: int) -> StreamN
     ``migration_id`` is the ledger's id (32 hexadecimal digits). Slot names may hold only a-z, 0-9 and _.
     """
     tail = "" if number == 1 else f"_{number}"
-    slug = re.sub(r"[^a-z0-9_]+", "_", migration_name.lower()).strip("_")[:30] or "migration"
+    slug = re.sub(r"[^a-z0-9_]+", "_", migration_name.lower()).strip("_")[:MAX_SLUG_BYTES] or "migration"
+    if slug != migration_name:  # two names must not share it: what it leads to would be taken for the other's
+        slug = f"{slug[: MAX_SLUG_BYTES - 9]}_{hashlib.sha256(migration_name.encode()).hexdigest()[:8]}"
     return StreamNames(
         publication=bounded(migration_name, f"_pub{tail}"),
         subscription=bounded(migration_name, f"_sub{tail}"),

@@ -72,7 +72,15 @@ def test_streams_and_migrations_never_share_a_name() -> None:
 
 @pytest.mark.parametrize("name", ["ÄÖÜ", "---", "  "])
 def test_a_name_without_a_usable_letter_still_has_a_slot(name: str) -> None:
-    assert stream_names(name, ID, 1).slot == "migration_0123456789ab_1"
+    assert re.fullmatch("migration_[0-9a-f]{8}_0123456789ab_1", stream_names(name, ID, 1).slot)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a b", "a-b"), ("ÄÖÜ", "äöü"), ("A", "a"), ("x" * 80 + "1", "x" * 80 + "2")]
+)
+def test_names_that_resemble_each_other_have_slots_that_do_not(one: str, other: str) -> None:
+    stems = {stream_names(name, ID, 1).slot.removesuffix("_0123456789ab_1") for name in (one, other)}
+    assert len(stems) == 2
 
 
 def test_a_selection_is_the_same_in_any_order() -> None:
