@@ -17,6 +17,8 @@ from tests.support.writers import Writers
 COPYING_EVERY_S = 1.0
 REPLICATING_EVERY_S = 3.0
 WINDOW_S = 1.0
+# The ledger's words for the steps of init that are not tables.
+STEPS = {"pre_data": "the schema", "post_data": "indexes, constraints and triggers", "materialized_views": "views"}
 
 
 class Watcher:
@@ -65,9 +67,9 @@ class Watcher:
     def _copying(self, status: dict[str, Any]) -> str:
         progress = status["progress"]
         tables = f"copying: {progress['tables_copied']} of {progress['tables']} tables"
-        if progress["tables_copied"] == progress["tables"]:
-            running = sorted(name for name, state in progress["steps"].items() if state == "running")
-            return f"{tables}, now {', '.join(running) or 'the steps after the copy'}"
+        started = [STEPS.get(step, step) for step, state in progress["steps"].items() if state == "started"]
+        if started:
+            return f"{tables}, now {', '.join(started)}"
         found = copied_bytes(progress)
         if found is None:
             return tables
