@@ -52,7 +52,8 @@ options:
   roles:
     description:
       - V(referenced) creates, on the target, the roles that own or may use what is migrated.
-      - V(none) creates no role, and leaves owners and privileges behind where their role is missing.
+      - V(none) creates no role. When one of the roles is missing on the target, or O(target) may not use it, all owners and privileges
+        and the policies for that role stay behind, and everything belongs to the role of O(target).
     type: str
     choices: [referenced, none]
     default: referenced

@@ -10,7 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from . import foreign_keys, schema, sequences
+from . import foreign_keys, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -32,6 +32,10 @@ class Policies(Protocol):
     @property
     def foreign_tables(self) -> str:
         """Create, skip or fail."""
+
+    @property
+    def roles(self) -> str:
+        """Referenced or none."""
 
 
 def finish(
@@ -88,7 +92,7 @@ def _post_data(
             client,
             archive,
             "post-data",
-            schema.skips(left, postponed),
+            schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out)),
             target_major=target.major,
             jobs=options.jobs,
             again=again,

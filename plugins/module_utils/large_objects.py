@@ -17,11 +17,12 @@ SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner
 """
 
 
-def copy_all(source: Session, target: Session, *, again: bool) -> int:
+def copy_all(source: Session, target: Session, *, again: bool, without_owners: bool = False) -> int:
     """Copy every large object under its own OID; return how many.
 
     ``source`` is inside the snapshot's transaction. ``again`` says that an earlier attempt of ours may have left some:
-    they are replaced. Otherwise an OID in use raises ``target_not_empty``. Owners are kept, grants are not.
+    they are replaced. Otherwise an OID in use raises ``target_not_empty``. Owners are kept, unless ``without_owners``;
+    grants are not.
     """
     objects = source.rows(_LIST)
     for item in objects:
@@ -48,9 +49,10 @@ def copy_all(source: Session, target: Session, *, again: bool) -> int:
                     {"oid": oid, "offset": offset, "piece": piece},
                 )
                 offset += len(piece)
-            target.connection.execute(
-                sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(item["owner"]))
-            )
+            if not without_owners:
+                target.connection.execute(
+                    sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(item["owner"]))
+                )
     if objects:
         target.log.add("target", f"lo_create, lo_put: {len(objects)} large object(s)")
     return len(objects)

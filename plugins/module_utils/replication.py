@@ -60,14 +60,15 @@ def publication_members(
 ) -> list[Table]:
     """Return the tables to name in a publication that shall carry the tables ``carried`` (OIDs of row-storing ones).
 
-    A partitioned table stands for its partitions when all of them are carried without a row predicate and the source
-    can publish it (13+); otherwise the partitions are named one by one.
+    ``catalog`` is the whole database's. A partitioned table stands for its partitions when all of them are carried
+    without a row predicate and the source can publish it (13+); otherwise, and beside a foreign table, which a
+    subscription could not carry, the partitions are named one by one.
     """
     wanted = set(carried)
     members: dict[int, Table] = {}
     for table in (catalog.by_oid[oid] for oid in sorted(wanted)):
         root = catalog.root_of(table)
-        leaves = {t.oid for t in catalog.tables if t.stores_rows and catalog.root_of(t).oid == root.oid}
+        leaves = {t.oid for t in catalog.tables if t.kind != "p" and catalog.root_of(t).oid == root.oid}
         whole = source_major >= 13 and leaves <= wanted and not leaves & set(predicates)
         member = root if table.is_partition and whole else table
         members[member.oid] = member

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .driver import psycopg, sql
@@ -19,7 +19,7 @@ from .session import Session
 # Owners, grantees and policy roles of this database. pg_shdepend leaves out the bootstrap superuser (OID 10), so
 # owners are read as well.
 _REFERENCED = """
-WITH RECURSIVE named(oid) AS (
+WITH RECURSIVE used(oid) AS (
   SELECT d.refobjid
     FROM pg_catalog.pg_shdepend AS d
     JOIN pg_catalog.pg_database AS b ON b.datname = pg_catalog.current_database()
@@ -27,8 +27,6 @@ WITH RECURSIVE named(oid) AS (
      AND (d.dbid = b.oid OR (d.dbid = 0 AND d.objid = b.oid
           AND d.classid = 'pg_catalog.pg_database'::pg_catalog.regclass))
      AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ANY (%(left_out)s::oid[]))
-   UNION
-  SELECT b.datdba FROM pg_catalog.pg_database AS b WHERE b.datname = pg_catalog.current_database()
    UNION
   SELECT c.relowner
     FROM pg_catalog.pg_class AS c
@@ -40,10 +38,15 @@ WITH RECURSIVE named(oid) AS (
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
    WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
    UNION
-  SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'public'
+  SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'public'),
+named(oid) AS (
+  SELECT u.oid FROM used AS u
+   UNION
+  SELECT b.datdba FROM pg_catalog.pg_database AS b WHERE b.datname = pg_catalog.current_database()
    UNION
   SELECT m.roleid FROM pg_catalog.pg_auth_members AS m JOIN named AS k ON k.oid = m.member)
-SELECT r.oid::bigint AS oid, r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
+SELECT r.oid IN (SELECT u.oid FROM used AS u) AS is_used,
+       r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
        r.rolcreaterole AS createrole, r.rolcreatedb AS createdb, r.rolcanlogin AS login,
        r.rolreplication AS replication, r.rolbypassrls AS bypassrls, r.rolconnlimit AS connection_limit,
        r.rolvaliduntil::text AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
@@ -89,6 +92,16 @@ _VERIFIERS = """
 SELECT a.rolname AS name, a.rolpassword AS verifier
   FROM pg_catalog.pg_authid AS a
  WHERE a.rolname = ANY (%(names)s) AND a.rolpassword IS NOT NULL
+"""
+
+
+# Policies that name one of these roles; NULL is a policy for everyone.
+_POLICIES = """
+SELECT p.oid::bigint AS oid, pg_catalog.pg_describe_object('pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, 0) AS shown
+  FROM pg_catalog.pg_policy AS p
+ WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS r WHERE r.oid = ANY (p.polroles) AND r.rolname = ANY (%(names)s))
+   AND NOT p.polrelid = ANY (%(left_out)s::oid[])
+ ORDER BY 2
 """
 
 
@@ -141,6 +154,26 @@ class RolePlan:
     left: tuple[dict[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Roles that objects refer to and that are not on the target, or that we may not give objects to.
+
+    ``policies`` maps the OIDs of the policies that name one of them to their description.
+    """
+
+    roles: tuple[str, ...] = ()
+    policies: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[dict[str, str]]:
+        """What stays behind because of them, and why."""
+        if not self.roles:
+            return []
+        reason = f"roles: none, and these roles cannot be used on the target: {', '.join(self.roles)}"
+        objects = ["owners and privileges", *self.policies.values()]
+        return [{"object": item, "reason": reason} for item in objects]
+
+
 def is_reserved(name: str) -> bool:
     """True for roles that PostgreSQL itself predefines."""
     return name.startswith("pg_")
@@ -163,7 +196,7 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
     create: list[Role] = []
     left: list[dict[str, str]] = []
     for name in missing:
-        row = {key: value for key, value in wanted[name].items() if key != "oid"}
+        row = {key: value for key, value in wanted[name].items() if key != "is_used"}
         role = Role(**row, verifier=(verifiers or {}).get(name))
         create.append(role)
         if role.superuser:
@@ -189,6 +222,26 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
         for row in source.rows(_SETTINGS, {"names": missing})
     ]
     return RolePlan(tuple(create), tuple(grants), tuple(settings), tuple(left))
+
+
+def unusable(policy: str, source: Session, target: Session, left_out: frozenset[int]) -> Unusable:
+    """Return the roles without which the selection has to arrive when ``policy`` is "none"; else there are none."""
+    if policy != "none":
+        return Unusable()
+    rows = source.rows(_REFERENCED, {"left_out": sorted(left_out)})
+    wanted = [row["name"] for row in rows if row["is_used"]]
+    privilege = "SET" if target.major >= 16 else "MEMBER"
+    usable = {
+        row["rolname"]
+        for row in target.rows(
+            "SELECT r.rolname FROM pg_catalog.pg_roles AS r"
+            " WHERE r.rolname = ANY (%(names)s) AND pg_catalog.pg_has_role(r.oid, %(privilege)s)",
+            {"names": wanted, "privilege": privilege},
+        )
+    }
+    names = tuple(name for name in wanted if name not in usable and not is_reserved(name))
+    rows = source.rows(_POLICIES, {"names": list(names), "left_out": sorted(left_out)}) if names else []
+    return Unusable(names, {row["oid"]: row["shown"] for row in rows})
 
 
 def _verifiers(source: Session, names: list[str]) -> dict[str, str] | None:

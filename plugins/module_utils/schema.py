@@ -21,6 +21,7 @@ from .clients import Client
 from .driver import pq
 from .errors import MigrationError
 from .migration import Migration
+from .roles import Unusable
 from .selection import Selected
 from .session import Session
 
@@ -216,17 +217,25 @@ _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)
 _DEPENDS_ON = ";\tdepends on:"
 _NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ")
 
-# What of an archive is not restored: objects of the source as (classid, objid).
-Skips = frozenset[tuple[int, int]]
+
+@dataclass(frozen=True)
+class Skips:
+    """What of an archive is not restored: objects of the source, as (classid, objid); owners with all privileges."""
+
+    objects: frozenset[tuple[int, int]] = frozenset()
+    owners: bool = False
 
 
-def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey]) -> Skips:
-    """Return the objects to skip: what is left behind, and foreign keys that wait."""
-    pg_constraint = 2606
-    return frozenset({(item.classid, item.objid) for item in left} | {(pg_constraint, key.oid) for key in postponed})
+def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey], unusable: Unusable) -> Skips:
+    """Return what to skip: what is left behind, foreign keys that wait, and what needs roles that cannot be used."""
+    pg_constraint, pg_policy = 2606, 3256
+    objects = {(item.classid, item.objid) for item in left}
+    objects |= {(pg_constraint, key.oid) for key in postponed}
+    objects |= {(pg_policy, oid) for oid in unusable.policies}
+    return Skips(frozenset(objects), owners=bool(unusable.roles))
 
 
-def filtered_list(listing: str, skipped: Skips) -> str:
+def filtered_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
     """Return pg_restore's list without the skipped entries. Pure; ``listing`` comes from ``--list --verbose``.
 
     What has no OID of its own (comments, privileges, the attaching of a partition) goes with what it depends on.
@@ -274,8 +283,10 @@ def restore(
         path, listing = Path(folder, "schema.dump"), Path(folder, "entries")
         path.write_bytes(archive)
         entries = clients.run([client.pg_restore, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
-        listing.write_text(filtered_list(entries, skipped))
+        listing.write_text(filtered_list(entries, skipped.objects))
         common = [client.pg_restore, f"--section={section}", f"--use-list={listing}", "--no-tablespaces"]
+        if skipped.owners:
+            common += ["--no-owner", "--no-privileges"]
         if again:
             common += ["--clean", "--if-exists"]
         migration.log.add("target", f"pg_restore --section={section}")

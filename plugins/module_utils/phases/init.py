@@ -200,9 +200,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         pending = {r.source_oid for r in record.pending} if record and record.state == "copying" else None
         carried = [t for t in plan.carried if pending is None or t.oid in pending]
         number = 1 + max((s.number for s in record.streams), default=0) if record else 1
-        members = publication_members(
-            plan.selected.catalog, {t.oid for t in carried}, plan.selected.predicates, source.major
-        )
+        members = publication_members(plan.whole, {t.oid for t in carried}, plan.selected.predicates, source.major)
         for text in stream.create_statements(
             migration, record.id if record else "0" * 32, number, members, plan.selected.predicates, source.major
         ):
@@ -319,7 +317,7 @@ class _Run:
             self.claim,
             self.source,
             self.target,
-            plan.selected.catalog,
+            plan.whole,
             carried,
             plan.selected.predicates,
             number=number,
@@ -348,6 +346,7 @@ class _Run:
             role_plan = _role_plan(self.options, self.source, self.target, plan)
             refused = roles.carry_out(role_plan, self.target)
             self.left += [*plan.notes, *role_plan.left, *refused]
+            self.left += self._unusable(plan).notes
             if self.claim.read().plan.get("created_database"):
                 self._own_database(plan.whole.database.owner)
         self.claim.finish("left", {"left": self.left})
@@ -375,11 +374,14 @@ class _Run:
                 self.client,
                 archive,
                 "pre-data",
-                schema.skips(plan.left, ()),
+                schema.skips(plan.left, (), self._unusable(plan)),
                 target_major=self.target.major,
                 jobs=1,
                 again=again,
             )
+
+    def _unusable(self, plan: Plan) -> roles.Unusable:
+        return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
 
     def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
@@ -416,7 +418,7 @@ class _Run:
             return
         again = "large_objects" in record.steps
         with self.claim.step("large_objects"):
-            large_objects.copy_all(reader, self.target, again=again)
+            large_objects.copy_all(reader, self.target, again=again, without_owners=bool(self._unusable(plan).roles))
 
     def _copy(self, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
