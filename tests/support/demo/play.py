@@ -24,6 +24,8 @@ TARGET_MAJOR = 17
 DATABASE = "shop"
 DEFAULT_SCALE = 3
 COMMITS_BEFOREHAND = 100
+# Each TRUNCATE during the copy costs a stream of its own; on a slow machine too many would keep the copy from ending.
+TRUNCATE_EVERY_S = 6.0
 
 
 def perform(scale: int, keep: bool) -> bool:
@@ -49,7 +51,7 @@ def _migrate_and_judge(case: Case, variables: Mapping[str, Any], folder: Path, s
     print(f"Loading the sample at scale {scale} into PostgreSQL {SOURCE_MAJOR} ...", flush=True)
     sample.load(case.source.dsn, scale)
     prepare(case.source.dsn, PROCESSES)
-    writers = Writers(case.source.dsn, folder / "journal")
+    writers = Writers(case.source.dsn, folder / "journal", truncate_every_s=TRUNCATE_EVERY_S)
     with ExitStack() as stage:
         stage.callback(writers.kill)
         writers.start()
