@@ -32,11 +32,17 @@ WITH RECURSIVE used(oid) AS (
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
    WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT c.oid = ANY (%(left_out)s::oid[])
+     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS e
+                      WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                        AND e.objid = c.oid AND e.deptype = 'e')
    UNION
   SELECT p.proowner
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
    WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS e
+                      WHERE e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                        AND e.objid = p.oid AND e.deptype = 'e')
    UNION
   SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'public'),
 named(oid) AS (
@@ -102,6 +108,12 @@ SELECT p.oid::bigint AS oid, pg_catalog.pg_describe_object('pg_catalog.pg_policy
  WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS r WHERE r.oid = ANY (p.polroles) AND r.rolname = ANY (%(names)s))
    AND NOT p.polrelid = ANY (%(left_out)s::oid[])
  ORDER BY 2
+"""
+
+
+_MAY_USE_OWN_ROLES = """
+SELECT pg_catalog.set_config(s.name, 'set, inherit', false)
+  FROM pg_catalog.pg_settings AS s WHERE s.name = 'createrole_self_grant'
 """
 
 
@@ -305,6 +317,8 @@ def set_role_setting(setting: RoleSetting, database: str) -> sql.Composed:
 def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
     """Make the planned roles; return what PostgreSQL refused, with the reason. A role made meanwhile is left alone."""
     refused: list[dict[str, str]] = []
+    # From 16 on a role without superuser may not give objects to a role that it has made, unless it says so first.
+    target.connection.execute(_MAY_USE_OWN_ROLES)
     for role in role_plan.create:
         try:
             with target.transaction():

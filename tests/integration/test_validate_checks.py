@@ -653,6 +653,9 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
         assert run_validate(source_db.params, plain, **client)[check]["status"] == "pass", check
     target_db.execute(report["target_roles"]["remedy"].split("\n-- or")[0])
     report = run_validate(source_db.params, plain, **client)
+    assert report["target_owners"]["objects"] == [f"public.q ({HOSTILE})", "public.p (owner1)"]
+    target_db.execute(report["target_owners"]["remedy"].split("\n-- or")[0])
+    report = run_validate(source_db.params, plain, **client)
     assert report.with_status("fail", "unknown") == {}
     assert run_validate(source_db.params, plain, roles="none", **client)["target_roles"]["status"] == "pass"
 

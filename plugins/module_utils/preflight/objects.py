@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ..driver import sql
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
 from .context import Context
 
@@ -45,6 +46,18 @@ SELECT n.nspname AS schema, c.relname AS name
  ORDER BY n.nspname, c.relname
 """
 
+# Readable is what we own, or what a grant to us, to one of our roles or to everyone opens.
+_UNREADABLE_LARGE_OBJECTS = """
+SELECT m.oid::bigint AS oid
+  FROM pg_catalog.pg_largeobject_metadata AS m
+ WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(m.lomacl) AS a
+                    WHERE a.privilege_type = 'SELECT'
+                      AND CASE a.grantee WHEN 0 THEN true ELSE pg_catalog.pg_has_role(a.grantee, 'USAGE') END)
+ ORDER BY m.oid
+ LIMIT 20
+"""
+
 _FIRST_LARGE_OBJECTS = (
     "SELECT m.oid::bigint AS oid FROM pg_catalog.pg_largeobject_metadata AS m ORDER BY m.oid LIMIT 20"
 )
@@ -62,6 +75,21 @@ def large_objects(context: Context) -> Outcome:
             f"The database holds {count} large objects, which logical replication never carries.",
             "Say what shall become of them: large_objects: copy (once, as they are at the time of the copy) or skip.",
             objects=[str(row["oid"]) for row in context.source.session.rows(_FIRST_LARGE_OBJECTS)],
+        )
+    hidden = context.source.session.rows(_UNREADABLE_LARGE_OBJECTS) if policy == "copy" else []
+    if hidden:
+        return failed(
+            f"Role {context.source.role.name} may not read all of the {count} large objects.",
+            statements(
+                *(
+                    statement(
+                        "GRANT SELECT ON LARGE OBJECT {} TO {}", sql.Literal(row["oid"]), name(context.source.role.name)
+                    )
+                    for row in hidden
+                )
+            )
+            + "\n-- or large_objects: skip",
+            objects=[str(row["oid"]) for row in hidden],
         )
     return passed(
         f"{count} large objects: {'copied once' if policy == 'copy' else 'left behind'}, as large_objects says."

@@ -45,14 +45,44 @@ SELECT n.nspname AS schema
  ORDER BY n.nspname
 """
 
-# SET is what ALTER ... OWNER TO needs from 16 on, membership before; who may grant the role can give it to himself.
+# SET is what ALTER ... OWNER TO needs from 16 on, membership before. To be allowed to grant the role is not enough.
 _ROLES = """
 SELECT w.role, r.oid IS NOT NULL AS is_there,
-       coalesce(pg_catalog.pg_has_role(current_user, r.oid, %(privilege)s)
-                OR pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'), false) AS can_be_set
+       coalesce(pg_catalog.pg_has_role(current_user, r.oid, %(privilege)s), false) AS can_be_set
   FROM unnest(%(roles)s::name[]) AS w(role)
   LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.role
  ORDER BY w.role
+"""
+
+
+# Owners of objects in a schema that is not theirs. Members of extensions belong to whoever creates these.
+_OWNERS_IN_SCHEMAS = """
+SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(o.owner) AS owner, min(o.name) AS example
+  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, c.relowner, c.relname::text
+          FROM pg_catalog.pg_class AS c
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT c.oid = ANY (%(left_out)s::oid[])
+         UNION ALL
+        SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, p.proowner, p.proname::text
+          FROM pg_catalog.pg_proc AS p
+         UNION ALL
+        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typnamespace, t.typowner, t.typname::text
+          FROM pg_catalog.pg_type AS t
+         WHERE t.typtype IN ('d', 'e', 'r')) AS o(classid, oid, namespace, owner, name)
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = o.namespace
+ WHERE n.nspname = ANY (%(schemas)s::name[]) AND n.nspowner <> o.owner
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+ GROUP BY n.nspname, o.owner
+ ORDER BY 1, 2
+"""
+
+_MAY_CREATE = """
+SELECT w.schema, w.owner, n.oid IS NOT NULL AS is_there,
+       CASE WHEN n.oid IS NULL OR r.oid IS NULL THEN false
+            ELSE pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') END AS may_create
+  FROM unnest(%(schemas)s::name[], %(owners)s::name[]) AS w(schema, owner)
+  LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
+  LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.owner
 """
 
 
@@ -229,9 +259,7 @@ def owners(context: Context) -> Outcome:
     missing = [] if role.can_create_roles else [item.name for item in planned.create]
     privilege = "SET" if context.target.major >= 16 else "MEMBER"
     rows = context.target.session.rows(_ROLES, {"roles": wanted, "privilege": privilege})
-    # Up to 15 CREATEROLE may grant itself any role that is not a superuser's.
-    grants_itself = role.can_create_roles and context.target.major < 16
-    foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"] and not grants_itself]
+    foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"]]
     if not missing and not foreign:
         return passed()
     me = name(role.name)
@@ -252,4 +280,35 @@ def owners(context: Context) -> Outcome:
         )
         + "\n-- or leave owners out: roles: none",
         objects=[*missing, *foreign],
+    )
+
+
+@check(CHECKS, "target_owners", "Each owner may create in the schemas of its objects on the target", side="target")
+def owners_in_schemas(context: Context) -> Outcome:
+    """X1. Without superuser ALTER ... OWNER TO asks for that, and privileges are restored last."""
+    role, left_out = context.target.role, context.selected.left_out
+    source, target = context.source.session, context.target.session
+    if role.is_superuser or roles.unusable(context.options.roles, source, target, left_out).roles:
+        return passed()
+    parameters = {
+        "left_out": sorted(left_out),
+        "schemas": [schema.name for schema in context.selected.catalog.schemas],
+    }
+    found = {(row["schema"], row["owner"]): row["example"] for row in source.rows(_OWNERS_IN_SCHEMAS, parameters)}
+    pairs = [pair for pair in found if pair[1] != role.name]
+    rows = target.rows(_MAY_CREATE, {"schemas": [pair[0] for pair in pairs], "owners": [pair[1] for pair in pairs]})
+    lacking = [row for row in rows if not row["may_create"] or context.target_database is None]
+    lacking.sort(key=lambda row: (row["schema"], row["owner"]))
+    if not lacking:
+        return passed()
+    grants = [
+        statement("GRANT CREATE ON SCHEMA {} TO {}", name(row["schema"]), name(row["owner"]))
+        for row in lacking
+        if row["is_there"]
+    ]
+    return failed(
+        f"Role {role.name} is no superuser, so it can give objects only to owners that may create in their schema.",
+        (statements(*grants) if grants else "Give these schemas to the owner of what is in them, on the source.")
+        + "\n-- or leave owners out: roles: none",
+        objects=[f"{row['schema']}.{found[row['schema'], row['owner']]} ({row['owner']})" for row in lacking],
     )
