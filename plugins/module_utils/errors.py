@@ -76,6 +76,27 @@ _KEYWORD = re.compile(
 _URI = re.compile(r"(postgres(?:ql)?://[^:/?#\s@]*:)([^\s]*)(@)", re.IGNORECASE)
 
 
+_QUOTES = "'\"\\"
+
+
+def _has_words(secret: str) -> bool:
+    """True when enough of a secret is left without what quoting may change."""
+    return len([character for character in secret if character not in _QUOTES]) > 3
+
+
+def _nested(secret: str) -> re.Pattern[str]:
+    """Return what a secret looks like after any number of quotings, one inside the other."""
+    quotes = "(?:[" + re.escape(_QUOTES) + "]|" + "|".join(quote(character) for character in _QUOTES) + ")+"
+    parts: list[str] = []
+    for character in secret:
+        if character not in _QUOTES:
+            forms = {character, quote(character, safe=""), repr(character)[1:-1], ascii(character)[1:-1]}
+            parts.append("(?:" + "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)) + ")")
+        elif not parts or parts[-1] != quotes:
+            parts.append(quotes)
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
 class Redactor:
     """Replaces known secrets, and whatever looks like one, in text and in nested plain data."""
 
@@ -91,11 +112,14 @@ class Redactor:
                 forms |= {form, in_literal, in_literal.replace("\\", "\\\\")}
         # Longest first: an escaped form contains the plain one. Very short ones would mask ordinary words.
         self._forms = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
+        self._nested = [_nested(secret) for secret in sorted(secrets, key=len, reverse=True) if _has_words(secret)]
 
     def text(self, value: str) -> str:
         """Return ``value`` without secrets."""
         for form in self._forms:
             value = value.replace(form, MASK)
+        for pattern in self._nested:
+            value = pattern.sub(MASK, value)
         value = _KEYWORD.sub(lambda match: match.group(1) + MASK, value)
         return _URI.sub(lambda match: match.group(1) + MASK + match.group(3), value)
 
