@@ -15,7 +15,7 @@ from tests.support.cluster import Cluster, nasty_password
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fixtures import Database, create_database
 from tests.support.migrations import NOTHING, Case
-from tests.support.preflight import HOSTILE
+from tests.support.preflight import HOSTILE, run_validate
 from tests.support.sweep import sweep
 
 H = sql.Identifier(HOSTILE).as_string(None)
@@ -152,7 +152,7 @@ def foreign(case: Case) -> Case:
     for role in ("postgres", H):
         mapping = sql.SQL("CREATE USER MAPPING FOR {} SERVER other OPTIONS (user 'someone', password {})")
         case.source.execute(mapping.format(sql.SQL(role), sql.Literal(MAPPING_SECRET)))
-    case.source.execute("CREATE FOREIGN TABLE f (id int, v text) SERVER other")
+    case.source.execute("CREATE FOREIGN TABLE f (id serial, v text) SERVER other")
     case.source.execute("COMMENT ON FOREIGN TABLE f IS 'far away'")
     case.source.execute("COMMENT ON COLUMN f.v IS 'very far away'")
     case.source.execute(f"GRANT SELECT (v) ON f TO {H}")
@@ -207,6 +207,29 @@ def test_foreign_tables_can_stay_behind_with_what_reads_them(foreign: Case) -> N
     foreign.source.execute("INSERT INTO p VALUES (2)")
     foreign.wait_until_in_sync()
     assert foreign.target.execute("SELECT count(*) FROM p") == [(2,)]
+    assert foreign.verify().data["verified"] is True
+
+
+def test_a_view_over_a_foreign_table_waits_for_its_user_mapping(case: Case, source_cluster: Cluster) -> None:
+    server = sql.SQL("CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw OPTIONS (port {}, host '127.0.0.1')")
+    mapping = sql.SQL("CREATE USER MAPPING FOR postgres SERVER other OPTIONS (user 'postgres', password {})").format(
+        sql.Literal(source_cluster.password)
+    )
+    case.source.execute("CREATE EXTENSION postgres_fdw")
+    case.source.execute(server.format(sql.Literal(str(source_cluster.port))))
+    case.source.execute(mapping)
+    options = "OPTIONS (schema_name 'pg_catalog', table_name 'pg_tablespace')"
+    case.source.execute(f"CREATE FOREIGN TABLE f (spcname name) SERVER other {options}")
+    case.source.execute("CREATE MATERIALIZED VIEW stored AS SELECT count(*) AS n FROM f")
+    report = run_validate(case.source.params, case.target.params, client_bin_dir=case.bin_dir)
+    assert (report["foreign_tables"]["status"], report["foreign_tables"]["objects"]) == ("fail", ["public.stored"])
+    assert report.error is None
+    with pytest.raises(MigrationError, match="user mapping not found"):
+        case.init()
+    case.target.execute(mapping)
+    case.init()
+    assert case.target.execute("SELECT n FROM stored") == [(2,)]
+    replicate(case)
 
 
 def test_a_foreign_partition_can_stay_behind(foreign: Case) -> None:

@@ -137,7 +137,8 @@ class _Run:
         """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
         source, target = self.holders.source, self.holders.target
         self.say("reading the catalogs")
-        selected = select(Catalog.read(source), self.migration.selection)
+        foreign_tables = record.options["foreign_tables"] if record else "create"
+        selected = select(Catalog.read(source), self.migration.selection, foreign_tables)
         target_catalog = Catalog.read(target)
         _check_distinct(selected.catalog, target_catalog)
         with reading(source), reading(target):

@@ -131,6 +131,20 @@ def foreign_tables(context: Context) -> Outcome:
             "Say what shall become of them: foreign_tables: create or skip.",
             objects=tables,
         )
+    foreign = {table.oid for table in context.selected.catalog.tables if table.kind == "f"}
+    readers = [
+        view.qualified
+        for view in context.selected.catalog.materialized_views
+        if view.is_populated and foreign & set(view.reads_tables)
+    ]
+    if readers and context.options.foreign_tables == "create":
+        return failed(
+            "These materialized views read foreign tables. User mappings are not migrated, because they hold secrets, "
+            "so init will stop where it refreshes the views.",
+            "When init stops there, create the user mappings on the target and run it again; or foreign_tables: skip.",
+            objects=readers,
+            severity="warning",
+        )
     return passed(f"{len(tables)} foreign tables, as foreign_tables says: {context.options.foreign_tables}.")
 
 
