@@ -203,6 +203,16 @@ def test_a_target_without_our_ledger_does_not_cost_another_target_its_slot(case:
     case.wait_until_in_sync()
 
 
+def test_a_target_database_that_was_dropped_is_a_target_without_ledger(case: Case) -> None:
+    case.init()
+    gone = Case(case.source, Database(case.target.cluster, "test_dropped"))
+    result = gone.cleanup()
+    assert not result.changed
+    assert {entry["kind"] for entry in result.data["left"]} == {"slot", "publication", "table"}
+    assert gone.cleanup(force=True).changed
+    assert case.left_on_source() == NOTHING
+
+
 def test_force_removes_what_a_dropped_target_has_left_on_the_source(case: Case) -> None:
     case.init()
     anew = Case(case.source, create_database(case.target.cluster))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import ledger, replication
+from .. import database, ledger, replication
 from ..catalog import OWN_SCHEMA
 from ..claim import Claim, claimed
 from ..driver import psycopg, sql
@@ -35,11 +35,15 @@ SELECT p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS
 
 @dataclass(frozen=True)
 class CleanupOptions:
-    """Options of cleanup. ``force`` goes on when one side cannot be reached; ``timeout`` bounds each wait for a lock."""
+    """Options of cleanup. ``force`` goes on when one side cannot be reached; ``timeout`` bounds each wait for a lock.
+
+    ``maintenance_db`` is asked whether a target database that cannot be opened exists at all.
+    """
 
     force: bool = False
     timeout: float = 60
     check_mode: bool = False
+    maintenance_db: str = "postgres"
 
 
 def run(migration: Migration, options: CleanupOptions, progress: Progress = silent) -> Result:
@@ -75,8 +79,9 @@ def run(migration: Migration, options: CleanupOptions, progress: Progress = sile
 def _open(migration: Migration, side: Any, options: CleanupOptions) -> Session | None:
     try:
         session = migration.open(side, "cleanup", read_only=options.check_mode)
-    except MigrationError:
-        if not options.force:
+    except MigrationError as error:
+        # Where the server itself says that the target database is not there, no ledger is either.
+        if not options.force and not database.is_absent(migration, options.maintenance_db, error):
             raise
         return None
     session.connection.execute(
