@@ -93,6 +93,8 @@ CREATE TABLE IF NOT EXISTS seren_migrator.schema_dump (
   archive bytea NOT NULL)""",
 )
 
+TABLE_NAMES = ("migration", "stream", "relation", "object", "step", "schema_dump")
+
 _EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
 
 # Whoever holds the claim lives when the heartbeat is fresh and the backend that took it is still there.

@@ -163,6 +163,20 @@ def test_a_table_whose_updates_a_publication_would_break(case: Case, statements:
     assert "REPLICA IDENTITY" in error.remedy
 
 
+def test_tables_of_the_user_in_the_schema_that_never_travels(case: Case) -> None:
+    case.source.execute("CREATE SCHEMA seren_migrator CREATE TABLE mine (id int PRIMARY KEY)")
+    error = refused(case)
+    assert checks(error) == ["own_schema"]
+    assert "seren_migrator.mine" in error.message
+
+
+def test_a_source_that_was_the_target_of_a_migration_is_not_refused(case: Case) -> None:
+    case.init()
+    third = create_database(case.target.cluster)
+    Case(case.target, third, {"name": "onward"}).init()
+    assert third.execute("SELECT count(*) FROM a") == [(50,)]
+
+
 def test_large_objects_that_replication_would_lose(case: Case) -> None:
     case.source.execute("SELECT lo_from_bytea(0, 'large')")
     assert checks(refused(case)) == ["large_objects"]

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from ..catalog import OWN_SCHEMA
 from ..driver import sql
+from ..ledger import TABLE_NAMES
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
 from .context import Context
 
@@ -61,6 +63,34 @@ SELECT m.oid::bigint AS oid
 _FIRST_LARGE_OBJECTS = (
     "SELECT m.oid::bigint AS oid FROM pg_catalog.pg_largeobject_metadata AS m ORDER BY m.oid LIMIT 20"
 )
+
+
+# Markers of migrations from here, and the ledger of migrations to here, are ours.
+_STRANGERS = """
+SELECT c.relname AS name
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+   AND c.relname !~ '^marker_[0-9a-f]{12}_[0-9]+$' AND c.relname <> ALL (%(ours)s)
+ ORDER BY c.relname
+"""
+
+
+@check(CHECKS, "own_schema", "The schema that migrations use for themselves holds nothing else", side="source")
+def own_schema(context: Context) -> Outcome:
+    """What is in it never travels."""
+    chosen = context.migration.selection
+    if chosen.schemas or chosen.tables:
+        return passed("The selection names what takes part.")
+    rows = context.source.session.rows(_STRANGERS, {"schema": OWN_SCHEMA, "ours": list(TABLE_NAMES)})
+    if not rows:
+        return passed()
+    return failed(
+        f"Migrations keep their own tables in the schema {OWN_SCHEMA} and never copy it, so these would stay behind.",
+        statements(statement("ALTER SCHEMA {} RENAME TO my_schema", name(OWN_SCHEMA)))
+        + " -- or leave this check out with skip_checks when they may stay",
+        objects=[f"{OWN_SCHEMA}.{row['name']}" for row in rows],
+    )
 
 
 @check(CHECKS, "large_objects", "Large objects are treated as wanted", side="source")
