@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .driver import psycopg, sql
@@ -321,23 +321,17 @@ def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
     target.connection.execute(_MAY_USE_OWN_ROLES)
     for role in role_plan.create:
         try:
-            with target.transaction():
-                target.execute(create_role(role, with_password=True), shown=create_role(role, with_password=False))
-                if role.comment:
-                    target.execute(
-                        sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role.name), sql.Literal(role.comment))
-                    )
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-            continue
+            _make(target, role)
         except psycopg.errors.InsufficientPrivilege as error:
-            plain = Role(role.name, False, True, False, False, role.login, False, False, -1, None, None)
-            target.execute(create_role(plain, with_password=False))
-            refused.append(
-                {
-                    "object": f"role {role.name}",
-                    "reason": f"created with LOGIN or NOLOGIN only: {error.diag.message_primary}",
-                }
-            )
+            # From 16 on nobody gives what he does not have.
+            lesser = replace(role, createrole=False, createdb=False, replication=False, bypassrls=False)
+            try:
+                _make(target, lesser)
+                how = "created without CREATEROLE, CREATEDB, REPLICATION and BYPASSRLS"
+            except psycopg.errors.InsufficientPrivilege:
+                _make(target, Role(role.name, False, True, False, False, role.login, False, False, -1, None, None))
+                how = "created with LOGIN or NOLOGIN only"
+            refused.append({"object": f"role {role.name}", "reason": f"{how}: {error.diag.message_primary}"})
     rest = [
         (f"membership of {item.member} in {item.granted}", grant_membership(item, target.major))
         for item in role_plan.grant
@@ -352,3 +346,15 @@ def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
             refused.append({"object": what, "reason": str(error.diag.message_primary)})
     return refused
+
+
+def _make(target: Session, role: Role) -> None:
+    """Make a role, unless it was made meanwhile."""
+    try:
+        with target.transaction():
+            target.execute(create_role(role, with_password=True), shown=create_role(role, with_password=False))
+            if role.comment:
+                comment = sql.SQL("COMMENT ON ROLE {} IS {}")
+                target.execute(comment.format(sql.Identifier(role.name), sql.Literal(role.comment)))
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        return

@@ -258,6 +258,23 @@ def test_passwords_that_cannot_be_read_stay_behind_and_are_named(pair: Callable[
     assert case.target.execute("SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = 'app'") == [(True, None)]
 
 
+def test_an_attribute_that_the_admin_cannot_give_costs_a_role_nothing_else(pair: Callable[..., Case]) -> None:
+    case = pair(PROVIDER, STRICT.replace(" BYPASSRLS", ""))
+    target = case.target
+    assert isinstance(target, AsAdmin)
+    grant_subscriptions(target)
+    case.source.execute("CREATE ROLE app LOGIN BYPASSRLS NOINHERIT PASSWORD 'of the app'; GRANT app TO owner1")
+    case.source.execute("GRANT SELECT ON shop.orders TO app")
+    data = case.init().data
+    reasons = {item["object"]: item["reason"] for item in data["left"]}
+    assert "BYPASSRLS" in reasons["role app"]
+    assert case.target.execute("SELECT rolbypassrls, rolinherit FROM pg_roles WHERE rolname = 'app'") == [
+        (False, False)
+    ]
+    with psycopg.connect(target.cluster.dsn(target.name, "app", "of the app")):
+        pass
+
+
 def test_large_objects_of_another_owner_are_refused_before_anything_is_written(pair: Callable[..., Case]) -> None:
     case = pair()
     case.source.execute("SELECT lo_from_bytea(4711, 'of the superuser')")
