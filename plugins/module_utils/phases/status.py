@@ -207,6 +207,11 @@ class _Look:
             return
         if not subscription.is_enabled:
             self.problems.append(f"the subscription {stream.subscription} is disabled")
+        if subscription.publications != (stream.publication,):
+            names = ", ".join(subscription.publications)
+            self.problems.append(
+                f"the subscription {stream.subscription} reads {names}, not {stream.publication} alone"
+            )
         self.states = replication.subscription_tables(target, subscription.oid)
         self._compare_tables(source, record, unknown)
         if subscription.is_enabled and not any(

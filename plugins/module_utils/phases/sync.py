@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import database, finishing, lag, ledger, partitions, replication, stream
-from ..catalog import OWN_SCHEMA, Catalog
+from .. import database, finishing, lag, ledger, partitions, replication, stream, subscription
+from ..catalog import Catalog
 from ..claim import Claim, claimed
 from ..conninfo import subscription_conninfo
 from ..driver import sql
 from ..errors import MASK, MigrationError
 from ..ledger import Record, Stream
-from ..migration import Migration, bounded
+from ..migration import Migration
 from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import select
@@ -90,7 +90,9 @@ def _states(target: Session, record: Record) -> dict[str, Any]:
     return shown
 
 
-def _statement(migration: Migration, options: SyncOptions, item: Stream, publication: str, *, hidden: bool) -> Any:
+def _statement(
+    migration: Migration, options: SyncOptions, item: Stream, publication: str, *, hidden: bool
+) -> sql.Composed:
     conninfo = subscription_conninfo(
         migration.source, options.source_from_target, options.replication_role, item.subscription
     )
@@ -112,6 +114,7 @@ def _planned_before_init(migration: Migration, options: SyncOptions) -> Result:
 def _planned(migration: Migration, options: SyncOptions, record: Record, source: Session, target: Session) -> Result:
     before = _states(target, record)
     for item in record.live_streams:
+        subscription.check(migration, record, source, target, item)
         if before[item.subscription] == "absent":
             statement = _statement(migration, options, item, item.publication, hidden=True)
             migration.log.add("target", statement.as_string(None))
@@ -158,61 +161,12 @@ class _Run:
         return adopted, worked
 
     def _subscribe(self, record: Record, item: Stream) -> bool:
-        """Create the subscription of one stream, listing exactly the tables that the stream carries."""
-        comment = replication.ownership_comment(self.migration.name, self.claim.id)
-        found = replication.find_subscription(self.target, item.subscription)
-        if found is not None:
-            if found.comment != comment and found.slot != item.slot:
-                raise stream.name_taken("subscription", item.subscription, "target", self.target)
-            return self._point_at(item, found.publications)
-        if not replication.slot_is_usable(replication.slot_row(self.source, item.slot)):
-            raise stream.slot_lost(item.slot)
-        wanted = {(r.schema, r.name) for r in record.relations if r.stream == item.number}
-        wanted.add((OWN_SCHEMA, item.marker))
-        publication = item.publication
-        if replication.published_tables(self.source, publication) != wanted:
-            publication = self._narrow_publication(item, wanted)
-        self.progress(Event("sync", f"creating the subscription {item.subscription}"))
-        self.claim.intend("target", "subscription", item.subscription)
-        with self.target.transaction():
-            self.target.execute(
-                _statement(self.migration, self.options, item, publication, hidden=False),
-                shown=_statement(self.migration, self.options, item, publication, hidden=True),
-            )
-            self.target.execute(replication.comment_subscription(item.subscription, comment))
-        self._point_at(item, (publication,))
-        self.claim.set_stream(item.number, "subscribed")
-        return True
+        self.progress(Event("sync", f"looking after the subscription {item.subscription}"))
 
-    def _narrow_publication(self, item: Stream, wanted: set[tuple[str, str]]) -> str:
-        """Make a publication of exactly these tables, for the moment in which the subscription takes its list.
+        def statement(publication: str, hidden: bool) -> sql.Composed:
+            return _statement(self.migration, self.options, item, publication, hidden=hidden)
 
-        A subscription lists what its publication carries at that moment. A partition attached since the snapshot, or
-        a table that moved to another stream, must not be on the list: its rows did not come with this stream.
-        """
-        name = bounded(self.migration.name, f"_list_{item.number}")
-        self.claim.intend("source", "publication", name)
-        with self.source.transaction():
-            self.source.execute(replication.drop_publication(name))
-            self.source.execute(
-                sql.SQL("CREATE PUBLICATION {} FOR TABLE {}").format(
-                    sql.Identifier(name),
-                    sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*pair)) for pair in sorted(wanted)),
-                )
-            )
-            comment = replication.ownership_comment(self.migration.name, self.claim.id)
-            self.source.execute(replication.comment_publication(name, comment))
-        return name
-
-    def _point_at(self, item: Stream, publications: tuple[str, ...]) -> bool:
-        """Point the subscription at its real publication and remove the narrow one."""
-        if publications == (item.publication,):
-            return False
-        self.target.execute(replication.set_subscription_publication(item.subscription, item.publication))
-        for name in publications:
-            self.source.execute(replication.drop_publication(name))
-            self.claim.removed("source", "publication", name)
-        return True
+        return subscription.ensure(self.migration, self.claim, self.source, self.target, record, item, statement)
 
     def _enable(self, item: Stream) -> bool:
         found = replication.find_subscription(self.target, item.subscription)
@@ -277,14 +231,7 @@ def _result(
     subscriptions = []
     for item in record.live_streams:
         found = replication.find_subscription(target, item.subscription)
-        subscriptions.append(
-            {
-                "name": item.subscription,
-                "slot": item.slot,
-                "publication": item.publication,
-                "enabled": found.is_enabled if found else None,
-            }
-        )
+        subscriptions.append(subscription.as_data(item, found))
     data: dict[str, Any] = {
         "subscriptions": subscriptions,
         "consistent_point": record.live_streams[0].consistent_point if record.live_streams else None,

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""sync touches nothing that is not ours, never applies a change twice, and refuses what it cannot mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from tests.support.fixtures import Database
+from tests.support.migrations import Case
+
+TABLES = (
+    "CREATE TABLE a (id int PRIMARY KEY, v text)",
+    "CREATE TABLE keyless (n int, v text)",
+    "ALTER TABLE keyless REPLICA IDENTITY FULL",
+    "CREATE TABLE p (id int NOT NULL, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id)",
+    "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (1000)",
+    "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (1000) TO (2000)",
+    "INSERT INTO a SELECT n, 'row ' || n FROM generate_series(1, 100) AS n",
+    "INSERT INTO keyless SELECT n, 'row' FROM generate_series(1, 100) AS n",
+    "INSERT INTO p SELECT n, 'row ' || n FROM generate_series(1, 1999) AS n",
+)
+
+
+@pytest.fixture
+def case(source_db: Database, target_db: Database) -> Iterator[Case]:
+    for statement in TABLES:
+        source_db.execute(statement)
+    yield Case(source_db, target_db)
+
+
+def finish(case: Case) -> None:
+    case.sync()
+    case.wait_until_in_sync()
+
+
+def refused(case: Case) -> MigrationError:
+    """The error of a sync, which check mode foretells."""
+    with pytest.raises(MigrationError) as foretold:
+        case.sync(check_mode=True)
+    with pytest.raises(MigrationError) as caught:
+        case.sync()
+    assert caught.value.code == foretold.value.code
+    return caught.value
+
+
+def publications(case: Case) -> list[str]:
+    return sorted(name for (name,) in case.source.execute("SELECT pubname FROM pg_publication"))
+
+
+def drop_subscription(case: Case) -> None:
+    for statement in ("DISABLE", "SET (slot_name = NONE)"):
+        case.target.execute(f"ALTER SUBSCRIPTION seren_migration_sub {statement}")
+    case.target.execute("DROP SUBSCRIPTION seren_migration_sub")
+
+
+def test_a_publication_that_somebody_added_to_our_subscription_is_never_dropped(case: Case) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("CREATE PUBLICATION users_own FOR TABLE a")
+    case.target.execute("ALTER SUBSCRIPTION seren_migration_sub ADD PUBLICATION users_own WITH (refresh = false)")
+    assert case.status().data["state"] == "broken"
+    error = refused(case)
+    assert error.code == "replication_broken"
+    assert "users_own" in error.message
+    assert publications(case) == ["seren_migration_pub", "users_own"]
+    case.target.execute(error.remedy.split("then: ")[1].split(";")[0])
+    finish(case)
+
+
+def attach_before_sync(case: Case) -> None:
+    """After this, sync needs a list of its own."""
+    case.init()
+    case.source.execute("CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (2000) TO (3000)")
+
+
+def test_a_publication_with_the_name_of_our_list_is_not_dropped(case: Case) -> None:
+    attach_before_sync(case)
+    case.source.execute("CREATE PUBLICATION seren_migration_list_1 FOR TABLE a")
+    with pytest.raises(MigrationError) as caught:
+        case.sync()
+    assert caught.value.code == "name_taken"
+    assert publications(case) == ["seren_migration_list_1", "seren_migration_pub"]
+    case.source.execute("DROP PUBLICATION seren_migration_list_1")
+    finish(case)
+    assert publications(case) == ["seren_migration_pub"]
+
+
+def test_a_subscription_that_has_vanished_is_not_made_again(case: Case) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("INSERT INTO keyless SELECT n, 'later' FROM generate_series(1, 100) AS n")
+    case.wait_until_in_sync()
+    drop_subscription(case)
+    error = refused(case)
+    assert error.code == "replication_broken"
+    assert "gone" in error.message
+    assert case.target.execute("SELECT 1 FROM pg_subscription") == []
+
+
+def test_a_slot_that_something_else_has_read_from_is_not_used(case: Case) -> None:
+    case.init()
+    case.source.execute("INSERT INTO a VALUES (101, 'would be missing')")
+    case.source.execute("SELECT pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) FROM pg_replication_slots")
+    error = refused(case)
+    assert error.code == "slot_lost"
+    assert case.target.execute("SELECT 1 FROM pg_subscription") == []
+
+
+def test_a_sync_that_ended_after_it_created_the_subscription_is_continued(case: Case) -> None:
+    attach_before_sync(case)
+    case.source.execute("INSERT INTO p VALUES (2500, 'new partition')")
+    case.sync()
+    # As if the run had ended right after CREATE SUBSCRIPTION.
+    case.wait_until_in_sync()
+    case.target.execute("UPDATE seren_migrator.stream SET state = 'slot_ready'")
+    case.sync()
+    drop_subscription(case)
+    assert refused(case).code == "replication_broken"
