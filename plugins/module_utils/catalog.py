@@ -222,6 +222,11 @@ class Table:
         return self.identity_verdict in ("ok", "full")
 
     @property
+    def is_identified_by_primary_key(self) -> bool:
+        """True when the replica identity is the default one and a primary key that is not deferrable serves it."""
+        return self.replica_identity == "d" and self.identity_verdict == "ok"
+
+    @property
     def stores_rows(self) -> bool:
         """True for what holds rows of its own in this database (plain tables and leaf partitions)."""
         return self.kind == "r"

@@ -7,6 +7,7 @@ They are published through their root, but no subscription lists them, and apply
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from . import replication
@@ -14,8 +15,18 @@ from .catalog import OWN_SCHEMA, Catalog, Table
 from .claim import Claim
 from .driver import sql
 from .errors import MigrationError
-from .ledger import Record, Relation, Stream
+from .ledger import Record, Stream
 from .session import Session
+
+# The state, in the ledger, of a partition that we are about to let the subscription copy.
+JOINING = "joining"
+
+_RECORD = """
+INSERT INTO seren_migrator.relation (migration_id, schema, name, kind, source_oid, stream, state, estimated_bytes)
+VALUES (%(id)s, %(schema)s, %(name)s, 'table', %(oid)s, %(stream)s, %(state)s, 0)
+ON CONFLICT (migration_id, schema, name)
+DO UPDATE SET source_oid = excluded.source_oid, stream = excluded.stream, state = excluded.state
+"""
 
 # Leaf partitions of every partitioned table of which a given table is a partition.
 _LEAVES = """
@@ -46,9 +57,10 @@ def find(source: Session, record: Record) -> list[NewPartition]:
     """Return the relations that some stream publishes, or should publish, and no stream carries.
 
     A partition joins the publication of its root by itself. Where partitions are published one by one (a source 12, a
-    row predicate, an excluded sibling) it joins nothing, and is found by its root.
+    row predicate, an excluded sibling, no primary key) it joins nothing, and is found by its root. One that an earlier
+    run was bringing in is found again.
     """
-    carried = [relation for relation in record.relations if relation.stream is not None]
+    carried = [relation for relation in record.relations if relation.stream is not None and relation.state != JOINING]
     known = {(relation.schema, relation.name) for relation in carried}
     found: dict[tuple[str, str], NewPartition] = {}
     for stream in record.live_streams:
@@ -66,31 +78,78 @@ def find(source: Session, record: Record) -> list[NewPartition]:
     return list(found.values())
 
 
-def adopt(claim: Claim, source: Session, target: Session, record: Record, partition: NewPartition) -> None:
-    """Make the partition on the target and let the subscription copy it.
+def adopt(
+    claim: Claim,
+    source: Session,
+    target: Session,
+    record: Record,
+    found: Sequence[NewPartition],
+    predicates: Mapping[int, str],
+) -> None:
+    """Make the partitions on the target and let their subscriptions copy them; ``predicates`` are row filters by OID.
 
-    The copy is PostgreSQL's own (REFRESH PUBLICATION with copy_data=true into the empty table), exact whenever the
-    partition was attached. Refused when another stream carries a table of the same publication: the refresh would
-    bring that table in twice.
+    The copy is PostgreSQL's own (REFRESH PUBLICATION with copy_data=true into empty tables), exact whenever a
+    partition was attached. A refresh wants every published table to be there, so all are made before it. What a
+    subscription lists already, because an earlier run ended on its way, is only recorded. Refused when another stream
+    carries a table of the same publication: the refresh would bring that table in twice.
     """
-    stream = next(item for item in record.live_streams if item.number == partition.stream)
-    _refuse_when_shared(source, record, stream, partition)
     catalog = Catalog.read(source)
-    table = catalog.by_name.get((partition.schema, partition.name))
-    if table is None:
-        return  # gone again
-    _create(source, target, catalog, table)
-    if target.value(sql.SQL("SELECT 1 AS found FROM ONLY {} LIMIT 1").format(_identifier(table))):
-        raise MigrationError(
-            "target_not_empty",
-            f"The new partition {table.qualified} already holds rows on the target.",
-            "Empty it when they are not needed, and run sync again.",
-        )
-    if not partition.is_published:
-        source.execute(replication.add_to_publication(stream.publication, table.schema, table.name))
+    for stream in record.live_streams:
+        mine = [item for item in found if item.stream == stream.number]
+        tables = [(item, table) for item in mine if (table := catalog.by_name.get((item.schema, item.name)))]
+        subscription = replication.find_subscription(target, stream.subscription)
+        listed = replication.subscription_tables(target, subscription.oid) if subscription else {}
+        new = [(item, table) for item, table in tables if (item.schema, item.name) not in listed]
+        if new:
+            _refuse_when_shared(source, record, stream, new[0][0])
+            _bring_in(claim, source, target, stream, catalog, new, predicates)
+        for _item, table in tables:
+            _record(claim, stream, table, "copied")
+
+
+def _bring_in(
+    claim: Claim,
+    source: Session,
+    target: Session,
+    stream: Stream,
+    catalog: Catalog,
+    new: Sequence[tuple[NewPartition, Table]],
+    predicates: Mapping[int, str],
+) -> None:
+    for _item, table in new:
+        _refuse_without_identity(table)
+    for _item, table in new:
+        _create(source, target, catalog, table)
+        if target.value(sql.SQL("SELECT 1 AS found FROM ONLY {} LIMIT 1").format(_identifier(table))):
+            raise MigrationError(
+                "target_not_empty",
+                f"The new partition {table.qualified} already holds rows on the target.",
+                "Empty it when they are not needed, and run sync again.",
+            )
+    for item, table in new:
+        _record(claim, stream, table, JOINING)
+        if not item.is_published:
+            source.execute(
+                replication.add_to_publication(stream.publication, table.schema, table.name, predicates.get(table.oid))
+            )
     target.execute(replication.alter_subscription(stream.subscription, "REFRESH PUBLICATION WITH (copy_data = true)"))
-    claim.add_relation(
-        Relation(table.schema, table.name, "table", table.oid, stream.number, "copied", None, None, None, table.bytes)
+
+
+def _record(claim: Claim, stream: Stream, table: Table, state: str) -> None:
+    claim.write(_RECORD, schema=table.schema, name=table.name, oid=table.oid, stream=stream.number, state=state)
+
+
+def _refuse_without_identity(table: Table) -> None:
+    if table.has_usable_identity:
+        return
+    raise MigrationError(
+        "schema_changed",
+        f"The new partition {table.qualified} has no usable replica identity ({table.identity_verdict}): published, it "
+        "refuses UPDATE and DELETE to the application.",
+        "On the source give it a primary key, or: "
+        + sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(_identifier(table)).as_string(None)
+        + "; then run sync again.",
+        {"partition": table.qualified, "identity": table.identity_verdict},
     )
 
 

@@ -61,15 +61,21 @@ def publication_members(
     """Return the tables to name in a publication that shall carry the tables ``carried`` (OIDs of row-storing ones).
 
     ``catalog`` is the whole database's. A partitioned table stands for its partitions when all of them are carried
-    without a row predicate and the source can publish it (13+); otherwise, and beside a foreign table, which a
-    subscription could not carry, the partitions are named one by one.
+    without a row predicate, the source can publish it (13+), and its primary key gives every partition to come a
+    replica identity: published without one, a partition refuses UPDATE and DELETE to the application. Otherwise, and
+    beside a foreign table, which a subscription could not carry, the partitions are named one by one.
     """
     wanted = set(carried)
     members: dict[int, Table] = {}
     for table in (catalog.by_oid[oid] for oid in sorted(wanted)):
         root = catalog.root_of(table)
-        leaves = {t.oid for t in catalog.tables if t.kind != "p" and catalog.root_of(t).oid == root.oid}
-        whole = source_major >= 13 and leaves <= wanted and not leaves & set(predicates)
+        leaves = {t.oid: t for t in catalog.tables if t.kind != "p" and catalog.root_of(t).oid == root.oid}
+        whole = (
+            source_major >= 13
+            and leaves.keys() <= wanted
+            and not leaves.keys() & set(predicates)
+            and all(item.is_identified_by_primary_key for item in (root, *leaves.values()))
+        )
         member = root if table.is_partition and whole else table
         members[member.oid] = member
     return list(members.values())
@@ -89,9 +95,7 @@ def create_publication(
         if table.kind != "p":
             part = sql.SQL("ONLY ") + part
         if table.oid in predicates:
-            part = (
-                part + sql.SQL(" WHERE (") + sql.SQL(predicates[table.oid]) + sql.SQL("\n)")
-            )  # may end with a comment
+            part += _row_filter(predicates[table.oid])
         parts.append(part)
     parts.append(sql.SQL("ONLY {}").format(table_name(OWN_SCHEMA, marker)))
     options = "publish = 'insert, update, delete, truncate'"
@@ -167,11 +171,16 @@ def drop_from_publication(publication: str, schema: str, name: str) -> sql.Compo
     )
 
 
-def add_to_publication(publication: str, schema: str, name: str) -> sql.Composed:
-    """Return the statement that publishes one more table."""
-    return sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(
+def add_to_publication(publication: str, schema: str, name: str, predicate: str | None = None) -> sql.Composed:
+    """Return the statement that publishes one more table, or those of its rows that ``predicate`` holds for."""
+    statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(
         sql.Identifier(publication), table_name(schema, name)
     )
+    return statement if predicate is None else statement + _row_filter(predicate)
+
+
+def _row_filter(predicate: str) -> sql.Composed:
+    return sql.SQL(" WHERE (") + sql.SQL(predicate) + sql.SQL("\n)")  # on lines of its own: it may end with a comment
 
 
 # --- markers ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.seren.migrator.plugins.module_utils import partitions
+from ansible_collections.seren.migrator.plugins.module_utils.catalog import Table
+from ansible_collections.seren.migrator.plugins.module_utils.claim import Claim
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from ansible_collections.seren.migrator.plugins.module_utils.ledger import Stream
 from tests.support.fixtures import Database
 from tests.support.migrations import Case
 
@@ -119,3 +123,87 @@ def test_a_sync_that_ended_after_it_created_the_subscription_is_continued(case: 
     case.sync()
     drop_subscription(case)
     assert refused(case).code == "replication_broken"
+
+
+def test_two_new_partitions_join_at_once(case: Case) -> None:
+    case.init()
+    finish(case)
+    for low in (2000, 3000):
+        case.source.execute(f"CREATE TABLE n{low} PARTITION OF p FOR VALUES FROM ({low}) TO ({low + 1000})")
+    case.source.execute("INSERT INTO p VALUES (2500, 'new'), (3500, 'new')")
+    assert case.sync().data["adopted"] == ["public.n2000", "public.n3000"]
+    case.wait_until_in_sync()
+    assert case.compare().differences == []
+    assert not case.sync().changed
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("state", ["joining", "copied"])
+def test_a_sync_that_ended_while_a_partition_joined_is_continued(
+    case: Case, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (2000) TO (3000)")
+    case.source.execute("INSERT INTO p SELECT n, 'new' FROM generate_series(2000, 2099) AS n")
+    record = partitions._record
+
+    def killed(claim: Claim, stream: Stream, table: Table, now: str) -> None:
+        if now == state == "copied":
+            raise Killed
+        record(claim, stream, table, now)
+        if now == state:
+            raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(partitions, "_record", killed)
+        case.sync()
+    assert case.status().data["state"] != "in_sync" or state == "copied"
+    assert case.sync().data["adopted"] == ["public.p3"]
+    case.wait_until_in_sync()
+    assert case.compare().differences == []
+    assert not case.sync().changed
+
+
+def test_a_partition_that_joins_brings_only_the_rows_of_its_predicate(case: Case) -> None:
+    case.options["rows"] = {"p": "id % 2 = 0 -- even ones"}
+    case.init()
+    finish(case)
+    case.source.execute("CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (2000) TO (3000)")
+    case.source.execute("INSERT INTO p SELECT n, 'new' FROM generate_series(2000, 2099) AS n")
+    assert case.sync().data["adopted"] == ["public.p3"]
+    case.wait_until_in_sync()
+    case.source.execute("INSERT INTO p SELECT n, 'later' FROM generate_series(2100, 2199) AS n")
+    case.wait_until_in_sync()
+    assert case.target.execute("SELECT count(*), count(*) FILTER (WHERE id % 2 = 0) FROM p3") == [(100, 100)]
+
+
+KEYLESS = (
+    "CREATE TABLE k (id int, v text) PARTITION BY RANGE (id)",
+    "CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (1000)",
+    "ALTER TABLE k1 REPLICA IDENTITY FULL",
+    "INSERT INTO k SELECT n, 'row' FROM generate_series(1, 100) AS n",
+)
+
+
+def test_a_partition_without_identity_goes_on_being_updated_and_joins_once_it_has_one(case: Case) -> None:
+    for statement in KEYLESS:
+        case.source.execute(statement)
+    case.init()
+    finish(case)
+    case.source.execute("CREATE TABLE k2 PARTITION OF k FOR VALUES FROM (1000) TO (2000)")
+    case.source.execute("INSERT INTO k VALUES (1000, 'new')")
+    case.source.execute("UPDATE k SET v = 'the application goes on' WHERE id = 1000")
+    assert case.status().data["state"] == "broken"
+    with pytest.raises(MigrationError) as caught:
+        case.sync()
+    assert caught.value.code == "schema_changed"
+    assert "public.k2" in caught.value.message
+    case.source.execute("UPDATE k SET v = 'and on' WHERE id = 1000")
+    case.source.execute(caught.value.remedy.split("or: ")[1].split(";")[0])
+    assert case.sync().data["adopted"] == ["public.k2"]
+    case.wait_until_in_sync()
+    assert case.compare().differences == []

@@ -223,10 +223,14 @@ class _Look:
             )
 
     def _compare_tables(self, source: Session, record: Record, unknown: Sequence[NewPartition]) -> None:
-        expected = {(r.schema, r.name) for r in record.relations if r.stream == self.stream.number}
+        expected = {
+            (relation.schema, relation.name)
+            for relation in record.relations
+            if relation.stream == self.stream.number and relation.state != partitions.JOINING
+        }
         expected.add((OWN_SCHEMA, self.stream.marker))
         for partition in unknown:
-            if partition.stream == self.stream.number:
+            if partition.stream == self.stream.number and (partition.schema, partition.name) not in self.states:
                 self.problems.append(f"{partition} is not subscribed (a new partition?): run sync again")
         for schema, name in sorted(expected - set(self.states)):
             self.problems.append(f"{schema}.{name} is not subscribed any more")

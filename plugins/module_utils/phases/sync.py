@@ -16,7 +16,7 @@ from ..conninfo import subscription_conninfo
 from ..driver import sql
 from ..errors import MASK, MigrationError
 from ..ledger import Record, Stream
-from ..migration import Migration
+from ..migration import Migration, Selection
 from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import select
@@ -179,12 +179,13 @@ class _Run:
 
     def _adopt(self, record: Record) -> list[str]:
         """Bring partitions that were attached since the copy into their stream."""
-        adopted = []
-        for found in partitions.find(self.source, record):
-            self.progress(Event("sync", f"adopting the partition {found}"))
-            partitions.adopt(self.claim, self.source, self.target, record, found)
-            adopted.append(str(found))
-        return adopted
+        found = partitions.find(self.source, record)
+        if found:
+            self.progress(Event("sync", f"adopting {', '.join(str(item) for item in found)}"))
+            selection = Selection.from_options(record.selection)
+            selected = select(Catalog.read(self.source), selection, record.options["foreign_tables"])
+            partitions.adopt(self.claim, self.source, self.target, record, found, selected.predicates)
+        return [str(item) for item in found]
 
     def _refresh_views(self, record: Record) -> None:
         """Refresh materialized views once every stream has passed the highest consistent point.

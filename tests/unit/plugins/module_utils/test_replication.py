@@ -64,6 +64,24 @@ def test_a_root_would_publish_a_foreign_partition_that_no_subscription_can_carry
     assert members(whole, {11}) == ["r1"]
 
 
+WITHOUT_KEY = {"identity_verdict": "no_primary_key", "primary_key": (), "identity_columns": ()}
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        WITHOUT_KEY,
+        {"replica_identity": "f", "identity_verdict": "full"},
+        {"identity_verdict": "deferrable_primary_key"},
+    ],
+)
+def test_a_root_whose_later_partitions_could_not_be_updated_is_not_published(identity: dict[str, Any]) -> None:
+    root = catalog(partitioned(10, "r", **identity), partition(11, "r1", 10), partition(12, "r2", 10))
+    assert members(root, {11, 12}) == ["r1", "r2"]
+    leaf = catalog(partitioned(10, "r"), partition(11, "r1", 10), partition(12, "r2", 10, **identity))
+    assert members(leaf, {11, 12}) == ["r1", "r2"]
+
+
 def text(*tables: Any, major: int = 15, predicates: dict[int, str] | None = None) -> str:
     return create_publication('p"ub', list(tables), "marker_1", predicates or {}, major).as_string(None)
 
