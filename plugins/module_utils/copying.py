@@ -187,7 +187,7 @@ class _Crew:
         # fork, explicitly: a module has no importable main, and each worker connects after the fork.
         context = multiprocessing.get_context("fork")
         self._lifeline = os.pipe()
-        pipes = [context.Pipe() for _ in range(size)]
+        pipes = [context.Pipe() for _number in range(size)]
         job = _Job(migration, claim.id, claim.epoch, snapshot, stream, streamless)
         self._workers: list[tuple[Any, Pipe]] = []
         with claim.quiet:

@@ -252,7 +252,7 @@ def test_two_runners_at_once_copy_once(case: Case, database_exists: bool) -> Non
         except MigrationError as error:
             results.append(error.code)
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads = [threading.Thread(target=run) for _number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -188,7 +188,7 @@ def test_a_whole_migration_shows_no_password(
     form: str,
 ) -> None:
     source_db, target_db, mapping = pair
-    passwords = [nasty_password() for _ in range(3)]
+    passwords = [nasty_password() for _number in range(3)]
     source = login(source_db, "source login", passwords[0])
     target = login(target_db, "target login", passwords[1])
     login(source_db, "replication login", passwords[2])

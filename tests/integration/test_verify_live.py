@@ -71,7 +71,7 @@ def pair(source_db: Database, target_db: Database) -> ReplicatedPair:
 def test_a_correct_pair_is_verified_in_every_run_while_writers_go_on(pair: ReplicatedPair) -> None:
     with writing(pair.source, bank, bank, queueing) as counts:
         until(lambda: min(counts) > 20, "the writers")
-        for _ in range(6):
+        for _turn in range(6):
             result = pair.verify()
             assert result.data["verified"] is True, (result.error, result.data["differences"])
             assert result.data["consistency"] == "aligned"
@@ -105,7 +105,7 @@ def test_damage_is_found_while_writers_go_on_and_nothing_else_is(pair: Replicate
 
 def test_an_idle_pair_is_aligned_at_once(pair: ReplicatedPair) -> None:
     pair.verify()
-    for _ in range(3):
+    for _turn in range(3):
         result = pair.verify()
         assert result.data["consistency"] == "aligned"
         assert result.data["waited_seconds"] < 10

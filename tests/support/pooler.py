@@ -39,7 +39,7 @@ class Pooler:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, _address = self._listener.accept()
             except OSError:
                 return
             self._open.append(client)

@@ -226,7 +226,7 @@ def run(options: argparse.Namespace) -> int:
     )
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stopping.append(received))
+        signal.signal(number, lambda received, _frame: stopping.append(received))
     with writers:
         while not stopping and writers.is_running:
             time.sleep(0.1)

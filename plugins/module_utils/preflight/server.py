@@ -254,16 +254,16 @@ def connections(context: Context, side: Side) -> Outcome:
         rooms.append(
             ("CONNECTION LIMIT of the role", role.connection_limit, activity.clients_of_role, activity.clients_of_role)
         )
-    short = [(what, limit - used) for what, limit, used, _ in rooms if limit - used < needed]
+    short = [(what, limit - used) for what, limit, used, _most in rooms if limit - used < needed]
     if short:
         return failed(
             f"{needed} connections are wanted (jobs + {EXTRA_CONNECTIONS}); free are: "
             + ", ".join(f"{max(free, 0)} ({what})" for what, free in short)
             + ".",
             "Lower jobs, close idle connections, or raise the limit.",
-            objects=[what for what, _ in short],
+            objects=[what for what, _free in short],
         )
-    if any(limit - most < needed for _, limit, _, most in rooms):
+    if any(limit - most < needed for _what, limit, _used, most in rooms):
         return unknown(
             f"{activity.hidden} sessions of other roles cannot be seen; with them there may be no room.",
             _see_statistics(server),
@@ -308,7 +308,7 @@ def long_transactions(context: Context) -> Outcome:
             severity=None if blocks else "warning",
         )
     hidden = {(row["pid"], row["xid"]) for row in found if row["age_s"] is None}
-    for _ in range(SECOND_LOOKS):
+    for _look in range(SECOND_LOOKS):
         if not hidden:
             return passed()
         time.sleep(1)
@@ -318,7 +318,7 @@ def long_transactions(context: Context) -> Outcome:
     return unknown(
         "These transactions of other roles have been writing for some seconds; since when is hidden from this role.",
         _see_statistics(context.source),
-        objects=[f"pid {pid}" for pid, _ in sorted(hidden)],
+        objects=[f"pid {pid}" for pid, _xid in sorted(hidden)],
     )
 
 

@@ -159,7 +159,7 @@ def extension_rights(context: Context) -> Outcome:
     """X15. Providers often allow their administrators more than the extension's control file does."""
     if context.target.role.is_superuser:
         return passed()
-    _, there = _available(context)
+    _wanted, there = _available(context)
     is_there = context.target_database is not None
     found = [
         row["name"] for row in there.values() if row["needs_superuser"] and not (is_there and row["installed_version"])

@@ -288,7 +288,7 @@ def pair(
         problem = carriage_problem(_lineage(source.catalog, heap), carriers)
         if problem:
             return refuse("unverified", problem if heap.oid == table.oid else f"partition {heap.qualified}: {problem}")
-    names = [column.name for column, _ in plain]
+    names = [column.name for column, _twin in plain]
     key = source.keys.get(table.oid, ())
     positions = tuple(names.index(name) for name in key) if set(key) <= set(names) else ()
     return Unit(
@@ -296,13 +296,13 @@ def pair(
         name=table.name,
         source=Half(
             tuple(Heap(h.oid, h.schema, h.name, selected.predicates.get(h.oid, "")) for h in source_heaps),
-            tuple(HashedColumn(c.name, base_type(c, source.domains)) for c, _ in plain),
-            tuple(HashedColumn(c.name, base_type(c, source.domains)) for c, _ in generated),
+            tuple(HashedColumn(c.name, base_type(c, source.domains)) for c, _twin in plain),
+            tuple(HashedColumn(c.name, base_type(c, source.domains)) for c, _twin in generated),
         ),
         target=Half(
             tuple(Heap(h.oid, h.schema, h.name) for h in target_heaps),
-            tuple(HashedColumn(c.name, base_type(c, target.domains)) for _, c in plain),
-            tuple(HashedColumn(c.name, base_type(c, target.domains)) for _, c in generated),
+            tuple(HashedColumn(c.name, base_type(c, target.domains)) for _twin, c in plain),
+            tuple(HashedColumn(c.name, base_type(c, target.domains)) for _twin, c in generated),
         ),
         key=positions,
         estimated_rows=sum(max(h.estimated_rows, 0) for h in source_heaps),

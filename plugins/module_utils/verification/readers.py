@@ -153,7 +153,7 @@ class Pairs:
     """A fixed number of pairs, lent to one thread at a time; a context manager."""
 
     def __init__(self, connections: Connections, count: int) -> None:
-        self._all = [Pair(connections) for _ in range(count)]
+        self._all = [Pair(connections) for _number in range(count)]
         self._free: SimpleQueue[Pair] = SimpleQueue()
         for pair in self._all:
             self._free.put(pair)

@@ -260,7 +260,7 @@ def _next(
     groups: Iterator[tuple[int, Iterator[tuple[int, Version]]]],
 ) -> tuple[int, tuple[Version, ...]] | None:
     for identity, rows in groups:
-        return identity, tuple(version for _, version in rows)
+        return identity, tuple(version for _same, version in rows)
     return None
 
 
@@ -333,7 +333,7 @@ def _grouped(source: Found, target: Found) -> list[Group]:
 
 def _at(places: Iterable[Place]) -> sql.Composed:
     """Return the condition that a row stands at one of some places of its heap."""
-    ctids = "{" + ",".join(f'"{ctid}"' for _, ctid, _ in places) + "}"
+    ctids = "{" + ",".join(f'"{ctid}"' for _heap, ctid, _xmin in places) + "}"
     return sql.SQL("k.ctid = ANY({}::pg_catalog.tid[])").format(sql.Literal(ctids))
 
 

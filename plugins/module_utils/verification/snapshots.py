@@ -196,7 +196,7 @@ def epoch(
             alignment = "behind" if reason else "aligned"
         waited_s = time.monotonic() - started
         with reading(holders.target):
-            target_snapshot, _ = _export(holders.target)
+            target_snapshot, _xmin = _export(holders.target)
             yield Epoch(
                 number=number,
                 source_snapshot=source_snapshot,

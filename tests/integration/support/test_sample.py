@@ -103,10 +103,10 @@ def test_the_comparison_finds_nothing_in_a_copy_and_every_sort_of_change(loaded:
     clients = loaded.cluster.client_dir
     copy = create_database(loaded.cluster, "sample_copy", f"TEMPLATE {loaded.name}")
     assert compare.compare(loaded.dsn, copy.dsn, client_dir=clients) == []
-    for change, _ in CHANGES.values():
+    for change, _line in CHANGES.values():
         copy.execute("SET session_replication_role = replica; " + change)
     found = compare.compare(loaded.dsn, copy.dsn, client_dir=clients)
-    overlooked = [what for what, (_, line) in CHANGES.items() if not any(line in reported for reported in found)]
+    overlooked = [what for what, (_change, line) in CHANGES.items() if not any(line in reported for reported in found)]
     assert overlooked == [], "\n".join(found)
 
 

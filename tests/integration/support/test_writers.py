@@ -81,11 +81,11 @@ def test_commits_whose_answer_was_lost_are_read_back_and_never_guessed(source_db
         with Writers(psycopg.conninfo.make_conninfo(**through_proxy), tmp_path, rate=400) as writers:
             writers.wait_for(200)
             proxy.delay_ms = 3  # most of a transaction's time is now spent on the way
-            for _ in range(25):
+            for _cut in range(25):
                 time.sleep(0.1)
                 proxy.reset_all()
             proxy.delay_ms = 0
-            for _ in range(10):
+            for _cut in range(10):
                 time.sleep(0.1)
                 source_db.execute(TERMINATE, ["live writer"])
             writers.wait_for(writers.progress().total + 100)

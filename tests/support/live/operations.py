@@ -160,7 +160,7 @@ def update(work: Work) -> None:
     row = work.any_row("account")
     if row is None:
         return insert(work)
-    key, _, _, body = row
+    key, _old_name, _old_amount, body = row
     name, amount = f"changed {work.chance.randrange(1000)}", _amount(work)
     work.run("UPDATE live.account SET name = %s, amount = %s WHERE id = %s", name, amount, key)
     return work.replace("account", row, key, name, str(amount), body)
@@ -356,7 +356,7 @@ def shop(work: Work) -> None:
     if row is None or work.chance.randrange(2):
         query = 'INSERT INTO shop."order" (customer_id) VALUES (%s) RETURNING id'
         ((order,),) = work.run(query, work.surroundings.customer)
-        amounts = [_amount(work) for _ in range(work.chance.randrange(1, 4))]
+        amounts = [_amount(work) for _number in range(work.chance.randrange(1, 4))]
         for line, amount in enumerate(amounts):
             query = """
                 INSERT INTO shop.order_line (order_id, line, product_id, quantity, amount)
@@ -401,7 +401,7 @@ def choices(surroundings: Surroundings) -> tuple[list[Operation], list[int]]:
         chosen.append((pgbench, 12))
     if surroundings.customer is not None:
         chosen.append((shop, 6))
-    return [operation for operation, _ in chosen], [weight for _, weight in chosen]
+    return [operation for operation, _weight in chosen], [weight for _operation, weight in chosen]
 
 
 def _amount(work: Work) -> Decimal:

@@ -104,7 +104,7 @@ def test_sixteen_hundred_columns_make_a_flat_expression() -> None:
 
 def test_leaves_cover_every_row_once_and_only_unequal_ones_differ() -> None:
     rng = random.Random(7)
-    hashes = [rng.getrandbits(64) - 2**63 for _ in range(5000)] + [-(2**63), 2**63 - 1, 0, -1]
+    hashes = [rng.getrandbits(64) - 2**63 for _number in range(5000)] + [-(2**63), 2**63 - 1, 0, -1]
     for bits in (0, 1, 7, scan.MAX_BITS):
         counted: dict[int, int] = {}
         for value in hashes:
