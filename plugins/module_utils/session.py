@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .driver import Row, dict_row, psycopg, sql
 from .endpoint import Endpoint
 from .errors import MigrationError, Redactor
 
 if TYPE_CHECKING:
-    Query = str | sql.SQL | sql.Composed
-    Params = Sequence[Any] | Mapping[str, Any] | None
+    Query: TypeAlias = "str | sql.SQL | sql.Composed"
+    Params: TypeAlias = "Sequence[Any] | Mapping[str, Any] | None"
 
 LOCK_TIMEOUT = "30s"
 # Settings a role or database may carry which would break a long migration, or change what a value looks like as text
