@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-import conftest  # noqa: F401  # makes ansible_collections.seren.migrator importable
+import conftest  # noqa: F401  # pylint: disable=unused-import  # makes ansible_collections.seren.migrator importable
 from tests.support.demo import interruption, kept
 from tests.support.demo.play import DEFAULT_SCALE, perform
 

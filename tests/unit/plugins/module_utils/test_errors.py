@@ -108,7 +108,7 @@ def test_empty_secrets_mask_nothing() -> None:
 
 def test_an_error_needs_a_known_code_and_shows_its_remedy() -> None:
     with pytest.raises(ValueError, match="unknown error code"):
-        MigrationError("no_such_code", "x")
+        raise MigrationError("no_such_code", "x")
     assert str(MigrationError("bad_option", "It is wrong.", "Mend it.")) == "It is wrong. Remedy: Mend it."
     assert str(MigrationError("bad_option", "It is wrong.")) == "It is wrong."
     assert all(CODES.values())
