@@ -71,12 +71,10 @@ def find_clients(bin_dir: str | None = None) -> list[Client]:
 
 def _version(program: str) -> tuple[int, int] | None:
     try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL
-        )
+        answer = _ended([program, "--version"], timeout_s=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(r"\) (\d+)(?:\.(\d+))?", answer.stdout)
+    match = re.search(r"\) (\d+)(?:\.(\d+))?", answer.stdout.decode(errors="replace"))
     return (int(match.group(1)), int(match.group(2) or 0)) if match else None
 
 
@@ -121,22 +119,34 @@ def run(
     surroundings = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     surroundings.update(environment, PGAPPNAME="seren_migrator " + Path(arguments[0]).name, LC_ALL="C.UTF-8")
     try:
-        done = subprocess.run(
-            list(arguments),
-            env=surroundings,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            preexec_fn=_die_with_parent if _LIBC else None,
-        )
+        done = _ended(arguments, surroundings, stdin=stdin, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
         raise _failed(arguments, f"did not end within {timeout_s} seconds") from None
     if done.returncode != 0:
         words = redactor.text(done.stderr.decode(errors="replace")).strip()[-3000:]
         raise _failed(arguments, f"ended with code {done.returncode}: {words}")
     return done.stdout
+
+
+def _ended(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    stdin: bytes | None = None,
+    timeout_s: float | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, whatever its exit code."""
+    # ansible-test wants AnsibleModule.run_command, but the engine does not know Ansible.
+    return subprocess.run(  # pylint: disable=ansible-bad-function
+        list(arguments),
+        env=environment,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        timeout=timeout_s,
+        check=False,
+        preexec_fn=_die_with_parent if _LIBC else None,
+    )
 
 
 def _failed(arguments: Sequence[str], what: str) -> MigrationError:
