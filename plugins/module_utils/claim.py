@@ -16,13 +16,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .driver import psycopg
+from .driver import psycopg, sql
 from .errors import MigrationError
 from .ledger import HEARTBEAT_STALE_S, HOLDER_LIVES, Record, Relation, describe_holder, find, insert_relations
 from .migration import Migration, StreamNames
 from .session import Session
 
 HEARTBEAT_INTERVAL_S = 5
+
+_DONE_MARK = """
+SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
+                                   WHERE m.id = {id} AND m.epoch = {epoch} FOR SHARE) AS held);
+INSERT INTO seren_migrator.step (migration_id, step, state, finished_at)
+VALUES ({id}, {step}, 'done', pg_catalog.now())
+ON CONFLICT (migration_id, step) DO UPDATE SET state = 'done', finished_at = pg_catalog.now();
+"""
 
 
 class Claim:
@@ -55,7 +63,7 @@ class Claim:
         """Run one statement of the ledger in a transaction of its own that checks the claim."""
         with self.session.transaction():
             held = self.session.value(
-                "SELECT 1 AS held FROM seren_migrator.migration WHERE id = %(id)s AND epoch = %(epoch)s FOR KEY SHARE",
+                "SELECT 1 AS held FROM seren_migrator.migration WHERE id = %(id)s AND epoch = %(epoch)s FOR SHARE",
                 self.key(),
             )
             if held is None:
@@ -178,6 +186,25 @@ class Claim:
             step=step,
             detail=json.dumps(detail or {}),
         )
+
+    def done_mark(self, step: str) -> sql.Composed:
+        """Return the statements that record a step as done, to run in the transaction that does it.
+
+        They fail (division by zero) when the claim is lost.
+        """
+        return sql.SQL(_DONE_MARK).format(
+            id=sql.Literal(self.id), epoch=sql.Literal(self.epoch), step=sql.Literal(step)
+        )
+
+    def retire_stream(self, number: int) -> None:
+        """Mark a stream as being removed and give its relations back, in one transaction.
+
+        A worker's last word about a table waits for this, or this for it; so no table can be copied by a stream that
+        is going away.
+        """
+        with self.session.transaction():
+            self.set_stream(number, "removing")
+            self.reset_relations(number)
 
     def keep_dump(self, client_major: int, archive: bytes) -> None:
         """Keep the archive of the schema (without secrets), so that another runner can restore the rest."""

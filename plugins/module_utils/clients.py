@@ -117,7 +117,7 @@ def run(
     program's redacted last words.
     """
     surroundings = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-    surroundings.update(environment, PGAPPNAME="seren_migrator " + Path(arguments[0]).name, LC_ALL="C.UTF-8")
+    surroundings.update({"PGAPPNAME": "seren_migrator " + Path(arguments[0]).name, **environment}, LC_ALL="C.UTF-8")
     try:
         done = _ended(arguments, surroundings, stdin=stdin, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from .catalog import Table
 from .claim import Claim
 from .driver import pq, psycopg, sql
 from .errors import MigrationError
-from .migration import Migration
+from .migration import Migration, backend_name
 from .progress import Event, Progress
 from .selection import Selected
 from .session import Session
@@ -44,18 +45,32 @@ BINARY_SAFE_TYPES = frozenset(
     )
 ) | {"enum"}
 
+# The file that the snapshot saw, the file of now, and whether the name still leads to this table.
 _FILENODES = """
-SELECT c.relfilenode::bigint AS seen, pg_catalog.pg_relation_filenode(c.oid::pg_catalog.regclass)::bigint AS now
+SELECT c.relfilenode::bigint AS seen, pg_catalog.pg_relation_filenode(c.oid::pg_catalog.regclass)::bigint AS now,
+       pg_catalog.to_regclass({name})::oid = c.oid AS is_same
   FROM pg_catalog.pg_class AS c WHERE c.oid = {oid}
 """
 
+# The rows and this note commit together. It waits for a takeover or the removal of the stream, or they wait for it.
 _MARK_COPIED = """
+SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
+                                   WHERE m.id = {id} AND m.epoch = {epoch} AND m.cleaned_at IS NULL FOR SHARE) AS held);
+SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.stream AS s
+                                   WHERE s.migration_id = {id} AND s.number = {stream} AND s.state = 'slot_ready'
+                                     FOR SHARE) AS open);
 UPDATE seren_migrator.relation
-   SET state = 'copied', stream = {stream}, rows = {rows}, bytes = {bytes}, format = {format},
+   SET state = 'copied', stream = {carrier}, rows = {rows}, bytes = {bytes}, format = {format},
        finished_at = pg_catalog.clock_timestamp()
  WHERE migration_id = {id} AND schema = {schema} AND name = {name}
-   AND EXISTS (SELECT 1 FROM seren_migrator.migration AS m
-                WHERE m.id = {id} AND m.epoch = {epoch} AND m.cleaned_at IS NULL)
+"""
+
+# A backend whose worker is gone or out of reach must not hold its locks for hours.
+_WORKER_SETTINGS = """
+SELECT pg_catalog.set_config(s.name, w.value, false)
+  FROM (VALUES ('synchronous_commit', 'off'), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
+               ('tcp_keepalives_count', '6'), ('client_connection_check_interval', '10s')) AS w(name, value)
+  JOIN pg_catalog.pg_settings AS s ON s.name = w.name
 """
 
 
@@ -141,30 +156,6 @@ def copy_in(task: CopyTask) -> sql.Composed:
     )
 
 
-def copy_tables(
-    migration: Migration,
-    claim: Claim,
-    tasks: Sequence[CopyTask],
-    *,
-    snapshot: str,
-    stream: int,
-    streamless: frozenset[int],
-    jobs: int,
-    progress: Progress,
-) -> CopyOutcome:
-    """Copy ``tasks`` with ``jobs`` worker processes that import ``snapshot``.
-
-    ``stream`` is written beside each copied table, except for the OIDs in ``streamless`` (unlogged tables, which no
-    stream carries). Raises ``copy_failed`` or ``schema_changed`` for the first table that cannot be copied; what other
-    workers have committed by then stays.
-    """
-    if not tasks:
-        return CopyOutcome((), ())
-    crew = _Crew(migration, claim, snapshot, stream, streamless, min(jobs, len(tasks)))
-    with crew:
-        return crew.work(tasks, progress)
-
-
 @dataclass(frozen=True)
 class _Answer:
     """What a worker says about one task: copied, rewritten, locked or failed."""
@@ -178,17 +169,31 @@ class _Answer:
     side: str = ""
 
 
-class _Crew:
-    """The worker processes; a context manager that never leaves one behind."""
+@dataclass(frozen=True)
+class Snapshot:
+    """What the workers of one round share: the snapshot to import and the number of its stream.
 
-    def __init__(
-        self, migration: Migration, claim: Claim, snapshot: str, stream: int, streamless: frozenset[int], size: int
-    ) -> None:
+    ``streamless`` are the OIDs of tables that no stream carries (unlogged ones).
+    """
+
+    name: str
+    stream: int
+    streamless: frozenset[int]
+
+
+class Crew:
+    """The worker processes; a context manager that never leaves one behind.
+
+    They are started and connected before the stream is opened, so that little time passes between a snapshot and the
+    copies made in it.
+    """
+
+    def __init__(self, migration: Migration, claim: Claim, size: int) -> None:
         # fork, explicitly: a module has no importable main, and each worker connects after the fork.
         context = multiprocessing.get_context("fork")
         self._lifeline = os.pipe()
         pipes = [context.Pipe() for _number in range(size)]
-        job = _Job(migration, claim.id, claim.epoch, snapshot, stream, streamless)
+        job = _Job(migration, claim.id, claim.epoch)
         self._workers: list[tuple[Any, Pipe]] = []
         with claim.quiet:
             for number in range(size):
@@ -199,7 +204,7 @@ class _Crew:
         for _ours, theirs in pipes:
             theirs.close()
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -211,8 +216,12 @@ class _Crew:
                 process.kill()
                 process.join()
 
-    def work(self, tasks: Sequence[CopyTask], progress: Progress) -> CopyOutcome:
-        """Hand out the tasks one by one and collect the answers."""
+    def work(self, tasks: Sequence[CopyTask], snapshot: Snapshot, progress: Progress) -> CopyOutcome:
+        """Hand out the tasks one by one and collect the answers.
+
+        Raises ``copy_failed`` or ``schema_changed`` for the first table that cannot be copied; what other workers have
+        committed by then stays.
+        """
         waiting = deque(tasks)
         attempts: dict[int, int] = {}
         busy: dict[Pipe, CopyTask] = {}
@@ -222,7 +231,7 @@ class _Crew:
         while waiting or busy:
             while waiting and idle:
                 pipe, task = idle.pop(), waiting.popleft()
-                pipe.send(task)
+                pipe.send((task, snapshot))
                 busy[pipe] = task
             for pipe, answer in self._answers(busy):
                 task = busy.pop(pipe)
@@ -281,9 +290,6 @@ class _Job:
     migration: Migration
     id: str
     epoch: int
-    snapshot: str
-    stream: int
-    streamless: frozenset[int]
 
 
 def _worker(job: _Job, pipes: Sequence[tuple[Pipe, Pipe]], number: int, lifeline: tuple[int, int]) -> None:
@@ -313,22 +319,24 @@ def _end_with_parent(descriptor: int) -> None:
 
 
 def _serve(job: _Job, pipe: Pipe) -> None:
-    task: CopyTask = pipe.recv()
     redact = job.migration.redactor.text
+    task: CopyTask | None = None
     try:
         with job.migration.open("source", "copy") as source, job.migration.open("target", "copy") as target:
-            target.connection.execute("SELECT pg_catalog.set_config('synchronous_commit', 'off', false)")
             for session in (source, target):
+                session.connection.execute(_WORKER_SETTINGS)
+                session.rename(backend_name(job.id, "copy"))
                 session.connection.pgconn.nonblocking = 0
             while True:
-                pipe.send(_copy(job, task, source, target))
-                task = pipe.recv()
-    except _Refused as refused:
-        pipe.send(_Answer(task, "failed", 0, 0, refused.sqlstate, redact(refused.message), refused.side))
-    except MigrationError as error:
-        pipe.send(_Answer(task, "failed", message=redact(str(error))))
-    except psycopg.Error as error:
-        pipe.send(_Answer(task, "failed", 0, 0, error.sqlstate or "", redact(str(error)).strip(), "connection"))
+                task, snapshot = pipe.recv()
+                pipe.send(_copy(job, task, snapshot, source, target))
+                task = None
+    except (_Refused, MigrationError, psycopg.Error) as error:
+        if task is None:  # it could not even connect: the first task is answered with the reason
+            task, _snapshot = pipe.recv()
+        side = error.side if isinstance(error, _Refused) else "connection"
+        sqlstate = getattr(error, "sqlstate", None) or ""
+        pipe.send(_Answer(task, "failed", 0, 0, sqlstate, redact(str(error)).strip(), side))
 
 
 class _Refused(Exception):
@@ -339,13 +347,13 @@ class _Refused(Exception):
         self.side, self.sqlstate, self.message = side, sqlstate, message
 
 
-def _copy(job: _Job, task: CopyTask, source: Session, target: Session) -> _Answer:
+def _copy(job: _Job, task: CopyTask, snapshot: Snapshot, source: Session, target: Session) -> _Answer:
     """Copy one table in one transaction a side; the source's locks are gone as soon as the table is done."""
-    snapshot = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; ").format(
-        sql.Literal(job.snapshot)
+    begin = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; ").format(
+        sql.Literal(snapshot.name)
     )
     try:
-        _command(source, snapshot + copy_out(task))
+        _command(source, begin + copy_out(task))
     except _Refused as refused:
         if refused.sqlstate != "55P03":  # lock_not_available: the application holds the table exclusively
             raise
@@ -356,10 +364,13 @@ def _copy(job: _Job, task: CopyTask, source: Session, target: Session) -> _Answe
     sent, stored = _finish(source), _finish(target)
     if sent != stored:
         raise _Refused("target", "", f"{sent} rows left the source but {stored} arrived")
-    result = _command(source, sql.SQL(_FILENODES).format(oid=sql.Literal(task.oid)))
-    seen, now = result.get_value(0, 0), result.get_value(0, 1)
+    qualified = sql.Identifier(task.schema, task.name).as_string(None)
+    result = _command(source, sql.SQL(_FILENODES).format(oid=sql.Literal(task.oid), name=sql.Literal(qualified)))
+    seen, now, is_same = (result.get_value(0, column) for column in range(3))
     _command(source, sql.SQL("COMMIT"))
-    if result.ntuples != 1 or seen != now:
+    if result.ntuples != 1 or is_same != b"t":
+        raise _Refused("source", "42P01", "another table has taken its name")
+    if seen != now:
         # A rewrite since the snapshot makes COPY return nothing or too little, without an error.
         _command(target, sql.SQL("ROLLBACK"))
         return _Answer(task, "rewritten")
@@ -368,7 +379,8 @@ def _copy(job: _Job, task: CopyTask, source: Session, target: Session) -> _Answe
         sql.SQL(_MARK_COPIED).format(
             id=sql.Literal(job.id),
             epoch=sql.Literal(job.epoch),
-            stream=sql.Literal(None if task.oid in job.streamless else job.stream),
+            stream=sql.Literal(snapshot.stream),
+            carrier=sql.Literal(None if task.oid in snapshot.streamless else snapshot.stream),
             rows=sql.Literal(stored),
             bytes=sql.Literal(moved),
             format=sql.Literal(task.format),
@@ -400,8 +412,8 @@ def _refusal(session: Session, result: Any) -> _Refused:
     def field(which: Any) -> str:
         return (result.error_field(which) or b"").decode(errors="replace")
 
-    parts = [field(pq.DiagnosticField.MESSAGE_PRIMARY), field(pq.DiagnosticField.MESSAGE_DETAIL)]
-    message = " ".join(part for part in parts if part) or session.connection.pgconn.error_message.decode(
+    # The detail can hold a row's values, which are nobody's business.
+    message = field(pq.DiagnosticField.MESSAGE_PRIMARY) or session.connection.pgconn.error_message.decode(
         errors="replace"
     )
     return _Refused(session.endpoint.side, field(pq.DiagnosticField.SQLSTATE), message.strip())
@@ -424,6 +436,9 @@ def _transfer(source: Session, target: Session) -> int:
                 moved += size
                 size = 0
                 batch.clear()
+                if _has_objected(target):
+                    target.connection.pgconn.put_copy_end(b"stopped")
+                    raise _refusal(target, target.connection.pgconn.get_result())
         if batch:
             put(b"".join(batch))
             moved += size
@@ -436,6 +451,21 @@ def _transfer(source: Session, target: Session) -> int:
                 raise _refusal(session, result) from None
         raise
     return moved
+
+
+def _has_objected(target: Session) -> bool:
+    """True when the target has refused a row: libpq itself would notice only at the end of the whole table.
+
+    Looks at the first byte that waits on a plain connection; an encrypted one cannot be looked into.
+    """
+    pgconn = target.connection.pgconn
+    if pgconn.ssl_in_use:
+        return False
+    with socket.socket(fileno=os.dup(pgconn.socket)) as peeking:
+        try:
+            return peeking.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"E"  # ErrorResponse
+        except BlockingIOError:
+            return False
 
 
 def _finish(session: Session) -> int:

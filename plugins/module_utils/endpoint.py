@@ -131,7 +131,8 @@ class Endpoint:
                 f"sslpassword of the {self.side} cannot be given to pg_dump without showing it to others.",
                 "Use a client key without a passphrase, in a file of mode 0600.",
             )
-        open_params = {key: value for key, value in self.params.items() if key not in SECRET_KEYWORDS}
+        left_out = (*SECRET_KEYWORDS, "application_name", "fallback_application_name")
+        open_params = {key: value for key, value in self.params.items() if key not in left_out}
         open_params.setdefault("connect_timeout", DEFAULT_CONNECT_TIMEOUT_S)
         text = conninfo.make_conninfo(**{**KEEPALIVES, **open_params})
         environment = {"PGPASSWORD": self.params["password"]} if self.params.get("password") else {}

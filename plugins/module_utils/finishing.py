@@ -10,14 +10,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from . import foreign_keys, roles, schema, sequences
+from . import foreign_keys, post_data, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
-from .driver import sql
+from .driver import psycopg, sql
 from .ledger import Record
-from .migration import Migration
+from .migration import Migration, backend_name
 from .progress import Event, Progress
+from .schema import Archive
 from .selection import Selected, select
 from .session import Session
 
@@ -63,8 +64,9 @@ def finish(
             refresh_views(target, selected.catalog)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics"))
-        with claim.step("analyze"):
-            analyze(migration, target, record, options.jobs)
+        detail: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("analyze", detail):
+            detail["left"] += analyze(migration, target, record, options.jobs)
 
 
 def _post_data(
@@ -81,22 +83,17 @@ def _post_data(
     left = schema.left_behind(source, whole, selected)
     carried = [relation for relation in record.relations if relation.stream is not None]
     postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    archive = claim.kept_dump()
-    if archive is None:
+    content = claim.kept_dump()
+    if content is None:
         raise LookupError("the ledger has lost the archive of the schema")
+    skipped = schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out))
+    archive = Archive(content, client, skipped, backend_name(claim.id, "restore"))
     again = "post_data" in record.steps
     detail = {"postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed]}
     with claim.step("post_data", detail):
-        schema.restore(
-            migration,
-            client,
-            archive,
-            "post-data",
-            schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out)),
-            target_major=target.major,
-            jobs=options.jobs,
-            again=again,
-        )
+        if again:
+            post_data.take_back(target, [item.name for item in selected.catalog.schemas])
+        schema.restore_post_data(migration, archive, jobs=options.jobs, target_major=target.major)
 
 
 def _key_name(catalog: Catalog, key: ForeignKey) -> str:
@@ -108,7 +105,9 @@ def set_sequences(source: Session, target: Session, selected: Selected) -> None:
 
     The source moves on; cutover sets them once more when the source stands still.
     """
-    chosen = selected.catalog.sequences
+    # What the application made since the snapshot is not on the target.
+    present = {(item.schema, item.name) for item in Catalog.read(target).sequences}
+    chosen = [item for item in selected.catalog.sequences if (item.schema, item.name) in present]
     states = sequences.read_states(source, chosen)
     known = sequences.read_states(target, chosen)
     for item in chosen:
@@ -119,18 +118,20 @@ def set_sequences(source: Session, target: Session, selected: Selected) -> None:
 
 def refresh_views(target: Session, catalog: Catalog) -> list[str]:
     """Refresh the materialized views that are populated on the source, each after those it reads; return their names."""
+    present = {(view.schema, view.name) for view in Catalog.read(target).materialized_views}
     populated = [view for view in catalog.materialized_views if view.is_populated]
+    populated = [view for view in populated if (view.schema, view.name) in present]
     ordered: list[MaterializedView] = schema.refresh_order(catalog, populated)
     for view in ordered:
         target.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(view.schema, view.name)))
     return [view.qualified for view in ordered]
 
 
-def analyze(migration: Migration, target: Session, record: Record, jobs: int) -> None:
+def analyze(migration: Migration, target: Session, record: Record, jobs: int) -> list[dict[str, str]]:
     """Collect statistics of every table and materialized view of the migration, ``jobs`` at a time.
 
     Autovacuum would come too late for the first queries after a cutover. Partitioned tables need their own pass,
-    which autovacuum never makes.
+    which autovacuum never makes. Returns what could not be analyzed, with the reason: statistics fail no copy.
     """
     tables = {(relation.schema, relation.name) for relation in record.relations}
     catalog = Catalog.read(target)
@@ -138,13 +139,27 @@ def analyze(migration: Migration, target: Session, record: Record, jobs: int) ->
     tables |= {(view.schema, view.name) for view in catalog.materialized_views}
     waiting = sorted(tables)
 
-    def work(share: list[tuple[str, str]]) -> None:
+    def work(share: list[tuple[str, str]]) -> list[dict[str, str]]:
+        failed = []
         with migration.open("target", "analyze") as session:
             for schema_name, name in share:
-                session.connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema_name, name)))
+                if reason := _refusal(session, schema_name, name):
+                    failed.append({"object": f"statistics of {schema_name}.{name}", "reason": reason})
+        return failed
 
     workers = max(1, min(jobs, len(waiting)))
     with ThreadPoolExecutor(workers) as pool:
-        for outcome in [pool.submit(work, waiting[start::workers]) for start in range(workers)]:
-            outcome.result()
+        shares = [pool.submit(work, waiting[start::workers]) for start in range(workers)]
+        left = [entry for share in shares for entry in share.result()]
     target.log.add("target", f"ANALYZE of {len(waiting)} relation(s)")
+    return left
+
+
+def _refusal(session: Session, schema_name: str, name: str) -> str | None:
+    try:
+        session.connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema_name, name)))
+    except psycopg.Error as error:
+        if session.connection.closed:
+            raise
+        return error.diag.message_primary or "refused"
+    return None

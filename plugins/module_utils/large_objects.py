@@ -17,27 +17,38 @@ SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner
 """
 
 
-def copy_all(source: Session, target: Session, *, again: bool, without_owners: bool = False) -> int:
+def check_free(source: Session, target: Session) -> None:
+    """Raise ``target_not_empty`` when an OID of a large object of the source is in use on the target."""
+    oids = [item["oid"] for item in source.rows(_LIST)]
+    taken = target.rows(
+        "SELECT m.oid::bigint AS oid FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = ANY (%(oids)s::oid[])"
+        " ORDER BY m.oid LIMIT 5",
+        {"oids": oids},
+    )
+    if taken:
+        names = ", ".join(str(row["oid"]) for row in taken)
+        raise MigrationError(
+            "target_not_empty",
+            f"The target already holds large objects with OIDs that the source uses: {names}.",
+            "Remove them (SELECT lo_unlink(oid)) when nothing needs them, or use large_objects: skip.",
+        )
+
+
+def copy_all(source: Session, target: Session, *, without_owners: bool = False) -> int:
     """Copy every large object under its own OID; return how many.
 
-    ``source`` is inside the snapshot's transaction. ``again`` says that an earlier attempt of ours may have left some:
-    they are replaced. Otherwise an OID in use raises ``target_not_empty``. Owners are kept, unless ``without_owners``;
-    grants are not.
+    ``source`` is inside the snapshot's transaction. :func:`check_free` comes before the first attempt; what has one of
+    these OIDs on the target is then left from an earlier attempt of ours, and replaced. Owners are kept, unless
+    ``without_owners``; grants are not.
     """
     objects = source.rows(_LIST)
     for item in objects:
         oid = item["oid"]
         with target.transaction():
-            if target.value(
-                "SELECT 1 AS found FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = %(oid)s", {"oid": oid}
-            ):
-                if not again:
-                    raise MigrationError(
-                        "target_not_empty",
-                        f"The target already holds a large object with OID {oid}.",
-                        f"Remove it (SELECT lo_unlink({oid})) when nothing needs it, or use large_objects: skip.",
-                    )
-                target.connection.execute("SELECT pg_catalog.lo_unlink(%(oid)s)", {"oid": oid})
+            target.connection.execute(
+                "SELECT pg_catalog.lo_unlink(m.oid) FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = %(oid)s",
+                {"oid": oid},
+            )
             target.connection.execute("SELECT pg_catalog.lo_create(%(oid)s)", {"oid": oid})
             offset = 0
             while piece := source.value(

@@ -102,7 +102,7 @@ HOLDER_LIVES = """
 (m.heartbeat > pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => %(stale)s)
  AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity AS a
               WHERE a.pid = (m.holder ->> 'backend_pid')::integer
-                AND a.backend_start::text = m.holder ->> 'backend_start'))
+                AND (a.backend_start IS NULL OR a.backend_start::text = m.holder ->> 'backend_start')))
 """
 
 
@@ -191,7 +191,7 @@ class Record:
     @property
     def left(self) -> list[dict[str, str]]:
         """What stayed behind on the source, each with its reason."""
-        left: list[dict[str, str]] = list(self.steps["left"].detail.get("left", [])) if "left" in self.steps else []
+        left: list[dict[str, str]] = [entry for step in self.steps.values() for entry in step.detail.get("left", [])]
         waiting = self.steps["post_data"].detail.get("postponed_foreign_keys", []) if "post_data" in self.steps else []
         reason = "its tables are carried by different streams; it can be added once they are drained"
         return left + [{"object": f"foreign key {name}", "reason": reason} for name in waiting]

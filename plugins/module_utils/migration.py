@@ -28,6 +28,11 @@ def bounded(name: str, suffix: str) -> str:
     return name.encode()[:room].decode(errors="ignore") + digest + suffix
 
 
+def backend_name(migration_id: str, task: str) -> str:
+    """Return the application_name of a migration's long-running backends, by which a left-over one is found."""
+    return f"seren_migrator {migration_id[:12]} {task}"
+
+
 @dataclass(frozen=True)
 class StreamNames:
     """The names of one stream. Slots are shared by a whole cluster, so theirs carries the migration's id."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from . import clients
 from .catalog import OWN_SCHEMA, Catalog, ForeignKey
 from .clients import Client
-from .driver import pq
+from .driver import pq, sql
 from .errors import MigrationError
 from .migration import Migration
 from .roles import Unusable
@@ -262,48 +263,73 @@ def filtered_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
     return "\n".join(kept.values()) + "\n"
 
 
-def restore(
-    migration: Migration,
-    client: Client,
-    archive: bytes,
-    section: str,
-    skipped: Skips,
-    *,
-    target_major: int,
-    jobs: int,
-    again: bool,
-) -> None:
-    """Restore one section (``pre-data`` or ``post-data``) of an archive on the target.
+@dataclass(frozen=True)
+class Archive:
+    """An archive, the programs that read it, what of it is skipped, and how the restoring backends are called."""
 
-    ``again`` says that an earlier attempt may have made some of the objects: they are dropped and made anew.
-    ``jobs`` counts for post-data; pre-data is one transaction.
+    content: bytes
+    client: Client
+    skipped: Skips
+    backend_name: str
+
+
+def restore_pre_data(migration: Migration, archive: Archive, mark: sql.Composed) -> None:
+    """Restore types, tables and functions together with ``mark``, in one transaction.
+
+    ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
+    and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
     """
+    migration.log.add("target", "pg_restore --section=pre-data")
+    with _unpacked(migration, archive, "pre-data") as (command, path):
+        script = clients.run([*command, "--file=-", path], {}, migration.redactor)
+    with migration.open("target", "restore") as session:
+        session.rename(archive.backend_name)
+        for name in _schemas(session):
+            create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
+            for spelling in (create, b"CREATE SCHEMA " + name.encode()):
+                script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
+        run_script(migration, session, script, mark)
+
+
+def restore_post_data(migration: Migration, archive: Archive, *, jobs: int, target_major: int) -> None:
+    """Restore indexes, constraints, triggers and the rest, ``jobs`` at a time."""
+    migration.log.add("target", "pg_restore --section=post-data")
     conninfo, environment = migration.target.client_environment()
+    with _unpacked(migration, archive, "post-data") as (command, path):
+        if archive.client.major >= _TRANSACTION_TIMEOUT_MAJOR > target_major:
+            script = clients.run([*command, "--file=-", path], {}, migration.redactor)
+            with migration.open("target", "restore") as session:
+                session.rename(archive.backend_name)
+                run_script(migration, session, script)
+            return
+        direct = ["--exit-on-error", "--no-password", f"--dbname={conninfo}", f"--jobs={jobs}"]
+        environment["PGAPPNAME"] = archive.backend_name
+        clients.run([*command, *direct, path], environment, migration.redactor)
+
+
+@contextmanager
+def _unpacked(migration: Migration, archive: Archive, section: str) -> Iterator[tuple[list[str], str]]:
+    """Put the archive where pg_restore can read it, for the block; return a command for one section, and the path."""
+    program = archive.client.pg_restore
     with tempfile.TemporaryDirectory(prefix="seren_migrator_") as folder:
         path, listing = Path(folder, "schema.dump"), Path(folder, "entries")
-        path.write_bytes(archive)
-        entries = clients.run([client.pg_restore, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
-        listing.write_text(filtered_list(entries, skipped.objects))
-        common = [client.pg_restore, f"--section={section}", f"--use-list={listing}", "--no-tablespaces"]
-        if skipped.owners:
-            common += ["--no-owner", "--no-privileges"]
-        if again:
-            common += ["--clean", "--if-exists"]
-        migration.log.add("target", f"pg_restore --section={section}")
-        if client.major >= _TRANSACTION_TIMEOUT_MAJOR > target_major:
-            script = clients.run([*common, "--file=-", str(path)], {}, migration.redactor)
-            run_script(migration, script)
-            return
-        common += ["--exit-on-error", "--no-password", f"--dbname={conninfo}"]
-        common += [f"--jobs={jobs}"] if section == "post-data" else ["--single-transaction"]
-        clients.run([*common, str(path)], environment, migration.redactor)
+        path.write_bytes(archive.content)
+        entries = clients.run([program, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
+        listing.write_text(filtered_list(entries, archive.skipped.objects))
+        owners = ["--no-owner", "--no-privileges"] if archive.skipped.owners else []
+        yield [program, f"--section={section}", f"--use-list={listing}", "--no-tablespaces", *owners], str(path)
 
 
-def run_script(migration: Migration, script: bytes) -> None:
-    """Run a plain restore script in one transaction, for targets that refuse a setting which newer clients make.
+def _schemas(session: Session) -> list[str]:
+    rows = session.rows("SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
+    return [row["nspname"] for row in rows]
 
-    Only the lines that pg_restore itself writes around the statements are dropped: psql's "restrict" pair and the
-    first ``SET transaction_timeout``.
+
+def run_script(migration: Migration, session: Session, script: bytes, mark: sql.Composed | None = None) -> None:
+    """Run a plain restore script, and ``mark`` after it, as one simple query: one transaction.
+
+    Of the lines that pg_restore itself writes around the statements some are dropped: psql's "restrict" pair, and the
+    first ``SET transaction_timeout``, which servers before 17 do not know.
     """
     lines = script.split(b"\n")
     token = next((line.split(b" ", 1)[1] for line in lines if line.startswith(b"\\restrict ")), None)
@@ -316,21 +342,25 @@ def run_script(migration: Migration, script: bytes) -> None:
             dropped.discard(line)
             continue
         kept.append(line)
-    with migration.open("target", "restore") as session:
-        result = session.connection.pgconn.exec_(b"\n".join(kept))
-        if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY):
-            said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
-            sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-            where = int(result.error_field(pq.DiagnosticField.STATEMENT_POSITION) or 0)
-            whole = b"\n".join(kept).decode(errors="replace")
-            text = whole[: where - 1].rpartition("\n")[2] + whole[where - 1 :].partition("\n")[0] if where else ""
-            raise MigrationError(
-                "client_failed",
-                "The target refused a statement of the schema: "
-                f"{migration.redactor.text(f'{said} in {text.strip()!r}' if text else said)} (SQLSTATE {sqlstate})",
-                "The source's schema may use something that the older target does not know.",
-                {"sqlstate": sqlstate},
-            )
+    if mark is not None:
+        kept.append(mark.as_bytes(session.connection))
+    whole = b"\n".join(kept)
+    result = session.connection.pgconn.exec_(whole)
+    if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY):
+        return
+    said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+    sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    where = int(result.error_field(pq.DiagnosticField.STATEMENT_POSITION) or 0)
+    text = whole.decode(errors="replace")
+    line_text = text[: where - 1].rpartition("\n")[2] + text[where - 1 :].partition("\n")[0] if where else ""
+    raise MigrationError(
+        "client_failed",
+        "The target refused a statement of the schema: "
+        f"{migration.redactor.text(f'{said} in {line_text.strip()!r}' if line_text else said)} (SQLSTATE {sqlstate})",
+        "The message names the object: an object of that name may stand in the way, or the source's schema uses "
+        "something that an older target does not know. Nothing of this step was kept.",
+        {"sqlstate": sqlstate},
+    )
 
 
 def refresh_order(catalog: Catalog, views: Iterable[Any]) -> list[Any]:

@@ -115,6 +115,10 @@ class Session:
             return psycopg.ClientCursor(self.connection).mogrify(statement, params)
         return statement if isinstance(statement, str) else statement.as_string(self.connection)
 
+    def rename(self, application_name: str) -> None:
+        """Give this session another application_name."""
+        self.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", (application_name,))
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run a block in one transaction."""

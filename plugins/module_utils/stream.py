@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from .claim import Claim
 from .driver import psycopg
 from .errors import MigrationError
 from .ledger import Record
-from .migration import Migration
+from .migration import Migration, backend_name
 from .replication import SlotHold
 from .session import Session
+
+LEFT_OVER_WAIT_S = 10
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,23 @@ def opened(
             )
         claim.intend("source", "slot", names.slot)
         with SlotHold(migration, names.slot, slot_timeout_s) as hold:
-            claim.set_stream(number, "slot_ready", hold.consistent_point)
+            _announce(migration, claim, number, hold)
             source.connection.execute(replication.write_marker(names.marker), {"token": "opened"})
             yield OpenStream(number, hold.snapshot, hold.consistent_point)
     except BaseException:
         with suppress(MigrationError, psycopg.Error):
             if not any(relation.stream == number for relation in claim.read().relations):
                 remove(migration, claim, _stream(claim, number), target)
+        raise
+
+
+def _announce(migration: Migration, claim: Claim, number: int, hold: SlotHold) -> None:
+    """Record that the slot is there; when the claim was lost meanwhile, nobody else knows of it: drop it again."""
+    try:
+        claim.set_stream(number, "slot_ready", hold.consistent_point)
+    except MigrationError:
+        with migration.open("source", "undo") as source:
+            replication.drop_slot(source, hold.slot)
         raise
 
 
@@ -102,7 +115,9 @@ def _make_markers(claim: Claim, source: Session, target: Session, marker: str) -
     claim.intend("source", "schema", OWN_SCHEMA)
     for session in (source, target):
         claim.intend(session.endpoint.side, "table", marker, OWN_SCHEMA)
-        session.execute(replication.create_own_schema())
+        # Two migrations may make our schema at the same moment; IF NOT EXISTS does not see what is uncommitted.
+        with suppress(psycopg.errors.UniqueViolation):
+            session.execute(replication.create_own_schema())
         session.execute(replication.create_marker(marker))
 
 
@@ -118,21 +133,40 @@ def name_taken(kind: str, name: str, side: str, session: Session) -> MigrationEr
     )
 
 
+_LEFT_OVER = """
+SELECT a.pid FROM pg_catalog.pg_stat_activity AS a
+ WHERE a.datname = pg_catalog.current_database() AND pg_catalog.starts_with(a.application_name, %(name)s)
+"""
+
+
+def end_left_over(claim: Claim, session: Session) -> None:
+    """End backends of an earlier runner's workers, which hold locks as long as they do not know that it is gone."""
+    name = {"name": backend_name(claim.id, "")}
+    for _attempt in range(LEFT_OVER_WAIT_S * 10):
+        rows = session.rows(_LEFT_OVER, name)
+        if not rows:
+            return
+        for row in rows:
+            session.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", row)
+        time.sleep(0.1)
+
+
 def settle(migration: Migration, claim: Claim, source: Session, target: Session) -> None:
-    """Look at the streams an earlier run has left, before going on.
+    """Look at what an earlier run has left, before going on.
 
     A stream whose slot still works and which carries copied tables stays; the tables that it could not copy any more
     leave its publication. Every other one is removed, and its tables have to be copied again.
     """
+    for session in (source, target):
+        end_left_over(claim, session)
     record = claim.read()
     for stream in record.live_streams:
-        carries = any(relation.stream == stream.number for relation in record.relations)
+        carries = stream.state != "removing" and any(r.stream == stream.number for r in record.relations)
         if carries and replication.slot_is_usable(replication.slot_row(source, stream.slot)):
             _narrow(source, record, stream)
             continue
         if carries and "post_data" in record.steps:
             raise slot_lost(stream.slot)
-        claim.reset_relations(stream.number)
         remove(migration, claim, stream, target, source)
 
 
@@ -170,11 +204,12 @@ def slot_lost(slot: str) -> MigrationError:
 def remove(
     migration: Migration, claim: Claim, stream: ledger.Stream, target: Session, source: Session | None = None
 ) -> None:
-    """Remove everything of one stream that no subscription uses yet, on both sides."""
+    """Give a stream's tables back and remove everything of it, on both sides; no subscription may use it yet."""
     if source is None:
         with migration.open("source", "undo") as opened_source:
             remove(migration, claim, stream, target, opened_source)
         return
+    claim.retire_stream(stream.number)
     replication.drop_slot(source, stream.slot)
     claim.removed("source", "slot", stream.slot)
     comment = replication.publication_comment(source, stream.publication)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -89,6 +90,28 @@ def test_a_table_rewritten_during_the_copy_moves_to_a_new_stream(case: Case, sta
     finish(case)
     assert case.compare().differences == []
     assert case.verify().data["verified"] is True
+
+
+def test_a_table_that_is_truncated_all_the_time_is_copied_all_the_same(case: Case) -> None:
+    ended = threading.Event()
+
+    def truncate() -> None:
+        with case.source.connect() as connection:
+            while not ended.wait(0.5):
+                connection.execute("TRUNCATE keyless")
+                connection.execute("INSERT INTO keyless VALUES (1, 'again')")
+
+    writer = threading.Thread(target=truncate)
+    writer.start()
+    try:
+        result = case.init()
+        case.sync()
+    finally:
+        ended.set()
+        writer.join()
+    assert result.data["state"] == "copied"
+    case.wait_until_in_sync()
+    assert case.compare().differences == []
 
 
 def test_a_column_type_changed_during_the_copy_is_refused(case: Case) -> None:

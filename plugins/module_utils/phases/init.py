@@ -20,20 +20,21 @@ from .. import clients, copying, database, finishing, foreign_keys, large_object
 from .. import plan as plans
 from ..catalog import Catalog
 from ..claim import Claim, claimed
-from ..copying import CopyTask
+from ..copying import CopyTask, Crew, Snapshot
 from ..driver import psycopg, sql
 from ..errors import MigrationError
 from ..ledger import Record
-from ..migration import Migration
+from ..migration import Migration, backend_name
 from ..plan import Plan
 from ..progress import Event, Progress, silent
 from ..replication import publication_members
 from ..result import Result
+from ..schema import Archive
 from ..session import Session, translated
 from . import validate
 
 # A table that the application rewrites again and again is copied with a new stream each time, up to this often.
-MAX_ROUNDS = 8
+MAX_ROUNDS = 20
 FOLLOW_INTERVAL_S = 1.0
 # What the gate says about a target, or a source, on which a migration was cleaned up.
 _AFTER_CLEANUP = ("not_ready", "target_not_empty", "name_taken")
@@ -279,25 +280,18 @@ class _Run:
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
         stream.settle(self.migration, self.claim, self.source, self.target)
-        for _round in range(MAX_ROUNDS):
-            record = self.claim.read()
-            if not record.pending and record.is_done("pre_data"):
-                break
+        rounds = 0
+        while (record := self.claim.read()).pending or not record.is_done("pre_data"):
+            if rounds == MAX_ROUNDS:
+                raise _rewritten_too_often(record)
+            rounds += 1
             try:
                 self._copy_round(record)
             except _Moved:
                 self.progress(Event("init", "the source's schema changed meanwhile; reading it again"))
-        else:
-            names = ", ".join(f"{r.schema}.{r.name}" for r in self.claim.read().pending[:10])
-            raise MigrationError(
-                "rewritten_too_often",
-                f"The application rewrote these tables (TRUNCATE, VACUUM FULL, ALTER) each time they were copied: "
-                f"{names}.",
-                "Pause that job for the length of the copy and run the same command again; finished tables are kept.",
-            )
         finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
-        self.claim.set_state("copied")
         self.claim.forget_dump()
+        self.claim.set_state("copied")
 
     def _copy_round(self, record: Record) -> None:
         """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
@@ -309,33 +303,43 @@ class _Run:
             record = self.claim.read()
         pending = {relation.source_oid for relation in record.pending}
         self._check_present(plan, record)
+        if not first:
+            self._check_target(plan, pending)
         carried = [table for table in plan.carried if table.oid in pending]
         number = 1 + max((known.number for known in record.streams), default=0)
         self.progress(Event("init", f"opening stream {number}", {"tables": len(carried)}))
-        with stream.opened(
-            self.migration,
-            self.claim,
-            self.source,
-            self.target,
-            plan.whole,
-            carried,
-            plan.selected.predicates,
-            number=number,
-            slot_timeout_s=self.options.slot_timeout,
-        ) as opened:
-            with self.migration.open("source", "snapshot reader", read_only=True) as reader:
-                self._import(reader, opened.snapshot)
-                seen = plans.read(self.migration, self.options, reader)
-                if plans.shape(seen) != plans.shape(plan):
-                    raise _Moved
-                reader.connection.execute("COMMIT")
-                if first:
-                    self._pre_data(seen, opened.snapshot)
-                self._check_target(seen, pending)
-                self._import(reader, opened.snapshot)
-                self._large_objects(reader, seen)
-                reader.connection.execute("COMMIT")
-            self._copy(seen, pending, opened)
+        with (
+            Crew(self.migration, self.claim, min(self.options.jobs, len(pending))) as crew,
+            stream.opened(
+                self.migration,
+                self.claim,
+                self.source,
+                self.target,
+                plan.whole,
+                carried,
+                plan.selected.predicates,
+                number=number,
+                slot_timeout_s=self.options.slot_timeout,
+            ) as opened,
+        ):
+            if first:
+                plan = self._schema(plan, pending, opened.snapshot)
+            self._copy(crew, plan, pending, opened)
+
+    def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
+        """Bring what the rows need, as the snapshot shows it; return the plan as the snapshot shows it."""
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            seen = plans.read(self.migration, self.options, reader)
+            if plans.shape(seen) != plans.shape(plan):
+                raise _Moved
+            reader.connection.execute("COMMIT")
+            self._pre_data(seen, snapshot)
+            self._check_target(seen, pending)
+            self._import(reader, snapshot)
+            self._large_objects(reader, seen)
+            reader.connection.execute("COMMIT")
+        return seen
 
     def _import(self, reader: Session, snapshot: str) -> None:
         reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -364,21 +368,12 @@ class _Run:
 
     def _pre_data(self, plan: Plan, snapshot: str) -> None:
         """Dump the schema in the snapshot, keep the archive, restore what the rows need."""
-        again = "pre_data" in self.claim.read().steps
         self.progress(Event("init", "dumping the schema"))
-        archive = schema.dump(self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
-        self.claim.keep_dump(self.client.major, archive)
-        with self.claim.step("pre_data"):
-            schema.restore(
-                self.migration,
-                self.client,
-                archive,
-                "pre-data",
-                schema.skips(plan.left, (), self._unusable(plan)),
-                target_major=self.target.major,
-                jobs=1,
-                again=again,
-            )
+        content = schema.dump(self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
+        self.claim.keep_dump(self.client.major, content)
+        skipped = schema.skips(plan.left, (), self._unusable(plan))
+        archive = Archive(content, self.client, skipped, backend_name(self.claim.id, "restore"))
+        schema.restore_pre_data(self.migration, archive, self.claim.done_mark("pre_data"))
 
     def _unusable(self, plan: Plan) -> roles.Unusable:
         return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
@@ -416,31 +411,32 @@ class _Run:
         record = self.claim.read()
         if self.options.large_objects != "copy" or record.is_done("large_objects"):
             return
-        again = "large_objects" in record.steps
+        if "large_objects" not in record.steps:
+            large_objects.check_free(reader, self.target)
         with self.claim.step("large_objects"):
-            large_objects.copy_all(reader, self.target, again=again, without_owners=bool(self._unusable(plan).roles))
+            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
 
-    def _copy(self, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
+    def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
         unlogged = frozenset(table.oid for table in tables if table.persistence == "u")
         tasks: Sequence[CopyTask] = copying.plan_tasks(plan.selected, tables)
         self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": opened.number}))
-        outcome = copying.copy_tables(
-            self.migration,
-            self.claim,
-            tasks,
-            snapshot=opened.snapshot,
-            stream=opened.number,
-            streamless=unlogged,
-            jobs=self.options.jobs,
-            progress=self.progress,
-        )
+        outcome = crew.work(tasks, Snapshot(opened.snapshot, opened.number, unlogged), self.progress)
         if outcome.rewritten:
             moved = {task.oid for task in outcome.rewritten}
             copied = {done.task.oid for done in outcome.copied}
             parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
             self.claim.reset_tables(sorted(parted))
         stream.release(self.migration, self.claim, self.source, self.target, opened.number)
+
+
+def _rewritten_too_often(record: Record) -> MigrationError:
+    names = ", ".join(f"{relation.schema}.{relation.name}" for relation in record.pending[:10])
+    return MigrationError(
+        "rewritten_too_often",
+        f"The application rewrote these tables (TRUNCATE, VACUUM FULL, ALTER) each time they were copied: {names}.",
+        "Pause that job for the length of the copy and run the same command again; finished tables are kept.",
+    )
 
 
 class _Moved(Exception):
