@@ -324,6 +324,7 @@ class _Run:
         ):
             if first:
                 plan = self._schema(plan, pending, opened.snapshot)
+            self._large_objects(plan, opened.snapshot)
             self._copy(crew, plan, pending, opened)
 
     def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
@@ -336,9 +337,6 @@ class _Run:
             reader.connection.execute("COMMIT")
             self._pre_data(seen, snapshot)
             self._check_target(seen, pending)
-            self._import(reader, snapshot)
-            self._large_objects(reader, seen)
-            reader.connection.execute("COMMIT")
         return seen
 
     def _import(self, reader: Session, snapshot: str) -> None:
@@ -407,14 +405,17 @@ class _Run:
                     {"table": table.qualified},
                 )
 
-    def _large_objects(self, reader: Session, plan: Plan) -> None:
+    def _large_objects(self, plan: Plan, snapshot: str) -> None:
+        """Copy large objects, before any table, so that they are never forgotten when the tables are done."""
         record = self.claim.read()
         if self.options.large_objects != "copy" or record.is_done("large_objects"):
             return
-        if "large_objects" not in record.steps:
-            large_objects.check_free(reader, self.target)
-        with self.claim.step("large_objects"):
-            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            if "large_objects" not in record.steps:
+                large_objects.check_free(reader, self.target)
+            with self.claim.step("large_objects"):
+                large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
