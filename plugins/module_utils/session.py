@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Union
 
 from .driver import Row, dict_row, psycopg, sql
 from .endpoint import Endpoint
 from .errors import MigrationError, Redactor
 
 if TYPE_CHECKING:
-    Query: TypeAlias = "str | sql.SQL | sql.Composed"
-    Params: TypeAlias = "Sequence[Any] | Mapping[str, Any] | None"
+    # ansible-test reads these as Python 3.8 would, without | between types.
+    Query = Union[str, sql.SQL, sql.Composed]  # noqa: UP007
+    Params = Union[Sequence[Any], Mapping[str, Any], None]  # noqa: UP007
 
 LOCK_TIMEOUT = "30s"
 # Settings a role or database may carry which would break a long migration, or change what a value looks like as text
