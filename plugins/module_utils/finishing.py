@@ -7,10 +7,12 @@ Everything here is done once per migration, on the target, and recorded as a ste
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Protocol
 
-from . import foreign_keys, post_data, roles, schema, sequences
+from . import firing, foreign_keys, post_data, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -55,6 +57,8 @@ def finish(
     if not record.is_done("post_data"):
         progress(Event("init", "building indexes and constraints"))
         _post_data(migration, claim, record, source, target, client, options, whole, selected)
+    if not record.is_done("firing"):
+        _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected)
@@ -94,6 +98,19 @@ def _post_data(
         if again:
             post_data.take_back(target, [item.name for item in selected.catalog.schemas])
         schema.restore_post_data(migration, archive, jobs=options.jobs, target_major=target.major)
+
+
+def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
+    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done."""
+    found = firing.find(target, schemas)
+    reason = "disabled on the target until the cutover: it would fire for each replicated row"
+    detail = {"firing": [asdict(item) for item in found], "left": [{"object": str(i), "reason": reason} for i in found]}
+    if found:
+        claim.finish("firing_found", detail)
+    with target.transaction():
+        for item in found:
+            target.execute(firing.disable(item))
+    claim.finish("firing")
 
 
 def _key_name(catalog: Catalog, key: ForeignKey) -> str:

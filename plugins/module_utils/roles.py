@@ -319,6 +319,13 @@ def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
     refused: list[dict[str, str]] = []
     # From 16 on a role without superuser may not give objects to a role that it has made, unless it says so first.
     target.connection.execute(_MAY_USE_OWN_ROLES)
+    # All or nothing: a role that is there is never looked at again, so its memberships must be there with it.
+    with target.transaction():
+        _carry_out(role_plan, target, refused)
+    return refused
+
+
+def _carry_out(role_plan: RolePlan, target: Session, refused: list[dict[str, str]]) -> None:
     for role in role_plan.create:
         try:
             _make(target, role)
@@ -342,10 +349,10 @@ def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
     ]
     for what, statement in rest:
         try:
-            target.execute(statement)
+            with target.transaction():
+                target.execute(statement)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
             refused.append({"object": what, "reason": str(error.diag.message_primary)})
-    return refused
 
 
 def _make(target: Session, role: Role) -> None:

@@ -66,6 +66,23 @@ def test_a_second_run_changes_nothing(case: Case) -> None:
     assert not case.init().changed
 
 
+def test_a_trigger_that_always_fires_does_not_double_its_effects(case: Case) -> None:
+    case.source.execute("CREATE TABLE audit (n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id int)")
+    case.source.execute(
+        "CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN INSERT INTO public.audit (id) VALUES (NEW.id); RETURN NEW; END'"
+    )
+    case.source.execute("CREATE TRIGGER audit AFTER INSERT ON p FOR EACH ROW EXECUTE FUNCTION audit()")
+    case.source.execute("ALTER TABLE p ENABLE ALWAYS TRIGGER audit")
+    result = case.init()
+    assert [entry["object"] for entry in result.data["left"]] == ["trigger audit on public.p"]
+    finish(case)
+    case.source.execute("INSERT INTO p VALUES (0, 'audited once')")
+    case.wait_until_in_sync()
+    assert case.compare().differences == []
+    assert case.target.execute("SELECT count(*) FROM audit") == [(1,)]
+
+
 # What the application may do to a table between the snapshot and its copy. COPY would return nothing, or old columns.
 REWRITES = {
     "truncate": "TRUNCATE keyless; INSERT INTO keyless VALUES (7, 'after the truncate')",

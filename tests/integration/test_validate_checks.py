@@ -191,8 +191,7 @@ CASES = (
         f"ALTER TABLE p ENABLE ALWAYS TRIGGER {H}; CREATE RULE r AS ON DELETE TO p DO ALSO NOTIFY p;"
         "ALTER TABLE p ENABLE REPLICA RULE r",
         objects=(f"public.p: trigger {HOSTILE}", "public.p: rule r"),
-        severity="warning",
-        cure="source",
+        severity="info",
     ),
     Case(
         "foreign_keys_outside",

@@ -226,25 +226,17 @@ def partitions(context: Context) -> Outcome:
     "always_triggers",
     "No trigger or rule fires while changes are applied",
     side="source",
-    severity="warning",
+    severity="info",
 )
 def always_triggers(context: Context) -> Outcome:
-    """O6. ENABLE ALWAYS and ENABLE REPLICA fire in the subscription's worker, so their effects are doubled."""
+    """O6. ENABLE ALWAYS and ENABLE REPLICA fire in the subscription's worker, so their effects would be doubled."""
     oids = [table.oid for table in context.selected.data_tables]
     rows = context.source.session.rows(_FIRING, {"oids": oids})
     if not rows:
         return passed()
-    disable = [
-        statement(
-            "ALTER TABLE {} DISABLE TRIGGER {}" if row["kind"] == "TRIGGER" else "ALTER TABLE {} DISABLE RULE {}",
-            name(row["schema"], row["table"]),
-            name(row["name"]),
-        )
-        for row in rows
-    ]
     return failed(
-        "These fire on the target too, for rows on which they have already acted on the source.",
-        "-- on the target, after init and before sync; enable them again at the cut-over\n" + statements(*disable),
+        "These would fire on the target too, for rows on which they have already acted on the source.",
+        "Nothing to do: init disables them on the target, and lists them under left. Enable them at the cut-over.",
         objects=[f"{row['schema']}.{row['table']}: {row['kind'].lower()} {row['name']}" for row in rows],
     )
 
