@@ -105,6 +105,10 @@ options:
 """
         + _suboptions("path")
         + r"""
+  maintenance_db:
+    description: Database of each server to connect to when the one to migrate cannot be used, because it does not exist yet.
+    type: str
+    default: postgres
   name:
     description:
       - Name of the migration. The publication is called like it with C(_pub) appended, the subscription with C(_sub).
@@ -151,8 +155,4 @@ options:
       - Directory of C(pg_dump) and C(pg_restore). Without it they are looked for in C(PATH) and where packages put them.
       - Both must be of one major version, not older than the source's.
     type: path
-  maintenance_db:
-    description: Database of each server to connect to when the one to migrate cannot be used, because it does not exist yet.
-    type: str
-    default: postgres
 """

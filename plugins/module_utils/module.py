@@ -69,11 +69,12 @@ def _strings() -> Spec:
 
 
 def common_options() -> Spec:
-    """Return the options of every module: the two endpoints, the name and the selection."""
+    """Return the options of every module: the endpoints, the database to ask about others, the name, the selection."""
     return {
         "source": {"type": "dict", "required": True, "options": endpoint_keywords()},
         "target": {"type": "dict", "required": True, "options": endpoint_keywords()},
         "name": {"type": "str", "default": DEFAULT_NAME},
+        "maintenance_db": {"type": "str", "default": "postgres"},
         "schemas": _strings(),
         "exclude_schemas": _strings(),
         "tables": _strings(),
@@ -84,11 +85,8 @@ def common_options() -> Spec:
 
 
 def client_options() -> Spec:
-    """Return the options of phases that need PostgreSQL's client programs or a database besides the target."""
-    return {
-        "client_bin_dir": {"type": "path"},
-        "maintenance_db": {"type": "str", "default": "postgres"},
-    }
+    """Return the options of phases that need PostgreSQL's client programs."""
+    return {"client_bin_dir": {"type": "path"}}
 
 
 def replication_options() -> Spec:

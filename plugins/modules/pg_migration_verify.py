@@ -44,10 +44,6 @@ options:
     description: Whether the task fails unless equality is proven.
     type: bool
     default: true
-  maintenance_db:
-    description: Database of the target's server that is asked, in check mode only, whether a target that cannot be opened exists at all.
-    type: str
-    default: postgres
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
@@ -294,7 +290,6 @@ SPEC = {
     "max_rounds": {"type": "int", "default": 5},
     "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
-    "maintenance_db": {"type": "str", "default": "postgres"},
 }
 
 
