@@ -9,6 +9,7 @@ takes the prepared slot with ``copy_data=false``. Names come from ``migration.py
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -231,7 +232,8 @@ def drop_slot(source: Session, slot: str, *, terminate: bool = True) -> bool:
     if row is None:
         return False
     if terminate and row.get("active_pid"):
-        source.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": row["active_pid"]})
+        with suppress(psycopg.errors.InsufficientPrivilege):  # another role's; it may still end by itself
+            source.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": row["active_pid"]})
     for attempt in range(50):
         try:
             source.execute("SELECT pg_catalog.pg_drop_replication_slot(%(slot)s)", {"slot": slot})
@@ -337,6 +339,10 @@ class SlotHold:
 # --- subscriptions ---------------------------------------------------------------------------------------------
 
 
+# Options that must agree with the slot, which exists already.
+_OF_THE_SLOT = ("two_phase", "failover")
+
+
 def create_subscription(
     name: str, conninfo: str, publication: str, slot: str, options: Mapping[str, Any]
 ) -> sql.Composed:
@@ -347,8 +353,8 @@ def create_subscription(
     """
     fixed = {"create_slot": "false", "enabled": "false", "copy_data": "false", "slot_name": slot, "connect": "true"}
     given = {option.lower(): _option_value(value) for option, value in options.items()}
-    for option in given:
-        if option in fixed:
+    for option, value in given.items():
+        if option in fixed or option in _OF_THE_SLOT or (option == "origin" and value.lower() != "any"):
             raise MigrationError(
                 "bad_option",
                 f"subscription_options cannot set {option}: the migration depends on its own value.",

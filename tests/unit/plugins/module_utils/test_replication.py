@@ -129,12 +129,18 @@ def test_options_of_the_subscription_are_written_as_postgresql_reads_them() -> N
     assert """"binary" = 'true', "streaming" = 'parallel', "synchronous_commit" = 'off'""" in shown
 
 
-@pytest.mark.parametrize("option", ["create_slot", "enabled", "copy_data", "slot_name", "connect"])
+@pytest.mark.parametrize(
+    "option", ["create_slot", "enabled", "copy_data", "slot_name", "connect", "two_phase", "failover", "origin"]
+)
 @pytest.mark.parametrize("spelling", [str, str.upper, str.title])
 def test_options_on_which_correctness_rests_are_refused(option: str, spelling: Any) -> None:
     with pytest.raises(MigrationError, match=option) as caught:
         subscription(**{spelling(option): "anything"})
     assert caught.value.code == "bad_option"
+
+
+def test_the_origin_that_sees_every_change_is_allowed() -> None:
+    assert """"origin" = 'any'""" in subscription(origin="any")
 
 
 GOOD_SLOT = {"slot_type": "logical", "confirmed_flush_lsn": "0/1", "wal_status": "reserved"}
