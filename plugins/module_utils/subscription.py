@@ -7,7 +7,7 @@ Here belongs what a subscription must look like and how it gets there; its state
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from . import replication, stream
@@ -28,6 +28,28 @@ _IS_PAST = "SELECT %(confirmed)s::pg_lsn > %(point)s::pg_lsn AS is_past"
 def list_publication(migration_name: str, number: int) -> str:
     """Return the name of the publication that only lists a stream's tables, for a moment."""
     return bounded(migration_name, f"_list_{number}")
+
+
+def refuse_uncarried(record: Record) -> None:
+    """Raise ``replication_broken`` when a copied table belongs to no stream: its changes would never arrive."""
+    names = uncarried(record)
+    if names:
+        raise MigrationError(
+            "replication_broken",
+            f"No stream carries these tables, although they were copied: {', '.join(names[:10])}.",
+            START_AGAIN,
+            {"tables": names},
+        )
+
+
+def uncarried(record: Record) -> list[str]:
+    """Return the copied tables that belong to no living stream; unlogged ones and the like need none."""
+    alive = {item.number for item in record.live_streams}
+    return [
+        f"{relation.schema}.{relation.name}"
+        for relation in record.relations
+        if relation.kind == "table" and relation.state == "copied" and relation.stream not in alive
+    ]
 
 
 def check(migration: Migration, record: Record, source: Session, target: Session, item: Stream) -> Subscription | None:
@@ -85,15 +107,19 @@ def ensure(
     record: Record,
     item: Stream,
     statement: Callable[[str, bool], sql.Composed],
+    dropped: Collection[tuple[str, str]],
 ) -> bool:
     """Create a stream's subscription where it is missing, disabled, and leave no trace of the making.
 
-    ``statement`` returns CREATE SUBSCRIPTION for a publication, with the conninfo hidden or not. Returns whether
-    anything was changed. Raises what :func:`check` raises.
+    ``statement`` returns CREATE SUBSCRIPTION for a publication, with the conninfo hidden or not; ``dropped`` are
+    tables (schema, name) that the source has no more. Returns whether anything was changed. Raises what :func:`check`
+    raises.
     """
     worked = False
     if check(migration, record, source, target, item) is None:
-        _create(migration, claim, source, target, record, item, statement)
+        wanted = {(r.schema, r.name) for r in record.relations if r.stream == item.number} - set(dropped)
+        wanted.add((OWN_SCHEMA, item.marker))
+        _create(migration, claim, source, target, item, statement, wanted)
         worked = True
     found = replication.find_subscription(target, item.subscription)
     if found is not None and found.publications != (item.publication,):
@@ -110,12 +136,10 @@ def _create(
     claim: Claim,
     source: Session,
     target: Session,
-    record: Record,
     item: Stream,
     statement: Callable[[str, bool], sql.Composed],
+    wanted: set[tuple[str, str]],
 ) -> None:
-    wanted = {(r.schema, r.name) for r in record.relations if r.stream == item.number}
-    wanted.add((OWN_SCHEMA, item.marker))
     publication = item.publication
     if replication.published_tables(source, publication) != wanted:
         publication = _make_list(migration, claim, source, item, wanted)

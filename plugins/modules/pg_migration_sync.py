@@ -22,8 +22,8 @@ options:
   subscription_options:
     description:
       - Options of C(CREATE SUBSCRIPTION ... WITH), as the target's version of PostgreSQL knows them; for instance C(streaming), C(binary),
-        C(synchronous_commit), C(disable_on_error) or C(origin).
-      - Those that decide about slot and copy are ours.
+        C(synchronous_commit) or C(disable_on_error).
+      - Those that decide about slot and copy are ours, and so are C(two_phase) and C(failover); C(origin) can only be V(any).
     type: dict
     default: {}
   timeout:
@@ -123,6 +123,12 @@ adopted:
   returned: success
   type: list
   elements: str
+  sample: []
+left:
+  description: What stayed behind on the source, or was dropped there since the copy, each with the reason.
+  returned: success
+  type: list
+  elements: dict
   sample: []
 msg:
   description: Why there was nothing to do, after a cutover or a rollback.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fixtures import Database
+from tests.support.fixtures import Database, create_database
 from tests.support.migrations import Case
 
 
@@ -141,3 +141,35 @@ def test_a_broken_target_connection_is_an_error_not_a_state(case: Case) -> None:
     case.options["target"] = {**case.target.params, "password": "wrong"}
     with pytest.raises(Exception, match="Cannot connect to the target"):
         case.status()
+
+
+def test_a_finished_copy_whose_slot_is_gone_is_broken(source_db: Database, target_db: Database) -> None:
+    source_db.execute("CREATE TABLE a (id int PRIMARY KEY, v text)")
+    case = Case(source_db, target_db)
+    case.init()
+    source_db.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    data = case.status().data
+    assert data["state"] == "broken"
+    assert "slot" in data["reasons"][0]
+
+
+def test_a_migration_of_the_same_name_in_another_database_of_the_target_does_not_count(case: Case) -> None:
+    other = Case(create_database(case.source.cluster), create_database(case.target.cluster))
+    other.source.execute("CREATE TABLE a (id int PRIMARY KEY, v text)")
+    other.init()
+    other.sync()
+    other.wait_until_in_sync()
+    case.target.execute("INSERT INTO a VALUES (101, 'in the way')")
+    write(case, 1)
+    deadline = time.monotonic() + 30
+    while (data := case.status().data)["errors"]["apply"] == 0:
+        assert time.monotonic() < deadline
+    assert data["state"] != "in_sync"
+    status = other.status().data
+    assert (status["state"], status["errors"]["apply"]) == ("in_sync", 0)
+    assert len(status["workers"]) == 1
+    # Nor does the other's worker count for ours.
+    case.target.execute("ALTER SUBSCRIPTION seren_migration_sub DISABLE")
+    assert [worker["pid"] for worker in case.status().data["workers"]] == [None]
+    for each in (other, case):
+        each.cleanup()

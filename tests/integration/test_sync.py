@@ -207,3 +207,57 @@ def test_a_partition_without_identity_goes_on_being_updated_and_joins_once_it_ha
     assert case.sync().data["adopted"] == ["public.k2"]
     case.wait_until_in_sync()
     assert case.compare().differences == []
+
+
+def test_a_partition_made_anew_under_its_old_name_is_not_in_sync(case: Case) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("DROP TABLE p2")
+    case.source.execute("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (1000) TO (2000)")
+    case.source.execute("INSERT INTO p VALUES (1500, 'another row')")
+    data = case.status().data
+    assert data["state"] == "broken"
+    assert "public.p2 was made anew" in data["reasons"][0]
+    assert refused(case).code == "schema_changed"
+
+
+def test_a_renamed_table_is_refused_until_it_has_its_name_back(case: Case) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("ALTER TABLE a RENAME TO b")
+    assert case.status().data["state"] == "broken"
+    error = refused(case)
+    assert error.code == "schema_changed"
+    assert "renamed to public.b" in error.message
+    case.source.execute("ALTER TABLE b RENAME TO a")
+    finish(case)
+
+
+def test_what_was_dropped_before_sync_is_reported_and_the_rest_goes_on(case: Case) -> None:
+    case.init()
+    case.source.execute("DROP TABLE p2, keyless")
+    case.source.execute("INSERT INTO a VALUES (101, 'later')")
+    left = case.sync().data["left"]
+    assert {entry["object"] for entry in left} == {"table public.p2", "table public.keyless"}
+    data = case.wait_until_in_sync()
+    assert data["left"] == left
+    assert case.target.execute("SELECT v FROM a WHERE id = 101") == [("later",)]
+
+
+def test_what_was_dropped_after_sync_is_reported_and_the_rest_goes_on(case: Case) -> None:
+    case.init()
+    finish(case)
+    case.source.execute("DROP TABLE p2")
+    assert [entry["object"] for entry in case.wait_until_in_sync()["left"]] == ["table public.p2"]
+    assert not case.sync().changed
+
+
+def test_a_copied_table_that_no_stream_carries_is_refused(case: Case) -> None:
+    case.init()
+    case.target.execute("UPDATE seren_migrator.relation SET stream = NULL WHERE name = 'a'")
+    assert case.status().data["state"] == "broken"
+    error = refused(case)
+    assert error.code == "replication_broken"
+    assert "public.a" in error.message
+    case.target.execute("UPDATE seren_migrator.relation SET stream = 7 WHERE name = 'a'")
+    assert refused(case).code == "replication_broken"

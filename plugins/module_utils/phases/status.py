@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, lag, ledger, partitions, replication
+from .. import database, drift, lag, ledger, partitions, replication, subscription
 from ..catalog import OWN_SCHEMA
+from ..drift import Drift
 from ..driver import Row, psycopg
 from ..errors import MigrationError
 from ..gates import Limits
@@ -19,16 +20,19 @@ from ..ledger import Record, Stream
 from ..migration import Migration
 from ..partitions import NewPartition
 from ..progress import Progress, silent
+from ..replication import Subscription
 from ..result import Result
 from ..session import Session, translated
 
+# Both views show the subscriptions of all databases, where another one may have the same name as ours. An OID is text in
+# JSON.
 _WORKERS = """
-SELECT pg_catalog.to_jsonb(s) AS worker FROM pg_catalog.pg_stat_subscription AS s WHERE s.subname = ANY (%(names)s)
+SELECT pg_catalog.to_jsonb(s) AS worker FROM pg_catalog.pg_stat_subscription AS s WHERE s.subid = ANY (%(oids)s::oid[])
 """
 
 _ERRORS = """
-SELECT s.subname AS subscription, s.apply_error_count AS apply, s.sync_error_count AS sync
-  FROM pg_catalog.pg_stat_subscription_stats AS s WHERE s.subname = ANY (%(names)s)
+SELECT s.subid::bigint AS oid, s.apply_error_count AS apply, s.sync_error_count AS sync
+  FROM pg_catalog.pg_stat_subscription_stats AS s WHERE s.subid = ANY (%(oids)s::oid[])
 """
 
 _COPY_PROGRESS = """
@@ -116,33 +120,41 @@ def _progress(record: Record, running: Sequence[Row]) -> dict[str, Any]:
 
 
 def _copying(target: Session, record: Record) -> Result:
+    # The ledger is read after the progress: a table that is between the two is then in one of them, or in both.
+    running = target.rows(_COPY_PROGRESS)
+    record = ledger.find(target, record.name) or record
+    copied = {(relation.schema, relation.name) for relation in record.relations if relation.state == "copied"}
     reason = "the initial copy is running" if record.is_held else "the initial copy was interrupted; run init again"
     data = _empty("copying", [reason])
-    data["progress"] = _progress(record, target.rows(_COPY_PROGRESS))
+    data["progress"] = _progress(record, [row for row in running if (row["schema"], row["name"]) not in copied])
     data["tables"] = dict(Counter(relation.state for relation in record.relations))
     return Result("status", False, data)
 
 
 def _replicating(source: Session, target: Session, record: Record, options: StatusOptions) -> Result:
     streams = record.live_streams
-    names = {"names": [stream.subscription for stream in streams]}
-    errors_before = _errors(target, names)
+    errors_before = _errors(target, _subscriptions(target, streams))
     readings = lag.watch(source, [stream.slot for stream in streams], options.window)
-    errors_after = _errors(target, names)
-    workers = [row["worker"] for row in target.rows(_WORKERS, names)]
+    subscriptions = _subscriptions(target, streams)
+    errors_after = _errors(target, subscriptions)
+    workers = [row["worker"] for row in target.rows(_WORKERS, {"oids": _oids(subscriptions)})]
     unknown = partitions.find(source, record)
+    drifted = drift.read(source, record)
     health = []
     table_states: Counter[str] = Counter()
     for stream in streams:
-        looked = _Look(source, target, record, stream, workers, unknown)
+        looked = _Look(source, target, record, stream, workers, unknown, drifted)
+        looked.look_at(subscriptions)
         table_states.update(looked.states.values())
-        new_errors = _difference(errors_before.get(stream.subscription), errors_after.get(stream.subscription))
-        health.append(looked.health(readings, new_errors))
+        oid = looked.subscription.oid if looked.subscription else 0
+        health.append(looked.health(readings, _difference(errors_before.get(oid), errors_after.get(oid))))
     limits = Limits(options.max_lag_bytes, options.max_lag_seconds)
-    if record.state == "copied":
+    if record.state in ("cut_over", "rolled_back"):
+        state, reasons = record.state, list[str]()
+    elif names := subscription.uncarried(record):
+        state, reasons = "broken", [f"{name} was copied, but no stream carries it" for name in names]
+    elif record.state == "copied" and not any(item.problems for item in health):
         state, reasons = "copied", ["the copy is complete; sync has not started"]
-    elif record.state in ("cut_over", "rolled_back"):
-        state, reasons = record.state, []
     else:
         state, reasons = lag.judge(health, limits)
     data = _empty(state, reasons)
@@ -157,26 +169,38 @@ def _replicating(source: Session, target: Session, record: Record, options: Stat
         streams=[_stream(stream, item) for stream, item in zip(streams, health, strict=True)],
         progress=_progress(record, []),
         samples=_samples(readings, options.sample_interval),
-        left=record.left,
+        left=record.left + drifted.left,
     )
     return Result("status", False, data)
 
 
-def _errors(target: Session, names: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Return (apply, sync) error counts per subscription; empty before 15, which does not count them."""
+def _subscriptions(target: Session, streams: Sequence[Stream]) -> dict[int, Subscription | None]:
+    """Return each stream's subscription, by the stream's number; nothing when this role may not read them."""
+    try:
+        return {stream.number: replication.find_subscription(target, stream.subscription) for stream in streams}
+    except psycopg.errors.InsufficientPrivilege:
+        return {}
+
+
+def _oids(subscriptions: Mapping[int, Subscription | None]) -> list[int]:
+    return [found.oid for found in subscriptions.values() if found]
+
+
+def _errors(target: Session, subscriptions: Mapping[int, Subscription | None]) -> dict[int, tuple[int, int]]:
+    """Return (apply, sync) error counts by the subscription's OID; empty before 15, which does not count them."""
     if target.major < 15:
         return {}
-    return {row["subscription"]: (row["apply"], row["sync"]) for row in target.rows(_ERRORS, names)}
+    return {row["oid"]: (row["apply"], row["sync"]) for row in target.rows(_ERRORS, {"oids": _oids(subscriptions)})}
 
 
 def _difference(before: tuple[int, int] | None, after: tuple[int, int] | None) -> int:
     return 0 if before is None or after is None else sum(after) - sum(before)
 
 
-def _total(after: dict[str, tuple[int, int]], before: dict[str, tuple[int, int]], major: int) -> dict[str, Any]:
+def _total(after: dict[int, tuple[int, int]], before: dict[int, tuple[int, int]], major: int) -> dict[str, Any]:
     if major < 15:
         return {"apply": None, "sync": None, "new": None}
-    new = sum(_difference(before.get(name), counts) for name, counts in after.items())
+    new = sum(_difference(before.get(oid), counts) for oid, counts in after.items())
     return {"apply": sum(c[0] for c in after.values()), "sync": sum(c[1] for c in after.values()), "new": new}
 
 
@@ -191,51 +215,59 @@ class _Look:
         stream: Stream,
         workers: list[dict[str, Any]],
         unknown: Sequence[NewPartition],
+        drifted: Drift,
     ) -> None:
-        self.stream = stream
+        self.source, self.target, self.record, self.stream = source, target, record, stream
+        self.workers, self.unknown, self.drifted = workers, unknown, drifted
+        self.has_started = record.state != "copied"
+        self.subscription: Subscription | None = None
         self.problems: list[str] = []
         self.troubles: list[str] = []
         self.states: dict[tuple[str, str], str] = {}
-        try:
-            subscription = replication.find_subscription(target, stream.subscription)
-        except psycopg.errors.InsufficientPrivilege:
+
+    def look_at(self, subscriptions: Mapping[int, Subscription | None]) -> None:
+        """Gather what is wrong with this stream."""
+        name = self.stream.subscription
+        self.problems += [str(item) for item in self.drifted.replaced if item.relation.stream == self.stream.number]
+        if self.stream.number not in subscriptions:
             self.problems.append("pg_subscription cannot be read by this role, so nothing can be said")
             return
-        if subscription is None:
-            if record.state != "copied":
-                self.problems.append(f"the subscription {stream.subscription} does not exist")
+        found = self.subscription = subscriptions[self.stream.number]
+        if found is None:
+            if self.has_started or self.stream.state == "subscribed":
+                self.problems.append(f"the subscription {name} does not exist")
             return
-        if not subscription.is_enabled:
-            self.problems.append(f"the subscription {stream.subscription} is disabled")
-        if subscription.publications != (stream.publication,):
-            names = ", ".join(subscription.publications)
-            self.problems.append(
-                f"the subscription {stream.subscription} reads {names}, not {stream.publication} alone"
-            )
-        self.states = replication.subscription_tables(target, subscription.oid)
-        self._compare_tables(source, record, unknown)
-        if subscription.is_enabled and not any(
-            worker.get("subname") == stream.subscription and worker.get("pid") and worker.get("relid") is None
-            for worker in workers
+        self.states = replication.subscription_tables(self.target, found.oid)
+        if not self.has_started:
+            return  # sync ended on its way, and goes on from there
+        if not found.is_enabled:
+            self.problems.append(f"the subscription {name} is disabled")
+        if found.publications != (self.stream.publication,):
+            names = ", ".join(found.publications)
+            self.problems.append(f"the subscription {name} reads {names}, not {self.stream.publication} alone")
+        self._compare_tables()
+        if found.is_enabled and not any(
+            worker.get("subid") == str(found.oid) and worker.get("pid") and worker.get("relid") is None
+            for worker in self.workers
         ):
             self.troubles.append(
                 "no apply worker is running on the target (it failed, or max_logical_replication_workers is used up)"
             )
 
-    def _compare_tables(self, source: Session, record: Record, unknown: Sequence[NewPartition]) -> None:
+    def _compare_tables(self) -> None:
         expected = {
             (relation.schema, relation.name)
-            for relation in record.relations
+            for relation in self.record.relations
             if relation.stream == self.stream.number and relation.state != partitions.JOINING
-        }
+        } - self.drifted.dropped_names
         expected.add((OWN_SCHEMA, self.stream.marker))
-        for partition in unknown:
+        for partition in self.unknown:
             if partition.stream == self.stream.number and (partition.schema, partition.name) not in self.states:
                 self.problems.append(f"{partition} is not subscribed (a new partition?): run sync again")
         for schema, name in sorted(expected - set(self.states)):
             self.problems.append(f"{schema}.{name} is not subscribed any more")
-        published = replication.published_tables(source, self.stream.publication)
-        for schema, name in sorted(replication.existing(source, expected - published)):
+        published = replication.published_tables(self.source, self.stream.publication)
+        for schema, name in sorted(replication.existing(self.source, expected - published)):
             self.problems.append(f"{schema}.{name} is not published any more (detached?); its changes are lost")
 
     def health(self, readings: Sequence[dict[str, SlotSample]], new_errors: int) -> StreamHealth:

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import database, finishing, lag, ledger, partitions, replication, stream, subscription
+from .. import database, drift, finishing, lag, ledger, partitions, replication, stream, subscription
 from ..catalog import Catalog
 from ..claim import Claim, claimed
 from ..conninfo import subscription_conninfo
+from ..drift import Drift
 from ..driver import sql
 from ..errors import MASK, MigrationError
 from ..ledger import Record, Stream
@@ -42,7 +43,7 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
     """Create and enable the subscriptions of a finished copy; repair what a new partition left open. Idempotent.
 
     Data of the result: ``subscriptions`` (name, slot, publication, enabled), ``consistent_point`` (of the first
-    stream), ``adopted`` (partitions that joined). Raises ``not_initialised``, ``name_taken``, ``slot_lost``.
+    stream), ``adopted`` (partitions that joined), ``left`` (what stays behind, and why). Raises ``not_initialised``, ``name_taken``, ``slot_lost``.
     """
     if options.check_mode and not database.exists(migration, options.maintenance_db):
         return _planned_before_init(migration, options)
@@ -55,13 +56,16 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
             return _result(record, target, changed=False, adopted=[], message=f"the migration is {record.state}")
         with migration.open("source", "sync", read_only=options.check_mode) as source:
             ledger.check_source(record, source)
+            subscription.refuse_uncarried(record)
+            drifted = drift.read(source, record)
+            drifted.refuse_replaced()
             if options.check_mode:
-                return _planned(migration, options, record, source, target)
+                return _planned(migration, options, record, drifted, source, target)
             before = _states(target, record)
             with claimed(migration, "sync", "sync") as claim:
-                adopted, worked = _Run(migration, options, progress, claim, source, target).carry_out()
+                adopted, worked = _Run(migration, options, progress, claim, source, target, drifted).carry_out()
                 record = claim.read()
-            return _result(record, target, changed=worked, adopted=adopted, before=before)
+            return _result(record, target, changed=worked, adopted=adopted, before=before, drifted=drifted)
 
 
 def _ready(record: Record | None, migration: Migration) -> Record:
@@ -106,12 +110,14 @@ def _planned_before_init(migration: Migration, options: SyncOptions) -> Result:
     names = migration.names("0" * 32, 1)
     item = Stream(1, names.publication, names.slot, names.subscription, names.marker, None, "intended")
     migration.log.add("target", _statement(migration, options, item, item.publication, hidden=True).as_string(None))
-    data: dict[str, Any] = {"subscriptions": [], "consistent_point": None, "adopted": []}
+    data: dict[str, Any] = {"subscriptions": [], "consistent_point": None, "adopted": [], "left": []}
     after = {item.subscription: "enabled"}
     return Result("sync", True, data, {"before": {item.subscription: "absent"}, "after": after})
 
 
-def _planned(migration: Migration, options: SyncOptions, record: Record, source: Session, target: Session) -> Result:
+def _planned(
+    migration: Migration, options: SyncOptions, record: Record, drifted: Drift, source: Session, target: Session
+) -> Result:
     before = _states(target, record)
     for item in record.live_streams:
         subscription.check(migration, record, source, target, item)
@@ -124,7 +130,7 @@ def _planned(migration: Migration, options: SyncOptions, record: Record, source:
     unlisted = [str(found) for found in partitions.find(source, record)]
     changed = any(state != "enabled" for state in before.values()) or bool(unlisted)
     after = dict.fromkeys(before, "enabled")
-    result = _result(record, target, changed=changed, adopted=unlisted, before=before)
+    result = _result(record, target, changed=changed, adopted=unlisted, before=before, drifted=drifted)
     return Result("sync", changed, result.data, {"before": before, "after": after})
 
 
@@ -139,9 +145,10 @@ class _Run:
         claim: Claim,
         source: Session,
         target: Session,
+        drifted: Drift,
     ) -> None:
         self.migration, self.options, self.progress = migration, options, progress
-        self.claim, self.source, self.target = claim, source, target
+        self.claim, self.source, self.target, self.drifted = claim, source, target, drifted
 
     def carry_out(self) -> tuple[list[str], bool]:
         """Return the partitions that joined, and whether anything was changed."""
@@ -166,7 +173,16 @@ class _Run:
         def statement(publication: str, hidden: bool) -> sql.Composed:
             return _statement(self.migration, self.options, item, publication, hidden=hidden)
 
-        return subscription.ensure(self.migration, self.claim, self.source, self.target, record, item, statement)
+        return subscription.ensure(
+            self.migration,
+            self.claim,
+            self.source,
+            self.target,
+            record,
+            item,
+            statement,
+            self.drifted.dropped_names,
+        )
 
     def _enable(self, item: Stream) -> bool:
         found = replication.find_subscription(self.target, item.subscription)
@@ -227,6 +243,7 @@ def _result(
     changed: bool,
     adopted: list[str],
     before: dict[str, Any] | None = None,
+    drifted: Drift | None = None,
     message: str = "",
 ) -> Result:
     subscriptions = []
@@ -237,6 +254,7 @@ def _result(
         "subscriptions": subscriptions,
         "consistent_point": record.live_streams[0].consistent_point if record.live_streams else None,
         "adopted": adopted,
+        "left": record.left + (drifted.left if drifted else []),
         "state": record.state,
     }
     if message:
