@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ansible_collections.seren.migrator.plugins.module_utils import replication
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.phases import cleanup
 from tests.support.fixtures import Database, create_database
@@ -351,3 +353,69 @@ def test_a_role_that_may_not_drop_is_told_what_is_left(case: Case) -> None:
     assert "must be owner" in reasons["publication"]
     case.cleanup()
     assert_is_clean(case)
+
+
+def test_a_subscription_of_ours_under_another_comment_is_left_with_its_slot(case: Case) -> None:
+    start(case)
+    case.target.execute("COMMENT ON SUBSCRIPTION seren_migration_sub IS 'mine'")
+    result = case.cleanup()
+    assert result.error is not None
+    reasons = {(entry["side"], entry["kind"]): entry["reason"] for entry in result.data["left"]}
+    assert {("target", "subscription"), ("source", "slot")} <= reasons.keys()
+    assert case.left_on_source()["slots"] != []
+    case.target.execute(reasons["target", "subscription"].split("migration's: ")[1])
+    case.cleanup()
+    assert_is_clean(case)
+
+
+def test_a_publication_of_ours_under_another_comment_is_left(case: Case) -> None:
+    case.init()
+    case.source.execute("COMMENT ON PUBLICATION seren_migration_pub IS 'mine'")
+    result = case.cleanup()
+    assert result.error is not None
+    reasons = {(entry["side"], entry["kind"]): entry["reason"] for entry in result.data["left"]}
+    case.source.execute(reasons["source", "publication"].split("migration's: ")[1])
+    case.cleanup()
+    assert_is_clean(case)
+
+
+def test_slots_of_table_synchronisation_go_also_after_a_cleanup_that_was_killed(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(case)
+    ((oid,),) = case.target.execute("SELECT oid FROM pg_subscription")
+    ((system,),) = case.target.execute("SELECT system_identifier FROM pg_control_system()")
+    ours, other = f"pg_{oid}_sync_999_{system}", f"pg_{oid}_sync_999_1234567890"
+    for name in (ours, other):
+        case.source.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
+
+    def killed(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(cleanup, "_drop_sync_slots", killed)
+        case.cleanup()
+    assert case.target.execute("SELECT 1 FROM pg_subscription") == []
+    case.cleanup()
+    assert case.left_on_source()["slots"] == [(other,)]
+    case.source.execute("SELECT pg_drop_replication_slot(%s)", (other,))
+
+
+def test_a_slot_is_dropped_once_another_roles_reader_has_gone(case: Case) -> None:
+    case.init()
+    ((slot,),) = case.left_on_source()["slots"]
+    ((publication,),) = case.left_on_source()["publications"]
+    consumer = psycopg.connect(**case.source.params, replication="database", autocommit=True)
+    consumer.pgconn.send_query(
+        f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names '{publication}')".encode()
+    )
+    while not case.source.execute("SELECT 1 FROM pg_replication_slots WHERE active"):
+        pass
+    case.source.execute("CREATE ROLE small LOGIN REPLICATION PASSWORD 'small password'")
+    small = Case(altered(case.source, user="small", password="small password"), case.target)
+    ending = threading.Timer(1, consumer.close)
+    ending.start()
+    with small.migration().open("source", "test") as source:
+        assert replication.drop_slot(source, slot)
+    ending.join()
+    case.cleanup()

@@ -108,6 +108,10 @@ def _planned(record: Record, source: Session | None) -> Result:
     return Result("cleanup", True, {"removed": removed, "left": left}, {"before": before, "after": {"state": "absent"}})
 
 
+class _Refused(Exception):
+    """Why an object stays."""
+
+
 class _Run:
     """One run of cleanup under its claim."""
 
@@ -151,6 +155,9 @@ class _Run:
             return
         try:
             gone = _REMOVERS[item.kind](self, session, item)
+        except _Refused as refusal:
+            self.left.append(_entry(item.side, item.kind, _shown(item), str(refusal)))
+            return
         except psycopg.Error as error:
             reason = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
             self.left.append(_entry(item.side, item.kind, _shown(item), reason))
@@ -162,26 +169,55 @@ class _Run:
     def _subscription(self, target: Session, item: OwnedObject) -> bool:
         """Drop a subscription without letting it reach for its slot, which is dropped on its own afterwards."""
         found = replication.find_subscription(target, item.name)
-        if found is None or found.comment != self.comment:
-            return False  # gone, or somebody else's by now
-        target.execute(replication.alter_subscription(item.name, "DISABLE"))
-        if found.slot is not None:
-            target.execute(replication.alter_subscription(item.name, "SET (slot_name = NONE)"))
-        target.execute(replication.drop_subscription(item.name))
-        if self.source is not None:
-            _drop_sync_slots(self.source, found.oid)
-        return True
+        if found is not None and found.comment != self.comment and found.slot in self._slots:
+            raise _Refused(
+                "it reads from our slot, but its comment is not ours any more; if it is this migration's: "
+                + target.text(replication.comment_subscription(item.name, self.comment))
+            )
+        step = f"subscription {item.name}"
+        if found is not None and found.comment == self.comment:
+            # Recorded first: the slots of its table synchronisation are found by its OID.
+            self.claim.finish(step, {"oid": found.oid})
+            target.execute(replication.alter_subscription(item.name, "DISABLE"))
+            if found.slot is not None:
+                target.execute(replication.alter_subscription(item.name, "SET (slot_name = NONE)"))
+            target.execute(replication.drop_subscription(item.name))
+        known = self.claim.read().steps.get(step)
+        if known is not None and self.source is not None:
+            _drop_sync_slots(self.source, known.detail["oid"], self.record.target.get("system_identifier"))
+        return known is not None
+
+    @property
+    def _slots(self) -> set[str]:
+        return {item.slot for item in self.record.streams}
+
+    def _is_left(self, kind: str, name: str = "") -> bool:
+        return any(entry["kind"] == kind and name in ("", entry["name"]) for entry in self.left)
 
     def _slot(self, source: Session, item: OwnedObject) -> bool:
+        reader = next((stream.subscription for stream in self.record.streams if stream.slot == item.name), "")
+        if reader and self._is_left("subscription", reader):
+            raise _Refused(f"the subscription {reader} is still there and reads from it")
         return replication.drop_slot(source, item.name)
 
     def _publication(self, source: Session, item: OwnedObject) -> bool:
-        if replication.publication_comment(source, item.name) != self.comment:
-            return False  # gone, or somebody else's by now
+        comment = replication.publication_comment(source, item.name)
+        if comment is None:
+            return False
+        if comment != self.comment:
+            markers = {(OWN_SCHEMA, stream.marker) for stream in self.record.streams}
+            if not markers & replication.explicit_members(source, item.name):
+                return False  # somebody else's by now
+            raise _Refused(
+                "it publishes our marker table, but its comment is not ours any more; if it is this migration's: "
+                + source.text(replication.comment_publication(item.name, self.comment))
+            )
         source.execute(replication.drop_publication(item.name))
         return True
 
     def _table(self, session: Session, item: OwnedObject) -> bool:
+        if self._is_left("subscription" if item.side == "target" else "publication"):
+            raise _Refused("what carries its changes is still there")
         return _drop_marker(session, item.name)
 
     def _schema(self, session: Session, item: OwnedObject) -> bool:
@@ -207,14 +243,18 @@ def _incomplete(left: list[dict[str, str]]) -> MigrationError:
     )
 
 
-def _drop_sync_slots(source: Session, subscription_oid: int) -> None:
-    """Drop the slots that table synchronisation may have left (pg_<subscription>_sync_<table>_<system>)."""
+def _drop_sync_slots(source: Session, subscription_oid: int, target_system: str | None) -> None:
+    """Drop the slots that table synchronisation may have left (pg_<subscription>_sync_<table>_<target's system>).
+
+    Subscriptions of two targets easily have the same OID; the system identifier tells them apart. Nothing of ours
+    reads from them any more, so one that stays active is waited for and never ended.
+    """
     rows = source.rows(
         "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
-        {"pattern": f"^pg_{subscription_oid}_sync_[0-9]+_[0-9]+$"},
+        {"pattern": f"^pg_{subscription_oid}_sync_[0-9]+_{target_system}$"},
     )
     for row in rows:
-        replication.drop_slot(source, row["slot_name"])
+        replication.drop_slot(source, row["slot_name"], terminate=False)
 
 
 def _drop_marker(session: Session, marker: str) -> bool:
