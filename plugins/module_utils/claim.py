@@ -149,21 +149,6 @@ class Claim:
             oids=list(source_oids),
         )
 
-    def add_relation(self, relation: Relation) -> None:
-        """Record a relation that joined the migration later, such as a new partition."""
-        self.write(
-            "INSERT INTO seren_migrator.relation"
-            " (migration_id, schema, name, kind, source_oid, stream, state, estimated_bytes)"
-            " VALUES (%(id)s, %(schema)s, %(name)s, %(kind)s, %(oid)s, %(stream)s, %(state)s, 0)"
-            " ON CONFLICT (migration_id, schema, name) DO NOTHING",
-            schema=relation.schema,
-            name=relation.name,
-            kind=relation.kind,
-            oid=relation.source_oid,
-            stream=relation.stream,
-            state=relation.state,
-        )
-
     @contextmanager
     def step(self, step: str, detail: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Record that a step starts, run the block, record that it is done."""

@@ -121,7 +121,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Relation:
-    """One table of the migration. ``kind`` is table, unlogged or schema_only; ``state`` is pending or copied."""
+    """One table. ``kind`` is table, unlogged or schema_only; ``state`` is pending, joining or copied."""
 
     schema: str
     name: str
