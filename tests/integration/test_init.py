@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -289,6 +290,15 @@ def test_the_same_command_follows_a_run_that_is_alive(case: Case) -> None:
     assert any(text.startswith("following init on") for text in seen)
     assert result.data["state"] == "copied"
     assert process.wait(timeout=60) == 0
+
+
+def test_two_runs_started_at_the_same_moment_end_with_one_copy(case: Case) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        results = [outcome.result() for outcome in [pool.submit(case.init) for _number in range(2)]]
+    assert sorted(result.changed for result in results) == [False, True]
+    assert {result.data["state"] for result in results} == {"copied"}
+    finish(case)
+    assert case.compare().differences == []
 
 
 def test_another_command_is_refused_while_a_run_is_alive(case: Case) -> None:

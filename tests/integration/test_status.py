@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database, create_database
 from tests.support.migrations import Case
 
@@ -99,6 +100,20 @@ def test_a_missing_slot_is_broken_and_its_lag_unknown(case: Case) -> None:
     data = case.status().data
     assert data["state"] == "broken"
     assert data["lag_bytes"] is None
+
+
+def test_sync_does_not_pass_over_a_missing_slot(case: Case) -> None:
+    case.target.execute("ALTER SUBSCRIPTION seren_migration_sub DISABLE")
+    name = slot(case)
+    for _attempt in range(50):
+        if not case.source.execute("SELECT 1 FROM pg_replication_slots WHERE active"):
+            break
+        time.sleep(0.1)
+    case.source.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+    case.target.execute("ALTER SUBSCRIPTION seren_migration_sub ENABLE")
+    with pytest.raises(MigrationError) as caught:
+        case.sync()
+    assert caught.value.code == "slot_lost"
 
 
 def test_a_missing_subscription_is_broken(case: Case) -> None:

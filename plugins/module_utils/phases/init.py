@@ -36,6 +36,8 @@ from . import validate
 # A table that the application rewrites again and again is copied with a new stream each time, up to this often.
 MAX_ROUNDS = 20
 FOLLOW_INTERVAL_S = 1.0
+# How often two runners may cross each other's way before one gives up.
+MAX_OVERTAKEN = 5
 # What the gate says about a target, or a source, on which a migration was cleaned up.
 _AFTER_CLEANUP = ("not_ready", "target_not_empty", "name_taken")
 
@@ -55,31 +57,64 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
     ``elapsed`` (seconds), ``rate`` (bytes per second), ``left`` (what stayed behind, and why), ``plan`` (check mode).
     Raises MigrationError: ``not_ready``, ``migration_busy``, ``ledger_mismatch``, ``copy_failed`` and others.
     """
+    started = time.monotonic()
     with translated(migration.redactor):
-        started = time.monotonic()
-        target_exists = database.exists(migration, options.maintenance_db)
-        record = _find(migration) if target_exists else None
-        if record is not None and record.state == "copying" and record.is_held and not options.check_mode:
-            record = _follow(migration, options, record, progress)
-        if record is not None and record.state not in ("copying", "cleaned"):
-            with migration.open("source", "init", read_only=True) as source:
-                _check_same(record, migration, source)
-            return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
+        for _attempt in range(MAX_OVERTAKEN):
+            try:
+                return _attempt_once(migration, options, progress, started)
+            except _Overtaken:
+                progress(Event("init", "another runner was quicker; following it"))
+        raise MigrationError(
+            "migration_busy",
+            f"Other runners of the migration {migration.name!r} came and went {MAX_OVERTAKEN} times meanwhile.",
+            "Run one command at a time.",
+        )
+
+
+def _attempt_once(migration: Migration, options: InitOptions, progress: Progress, started: float) -> Result:
+    target_exists = database.exists(migration, options.maintenance_db)
+    record = _find(migration) if target_exists else None
+    if record is not None and record.state == "copying" and record.is_held and not options.check_mode:
+        record = _follow(migration, options, record, progress)
+    if record is not None and record.state not in ("copying", "cleaned"):
+        with migration.open("source", "init", read_only=True) as source:
+            _check_same(record, migration, source)
+        return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
+    try:
         _pass_gate(migration, options, record)
-        if options.check_mode:
-            return _planned(migration, options, record, target_exists)
-        if not target_exists:
-            database.create(migration, options.maintenance_db)
-        created = not target_exists
-        with migration.open("source", "init") as source, migration.open("target", "init") as target:
-            if record is None or record.state == "cleaned":
-                _register(migration, options, source, target, created=created)
-            else:
-                _check_same(record, migration, source)
+    except MigrationError:
+        if record is None and not options.check_mode and _has_begun(migration, options):
+            raise _Overtaken from None  # what the gate found in the way is another runner's first work
+        raise
+    if options.check_mode:
+        return _planned(migration, options, record, target_exists)
+    if not target_exists:
+        database.create(migration, options.maintenance_db)
+    with migration.open("source", "init") as source, migration.open("target", "init") as target:
+        if record is None or record.state == "cleaned":
+            _register(migration, options, source, target, created=not target_exists)
+        else:
+            _check_same(record, migration, source)
+        try:
             with claimed(migration, "init", fingerprint(migration, options)) as claim:
                 _carry_out(_Run(migration, options, progress, claim, source, target), claim)
                 record = claim.read()
-        return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
+        except MigrationError as error:
+            if error.code == "migration_busy":
+                raise _Overtaken from None  # it has the claim by now, and will be followed
+            raise
+    return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
+
+
+class _Overtaken(Exception):
+    """Another runner of this migration was quicker between two looks at the ledger."""
+
+
+def _has_begun(migration: Migration, options: InitOptions) -> bool:
+    if not database.exists(migration, options.maintenance_db):
+        return False
+    late = _find(migration)
+    return late is not None and late.state == "copying"
 
 
 def _pass_gate(migration: Migration, options: InitOptions, record: Record | None) -> None:
@@ -146,11 +181,7 @@ def _register(migration: Migration, options: InitOptions, source: Session, targe
             relations=plans.relations(plan, options),
         )
     except psycopg.errors.UniqueViolation:
-        raise MigrationError(
-            "migration_busy",
-            f"Another runner has just started the migration {migration.name!r}.",
-            "Run the same command again to follow it.",
-        ) from None
+        raise _Overtaken from None
 
 
 def _recorded(options: InitOptions) -> dict[str, Any]:

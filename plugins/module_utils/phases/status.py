@@ -75,7 +75,7 @@ def run(migration: Migration, options: StatusOptions, progress: Progress = silen
                     return _replicating(source, target, record, options)
         except MigrationError as error:
             if database.is_absent(migration, options.maintenance_db, error):
-                return _absent(None)
+                return _absent(None, f"the target has no database {migration.target.dbname}")
             raise
 
 
@@ -97,8 +97,7 @@ def _empty(state: str, reasons: list[str]) -> dict[str, Any]:
     }
 
 
-def _absent(record: Record | None) -> Result:
-    reason = "no such migration on the target"
+def _absent(record: Record | None, reason: str = "no such migration on the target") -> Result:
     if record is not None:
         reason = f"the migration was cleaned up at {record.cleaned_at}"
     return Result("status", False, _empty("absent", [reason]))

@@ -155,6 +155,8 @@ class _Run:
         record = self.claim.read()
         worked = False
         for item in record.live_streams:
+            if not replication.slot_is_usable(replication.slot_row(self.source, item.slot)):
+                raise stream.slot_lost(item.slot)
             worked |= self._subscribe(record, item)
         for item in record.live_streams:
             worked |= self._enable(item)
@@ -188,8 +190,6 @@ class _Run:
         found = replication.find_subscription(self.target, item.subscription)
         if found is not None and found.is_enabled:
             return False
-        if not replication.slot_is_usable(replication.slot_row(self.source, item.slot)):
-            raise stream.slot_lost(item.slot)
         self.target.execute(replication.alter_subscription(item.subscription, "ENABLE"))
         return True
 

@@ -38,6 +38,10 @@ _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round ha
 _REASON_IN_DOUBT = "in doubt: changed on the source in every round"
 
 
+# How many tables an error names; the result names all.
+NAMED_IN_MESSAGE = 10
+
+
 @dataclass(frozen=True)
 class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
@@ -369,7 +373,10 @@ def _not_verified(data: dict[str, Any]) -> MigrationError:
     parts = [f"{count} of {len(data['tables'])} tables {status}" for status, count in sorted(counts.items())]
     if sequences:
         parts.append(f"{len(sequences)} of {len(data['sequences'])} sequences not equal")
-    first = [f"{item['schema']}.{item['name']} ({item['status']}: {item['reason']})" for item in [*bad, *sequences][:3]]
+    named = [f"{item['schema']}.{item['name']} ({item['status']}: {item['reason']})" for item in [*bad, *sequences]]
+    first = named[:NAMED_IN_MESSAGE]
+    if len(named) > len(first):
+        first.append(f"and {len(named) - len(first)} more, in tables and sequences")
     return MigrationError(
         "not_verified",
         "Source and target are not proven equal: "

@@ -361,8 +361,8 @@ def names_taken(context: Context) -> Outcome:
     remedies += [statements(statement("DROP PUBLICATION {}", name(item))) for item in publications]
     return failed(
         "Objects with the names that this migration needs exist, and no ledger on this target says that they are ours. "
-        "They were left by the database-replicator command line tool, by a run towards another target, or by a target "
-        "that was dropped. A slot among them keeps WAL on the source.",
+        "They were left by the database-replicator command line tool, by a target that was dropped, or belong to a run "
+        "towards another target, which may be alive. A slot among them keeps WAL on the source.",
         "\n".join(remedies) + "\n-- when nobody needs them; or choose another name for this migration",
         objects=[
             *(f"publication {item}" for item in publications),
