@@ -130,7 +130,7 @@ def descendants_arguments(ancestor: int) -> set[str]:
     for process in sorted(parents):
         if parents[process] in below:
             below.add(process)
-    return {arguments[process] for process in below - {ancestor}}
+    return {arguments[process] for process in below - {ancestor} if process in arguments}
 
 
 def ledger_text(database: Database) -> str:

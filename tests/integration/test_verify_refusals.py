@@ -87,7 +87,7 @@ def test_a_target_that_does_not_catch_up_is_unverified_not_different(pair: Repli
     pair.source.execute("UPDATE public.t SET v = 'new' WHERE id = 1")
     started = time.monotonic()
     result = pair.verify(wait_timeout=1.0)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     status, reason = status_of(result, "t")
     assert status == "unverified"
     assert "has not confirmed" in reason
@@ -109,7 +109,7 @@ def test_a_slot_that_is_gone_is_said_at_once(pair: ReplicatedPair) -> None:
     pair.source.execute("UPDATE public.t SET v = 'new' WHERE id = 1")
     started = time.monotonic()
     result = pair.verify(wait_timeout=60.0)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert "does not exist" in status_of(result, "t")[1]
     pair.target.execute(f"ALTER SUBSCRIPTION {stream.subscription} SET (slot_name = NONE)")
 
@@ -216,7 +216,7 @@ def test_when_told_to_stop_the_queries_are_cancelled(pair: ReplicatedPair) -> No
     started = time.monotonic()
     with pytest.raises(Told):
         pair.verify(selection, progress=stop)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     ours = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name LIKE 'seren_migrator verify%'"
     until(lambda: pair.source.execute(ours) == [(0,)] and pair.target.execute(ours) == [(0,)], "the backends to end", 5)
 
