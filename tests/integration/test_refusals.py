@@ -20,7 +20,7 @@ from tests.support.playbooks import play
 from tests.support.pooler import Pooler
 from tests.support.unreachable import altered, refusing
 
-CONNECT_TIMEOUT_S = 2
+CONNECT_TIMEOUT_S = 6
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_host_that_does_not_answer_is_given_up_after_the_connect_timeout(case:
         took_s = time.monotonic() - begin
         proxy.is_black_hole = False
     assert caught.value.code == "cannot_connect"
-    assert took_s < CONNECT_TIMEOUT_S + 2
+    assert took_s < 2 * CONNECT_TIMEOUT_S  # it was asked once
     assert everything(case) == before
 
 

@@ -42,7 +42,7 @@ class Case:
         return init.run(self.migration(), init.InitOptions(**wanted), progress)
 
     def sync(self, **options: Any) -> Result:
-        return sync.run(self.migration(), sync.SyncOptions(client_bin_dir=self.bin_dir, **options))
+        return sync.run(self.migration(), sync.SyncOptions(**options))
 
     def status(self, **options: Any) -> Result:
         return status.run(self.migration(), status.StatusOptions(**{"window": 1.2, **options}))

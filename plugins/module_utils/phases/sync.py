@@ -33,7 +33,6 @@ class SyncOptions:
     source_from_target: Mapping[str, Any] | None = None
     replication_role: Mapping[str, Any] | None = None
     subscription_options: Mapping[str, Any] = field(default_factory=dict)
-    client_bin_dir: str | None = None
     maintenance_db: str = "postgres"
     timeout: float = 300
     check_mode: bool = False
