@@ -60,7 +60,7 @@ def test_files_and_settings_of_this_machine_stay_here() -> None:
             "sslrootcert": "/etc/ca.pem",
             "sslcert": "/etc/me.pem",
             "sslkey": "/etc/me.key",
-            "passfile": "/root/.pgpass",
+            "passfile": "/home/app/.pgpass",
             "client_encoding": "LATIN1",
             "application_name": "mine",
             "fallback_application_name": "mine too",
