@@ -47,16 +47,8 @@ class Claim:
         # Held while the heartbeat speaks to the server; whoever forks holds it, so that no child inherits half a word.
         self.quiet = threading.Lock()
 
-    @property
-    def guard(self) -> str:
-        """An SQL condition, to be bound with :meth:`key`, that holds only while this claim does."""
-        return (
-            "EXISTS (SELECT 1 FROM seren_migrator.migration AS m WHERE m.id = %(id)s AND m.epoch = %(epoch)s"
-            " AND m.cleaned_at IS NULL)"
-        )
-
     def key(self, **values: Any) -> dict[str, Any]:
-        """Return the parameters of :attr:`guard`, with others."""
+        """Return the parameters that name this claim, with others."""
         return {"id": self.id, "epoch": self.epoch, **values}
 
     def write(self, statement: str, **values: Any) -> None:
