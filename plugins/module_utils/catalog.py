@@ -61,6 +61,7 @@ SELECT c.oid, c.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpe
        CASE WHEN c.relkind IN ('r', 'p') THEN pg_catalog.row_security_active(c.oid) ELSE false END
          AS row_security_active,
        CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END AS bytes,
+       c.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(c.reltoastrelid) > 0 AS has_wide_rows,
        (SELECT pg_catalog.array_agg(h.inhparent ORDER BY h.inhseqno)
           FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid) AS parents,
        pk.columns AS primary_key, pk.indimmediate AS primary_key_immediate,
@@ -187,7 +188,8 @@ class Column:
 class Table:
     """A table (kind r), partitioned table (p) or foreign table (f).
 
-    ``filenode`` is what the reading transaction's snapshot saw; ``replica_identity`` is d, n, f or i as in pg_class;
+    ``filenode`` is what the reading transaction's snapshot saw;
+    ``has_wide_rows`` is true when some values are TOASTed; ``replica_identity`` is d, n, f or i as in pg_class;
     ``identity_verdict`` says in a word whether UPDATE and DELETE can be published; ``parents`` are the tables it is a
     partition or an inheritance child of.
     """
@@ -204,6 +206,7 @@ class Table:
     pages: int
     estimated_rows: int
     bytes: int
+    has_wide_rows: bool
     row_security_active: bool
     parents: tuple[int, ...]
     columns: tuple[Column, ...]
@@ -420,6 +423,7 @@ def _table(row: dict[str, Any], leaves: dict[int, tuple[str, ...]]) -> Table:
         pages=row["pages"],
         estimated_rows=row["estimated_rows"],
         bytes=row["bytes"],
+        has_wide_rows=bool(row["has_wide_rows"]),
         row_security_active=row["row_security_active"],
         parents=tuple(row["parents"] or ()),
         columns=columns,

@@ -18,7 +18,18 @@ from typing import Any
 
 from .driver import psycopg, sql
 from .errors import MigrationError
-from .ledger import HEARTBEAT_STALE_S, HOLDER_LIVES, Record, Relation, describe_holder, find, insert_relations
+from .ledger import (
+    HEARTBEAT_STALE_S,
+    HOLDER_LIVES,
+    IndexBuild,
+    Record,
+    Relation,
+    describe_holder,
+    find,
+    index_builds,
+    insert_index_builds,
+    insert_relations,
+)
 from .migration import Migration, StreamNames
 from .session import Session
 
@@ -125,6 +136,16 @@ class Claim:
             self.write("DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND state <> 'copied'")
             insert_relations(self.session, self.id, relations)
 
+    def replace_index_builds(self, builds: Sequence[IndexBuild]) -> None:
+        """Write anew what is to be built on the tables; nothing may have been built yet."""
+        with self.session.transaction():
+            self.write("DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s")
+            insert_index_builds(self.session, self.id, builds)
+
+    def index_builds(self) -> list[IndexBuild]:
+        """Read what is built on the tables, and how far it is."""
+        return index_builds(self.session, self.id)
+
     def reset_relations(self, stream: int) -> None:
         """Give a stream's relations back: their rows have to be copied again, by another stream."""
         self.write(
@@ -144,14 +165,20 @@ class Claim:
     @contextmanager
     def step(self, step: str, detail: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Record that a step starts, run the block, record that it is done."""
-        self.write(
-            "INSERT INTO seren_migrator.step (migration_id, step, state) VALUES (%(id)s, %(step)s, 'started')"
-            " ON CONFLICT (migration_id, step) DO UPDATE SET state = 'started', started_at = pg_catalog.now(),"
-            " finished_at = NULL",
-            step=step,
-        )
+        self.begin(step)
         yield
         self.finish(step, detail)
+
+    def begin(self, step: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Record that a step starts, with what shall be known about it whether or not it ends."""
+        self.write(
+            "INSERT INTO seren_migrator.step (migration_id, step, state, detail)"
+            " VALUES (%(id)s, %(step)s, 'started', %(detail)s)"
+            " ON CONFLICT (migration_id, step) DO UPDATE SET state = 'started', detail = excluded.detail,"
+            " started_at = pg_catalog.now(), finished_at = NULL",
+            step=step,
+            detail=json.dumps(detail or {}),
+        )
 
     def finish(self, step: str, detail: Mapping[str, Any] | None = None) -> None:
         """Record that a step is done, with what is worth keeping about it."""
@@ -193,12 +220,14 @@ class Claim:
             archive=archive,
         )
 
-    def kept_dump(self) -> bytes | None:
-        """Return the archive of the schema, or None."""
+    def kept_dump(self) -> bytes:
+        """Return the archive of the schema."""
         archive = self.session.value(
             "SELECT archive FROM seren_migrator.schema_dump WHERE migration_id = %(id)s", self.key()
         )
-        return None if archive is None else bytes(archive)
+        if archive is None:
+            raise LookupError("the ledger has lost the archive of the schema")
+        return bytes(archive)
 
     def forget_dump(self) -> None:
         """Remove the archive of the schema, which nobody needs after the copy."""

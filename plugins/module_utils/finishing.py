@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Protocol
 
-from . import firing, foreign_keys, post_data, roles, schema, sequences
+from . import firing, foreign_keys, indexes, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -24,6 +24,9 @@ from .schema import Archive
 from .selection import Selected, select
 from .session import Session
 
+# Statements that go in one round trip.
+STATEMENTS_AT_ONCE = 100
+
 
 class Policies(Protocol):
     """The options of init that matter here."""
@@ -31,6 +34,10 @@ class Policies(Protocol):
     @property
     def jobs(self) -> int:
         """How many things may be done at the same time."""
+
+    @property
+    def validate_foreign_keys(self) -> str:
+        """before_sync or after_sync."""
 
     @property
     def foreign_tables(self) -> str:
@@ -55,19 +62,22 @@ def finish(
     selected = select(whole, migration.selection, options.foreign_tables)
     record = claim.read()
     if not record.is_done("post_data"):
-        progress(Event("init", "building indexes and constraints"))
+        progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
         _post_data(migration, claim, record, source, target, client, options, whole, selected)
+        record = claim.read()
+    if options.validate_foreign_keys == "before_sync":
+        validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
     if not record.is_done("firing"):
         _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected)
     if len(record.live_streams) <= 1 and not record.is_done("materialized_views"):
-        progress(Event("init", "refreshing materialized views"))
+        progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
         with claim.step("materialized_views"):
             refresh_views(target, selected.catalog)
     if not record.is_done("analyze"):
-        progress(Event("init", "collecting statistics"))
+        progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step("analyze", detail):
             detail["left"] += analyze(migration, target, record, options.jobs)
@@ -87,17 +97,32 @@ def _post_data(
     left = schema.left_behind(source, whole, selected)
     carried = [relation for relation in record.relations if relation.stream is not None]
     postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    content = claim.kept_dump()
-    if content is None:
-        raise LookupError("the ledger has lost the archive of the schema")
     skipped = schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out))
-    archive = Archive(content, client, skipped, backend_name(claim.id, "restore"))
-    again = "post_data" in record.steps
-    detail = {"postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed]}
-    with claim.step("post_data", detail):
-        if again:
-            post_data.take_back(target, [item.name for item in selected.catalog.schemas])
-        schema.restore_post_data(migration, archive, jobs=options.jobs, target_major=target.major)
+    archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
+    script = schema.post_data_script(migration, archive)
+    built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
+    unchecked = foreign_keys.checked_later(selected.catalog, postponed)
+    detail = {
+        "postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed],
+        "unchecked_foreign_keys": [foreign_keys.as_data(selected.catalog, key) for key in unchecked],
+    }
+    claim.begin("post_data", detail)
+    remaining = script.without(built, {key.oid for key in unchecked})
+    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"))
+
+
+def validate_foreign_keys(
+    migration: Migration, claim: Claim, record: Record, target: Session, jobs: int, progress: Progress
+) -> bool:
+    """Check the rows against the foreign keys that were added unchecked; return whether there was anything to do."""
+    if record.is_done("foreign_keys"):
+        return False
+    unchecked = record.unchecked_foreign_keys
+    if unchecked:
+        progress(Event("init", f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+    with claim.step("foreign_keys", {"validated": len(unchecked)}):
+        foreign_keys.validate(migration, target, unchecked, jobs)
+    return bool(unchecked)
 
 
 def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
@@ -127,10 +152,10 @@ def set_sequences(source: Session, target: Session, selected: Selected) -> None:
     chosen = [item for item in selected.catalog.sequences if (item.schema, item.name) in present]
     states = sequences.read_states(source, chosen)
     known = sequences.read_states(target, chosen)
-    for item in chosen:
-        state = states[item.schema, item.name]
-        if known.get((item.schema, item.name)) != state:
-            target.execute(sequences.set_state(item, state))
+    changed = [item for item in chosen if known.get((item.schema, item.name)) != states[item.schema, item.name]]
+    for start in range(0, len(changed), STATEMENTS_AT_ONCE):
+        batch = changed[start : start + STATEMENTS_AT_ONCE]
+        target.execute(sql.SQL("; ").join(sequences.set_state(i, states[i.schema, i.name]) for i in batch))
 
 
 def refresh_views(target: Session, catalog: Catalog) -> list[str]:
@@ -157,11 +182,14 @@ def analyze(migration: Migration, target: Session, record: Record, jobs: int) ->
     waiting = sorted(tables)
 
     def work(share: list[tuple[str, str]]) -> list[dict[str, str]]:
-        failed = []
+        failed: list[dict[str, str]] = []
         with migration.open("target", "analyze") as session:
-            for schema_name, name in share:
-                if reason := _refusal(session, schema_name, name):
-                    failed.append({"object": f"statistics of {schema_name}.{name}", "reason": reason})
+            for start in range(0, len(share), STATEMENTS_AT_ONCE):
+                batch = share[start : start + STATEMENTS_AT_ONCE]
+                if _refusal(session, batch) is None:
+                    continue
+                refused = [(item, reason) for item in batch if (reason := _refusal(session, [item]))]
+                failed += [{"object": f"statistics of {'.'.join(item)}", "reason": reason} for item, reason in refused]
         return failed
 
     workers = max(1, min(jobs, len(waiting)))
@@ -172,9 +200,10 @@ def analyze(migration: Migration, target: Session, record: Record, jobs: int) ->
     return left
 
 
-def _refusal(session: Session, schema_name: str, name: str) -> str | None:
+def _refusal(session: Session, relations: Sequence[tuple[str, str]]) -> str | None:
+    names = sql.SQL(", ").join(sql.Identifier(*relation) for relation in relations)
     try:
-        session.connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema_name, name)))
+        session.connection.execute(sql.SQL("ANALYZE {}").format(names))
     except psycopg.Error as error:
         if session.connection.closed:
             raise

@@ -9,15 +9,29 @@ application truncates together therefore stay together, and what still crosses s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+from . import tuning
 from .catalog import Catalog, ForeignKey
+from .driver import psycopg, sql
+from .errors import MigrationError
+from .migration import Migration
 from .session import Session
 
 _FILENODES = """
 SELECT c.oid::bigint AS oid, pg_catalog.pg_relation_filenode(c.oid::pg_catalog.regclass)::bigint AS filenode
   FROM pg_catalog.pg_class AS c
  WHERE c.oid = ANY (%(oids)s::oid[])
+"""
+
+
+_NOT_VALID = """
+SELECT n.nspname AS schema, c.relname AS table, k.conname AS name
+  FROM pg_catalog.pg_constraint AS k
+  JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE k.contype = 'f' AND NOT k.convalidated
 """
 
 
@@ -34,6 +48,72 @@ def postponed(catalog: Catalog, stream_of: Mapping[int, int | None]) -> list[For
     return [
         key for key in catalog.foreign_keys if key.parent == 0 and len(streams(key.table) | streams(key.referenced)) > 1
     ]
+
+
+def checked_later(catalog: Catalog, postponed: Iterable[ForeignKey]) -> list[ForeignKey]:
+    """Return the foreign keys that can be added without checking the rows, and validated afterwards.
+
+    Adding one checks all rows in one session, under a lock that stops every writer; validating does neither. Before 18
+    a partitioned table's keys cannot wait; what is NOT VALID on the source stays so.
+    """
+    waiting = {key.oid for key in postponed}
+    return [
+        key
+        for key in catalog.foreign_keys
+        if key.oid not in waiting and key.is_validated and key.parent == 0 and catalog.by_oid[key.table].kind == "r"
+    ]
+
+
+def as_data(catalog: Catalog, key: ForeignKey) -> dict[str, str]:
+    """Return what finds a foreign key on the other side: schema, table and name."""
+    table = catalog.by_oid[key.table]
+    return {"schema": table.schema, "table": table.name, "name": key.name}
+
+
+def validate(migration: Migration, target: Session, keys: Sequence[Mapping[str, str]], jobs: int) -> None:
+    """Check the rows against ``keys`` (schema, table, name), ``jobs`` tables at a time.
+
+    Writers, replication's too, go on meanwhile. Raises ``constraint_violated`` for rows that the source's key does not
+    hold for either, for instance because its triggers were disabled once.
+    """
+    known = {(row["schema"], row["table"], row["name"]) for row in target.rows(_NOT_VALID)}
+    by_table: dict[tuple[str, str], list[str]] = {}
+    for key in keys:
+        if (key["schema"], key["table"], key["name"]) in known:
+            by_table.setdefault((key["schema"], key["table"]), []).append(key["name"])
+    waiting = list(by_table.items())
+    if not waiting:
+        return
+    workers = max(1, min(jobs, len(waiting)))
+    settings = tuning.settings(target, workers)
+
+    def work(share: Sequence[tuple[tuple[str, str], list[str]]]) -> None:
+        with migration.open("target", "validate") as session:
+            for name, value in settings.items():
+                session.connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+            for table, names in share:
+                for name in names:
+                    _validate(session, table, name)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for share in [pool.submit(work, waiting[start::workers]) for start in range(workers)]:
+            share.result()
+
+
+def _validate(session: Session, table: tuple[str, str], name: str) -> None:
+    statement = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(sql.Identifier(*table), sql.Identifier(name))
+    try:
+        session.execute(statement)
+    except psycopg.errors.IntegrityError as error:
+        qualified = ".".join(table)
+        raise MigrationError(
+            "constraint_violated",
+            f"Rows of {qualified} do not satisfy its foreign key {name}: {error.diag.message_primary} "
+            f"(SQLSTATE {error.sqlstate}). The source has the same rows.",
+            "Correct the rows on the source and use validate_foreign_keys: after_sync, because what you correct arrives "
+            "by replication; or drop the foreign key on both sides. Then run the same command again.",
+            {"table": qualified, "constraint": name, "sqlstate": error.sqlstate},
+        ) from None
 
 
 def connected(catalog: Catalog, oids: Iterable[int]) -> set[int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from .catalog import OWN_SCHEMA
@@ -68,6 +68,21 @@ CREATE TABLE IF NOT EXISTS seren_migrator.relation (
   finished_at timestamptz,
   PRIMARY KEY (migration_id, schema, name))""",
     """
+CREATE TABLE IF NOT EXISTS seren_migrator.index_build (
+  migration_id text NOT NULL,
+  table_oid bigint NOT NULL,
+  classid bigint NOT NULL,
+  objid bigint NOT NULL,
+  name text NOT NULL,
+  bytes bigint NOT NULL,
+  "create" text,
+  attach text,
+  is_exclusive boolean NOT NULL,
+  is_identity boolean NOT NULL,
+  state text NOT NULL,
+  finished_at timestamptz,
+  PRIMARY KEY (migration_id, classid, objid))""",
+    """
 CREATE TABLE IF NOT EXISTS seren_migrator.object (
   migration_id text NOT NULL,
   side text NOT NULL,
@@ -93,7 +108,7 @@ CREATE TABLE IF NOT EXISTS seren_migrator.schema_dump (
   archive bytea NOT NULL)""",
 )
 
-TABLE_NAMES = ("migration", "stream", "relation", "object", "step", "schema_dump")
+TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump")
 
 _EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
 
@@ -133,6 +148,32 @@ class Relation:
     rows: int | None
     bytes: int | None
     estimated_bytes: int | None
+
+
+@dataclass(frozen=True)
+class IndexBuild:
+    """One index or constraint of a table, by the source's OIDs; ``bytes`` is its size there.
+
+    ``create`` and ``attach`` are set where a constraint is made of an index (two statements of ours); everything else
+    is built by the archive's own statements. ``is_exclusive`` marks what locks the whole table while it is built;
+    ``is_identity`` what the replica identity rests on. ``state`` is pending, built (not attached yet) or done.
+    """
+
+    table_oid: int
+    classid: int
+    objid: int
+    name: str
+    bytes: int
+    create: str | None
+    attach: str | None
+    is_exclusive: bool
+    is_identity: bool
+    state: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The object's (classid, objid) on the source."""
+        return (self.classid, self.objid)
 
 
 @dataclass(frozen=True)
@@ -194,7 +235,21 @@ class Record:
         left: list[dict[str, str]] = [entry for step in self.steps.values() for entry in step.detail.get("left", [])]
         waiting = self.steps["post_data"].detail.get("postponed_foreign_keys", []) if "post_data" in self.steps else []
         reason = "its tables are carried by different streams; it can be added once they are drained"
-        return left + [{"object": f"foreign key {name}", "reason": reason} for name in waiting]
+        left += [{"object": f"foreign key {name}", "reason": reason} for name in waiting]
+        unchecked = [] if self.is_done("foreign_keys") else self.unchecked_foreign_keys
+        reason = "added, but its rows are not validated yet; sync does that"
+        return left + [
+            {"object": f"foreign key {key['name']} on {key['schema']}.{key['table']}", "reason": reason}
+            for key in unchecked
+        ]
+
+    @property
+    def unchecked_foreign_keys(self) -> list[dict[str, str]]:
+        """Foreign keys (schema, table, name) that were added without checking the rows."""
+        found: list[dict[str, str]] = []
+        if self.is_done("post_data"):
+            found = self.steps["post_data"].detail.get("unchecked_foreign_keys", [])
+        return found
 
     def is_done(self, step: str) -> bool:
         """True when the step has ended."""
@@ -264,6 +319,18 @@ def _record(session: Session, row: Row) -> Record:
             )
         },
     )
+
+
+def index_builds(session: Session, migration_id: str) -> list[IndexBuild]:
+    """Return what is built on a migration's tables, and how far it is."""
+    return [
+        IndexBuild(**row)
+        for row in session.rows(
+            'SELECT table_oid, classid, objid, name, bytes, "create", attach, is_exclusive, is_identity, state'
+            "  FROM seren_migrator.index_build WHERE migration_id = %(id)s ORDER BY table_oid, bytes DESC, name",
+            {"id": migration_id},
+        )
+    ]
 
 
 def identity(session: Session) -> dict[str, Any]:
@@ -339,6 +406,17 @@ def insert_relations(session: Session, migration_id: str, relations: Sequence[Re
             " (migration_id, schema, name, kind, source_oid, state, estimated_bytes)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
             [(migration_id, r.schema, r.name, r.kind, r.source_oid, r.state, r.estimated_bytes) for r in relations],
+        )
+
+
+def insert_index_builds(session: Session, migration_id: str, builds: Sequence[IndexBuild]) -> None:
+    """Write what is to be built on a migration's tables."""
+    with session.connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO seren_migrator.index_build"
+            ' (migration_id, table_oid, classid, objid, name, bytes, "create", attach, is_exclusive, is_identity, state)'
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [(migration_id, *astuple(build)) for build in builds],
         )
 
 

@@ -1,100 +1,96 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""Taking back what an interrupted restore of indexes, constraints and triggers has left on the target.
+"""The last section of the schema's archive, cut into its entries: what a single table waits for, and the rest.
 
-pg_restore makes these things in parallel, each in a transaction of its own, so a crash leaves some of them. All of them
-sit on tables that this migration made, in schemas that held no table before; so all of them are ours to drop.
+pg_restore writes the section as one script. Indexes and constraints of tables with rows are taken out of it and built
+as soon as the rows are there (``indexes.py``); what remains is restored at the end, in its order, in one transaction.
+Pure: text in, text out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
-from .driver import Row, sql
-from .session import Session
-
-# In the order in which they can be dropped. What belongs to a partition goes with what its root has.
-_LEFT_OVER = """
-WITH ours AS (
-  SELECT c.oid, n.nspname AS schema, c.relname AS name
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-   WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
-     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
-                      WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                        AND d.objid = c.oid AND d.deptype = 'e'))
-SELECT 1 AS turn, 'event trigger' AS kind, NULL AS schema, NULL AS relation, e.evtname AS name
-  FROM pg_catalog.pg_event_trigger AS e
-  JOIN pg_catalog.pg_proc AS f ON f.oid = e.evtfoid
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
- WHERE n.nspname = ANY (%(schemas)s)
- UNION ALL
-SELECT CASE k.contype WHEN 'f' THEN 2 ELSE 3 END, 'constraint', o.schema, o.name, k.conname
-  FROM pg_catalog.pg_constraint AS k
-  JOIN ours AS o ON o.oid = k.conrelid
- WHERE k.conparentid = 0
-   AND (k.contype IN ('f', 'p', 'u', 'x') OR (k.contype IN ('c', 'n') AND NOT k.convalidated AND k.conislocal))
- UNION ALL
-SELECT 4, 'index', o.schema, o.name, c.relname
-  FROM pg_catalog.pg_index AS i
-  JOIN ours AS o ON o.oid = i.indrelid
-  JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
- WHERE NOT c.relispartition
-   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint AS k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x'))
- UNION ALL
-SELECT 5, 'trigger', o.schema, o.name, t.tgname
-  FROM pg_catalog.pg_trigger AS t
-  JOIN ours AS o ON o.oid = t.tgrelid
- WHERE NOT t.tgisinternal AND t.tgparentid = 0
- UNION ALL
-SELECT 6, 'rule', o.schema, o.name, r.rulename
-  FROM pg_catalog.pg_rewrite AS r
-  JOIN ours AS o ON o.oid = r.ev_class
- WHERE r.rulename <> '_RETURN'
- UNION ALL
-SELECT 7, 'policy', o.schema, o.name, p.polname
-  FROM pg_catalog.pg_policy AS p
-  JOIN ours AS o ON o.oid = p.polrelid
- UNION ALL
-SELECT 8, 'statistics', n.nspname, NULL, s.stxname
-  FROM pg_catalog.pg_statistic_ext AS s
-  JOIN ours AS o ON o.oid = s.stxrelid
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
- ORDER BY turn, schema, relation, name
-"""
+# How pg_restore --verbose heads an entry, in every major from 14 to 18.
+_HEADER = re.compile(rb"^--\n-- TOC entry (\d+) \(class (\d+) OID (\d+)\)\n", re.MULTILINE)
+_ENTRY_LINE = re.compile(r"^(\d+); (\d+) (\d+) ", re.MULTILINE)
+_COMMENT_LINES = re.compile(rb"\A(?:--[^\n]*\n|\n)*")
+# One statement: names and strings are stepped over as wholes, because they may hold a semicolon.
+_STATEMENT = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])*;\n""")
+PG_CLASS, PG_CONSTRAINT = 1259, 2606
 
 
-def _constraint(row: Row) -> sql.Composed:
-    return sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
-        sql.Identifier(row["schema"], row["relation"]), sql.Identifier(row["name"])
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the archive: the catalog and OID of the object on the source (0 without one), and its statements."""
+
+    classid: int
+    objid: int
+    text: bytes
+
+    @property
+    def statements(self) -> bytes:
+        """The statements without pg_restore's comments before them."""
+        return _COMMENT_LINES.sub(b"", self.text)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A restore script: what precedes the entries (settings of the session), and the entries in order."""
+
+    prologue: bytes
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def by_object(self) -> dict[tuple[int, int], Entry]:
+        """The entries of objects of the source, by (classid, objid)."""
+        return {(entry.classid, entry.objid): entry for entry in self.entries if entry.classid}
+
+    def without(self, objects: Collection[tuple[int, int]], not_valid: Collection[int]) -> bytes:
+        """Return the script without the entries of ``objects``; foreign keys ``not_valid`` (OIDs) are not checked."""
+        kept = [entry for entry in self.entries if not entry.classid or (entry.classid, entry.objid) not in objects]
+        texts = [
+            unchecked(entry.text) if entry.classid == PG_CONSTRAINT and entry.objid in not_valid else entry.text
+            for entry in kept
+        ]
+        return self.prologue + b"".join(texts)
+
+
+def split(script: bytes, listing: str) -> Script:
+    """Cut a verbose restore script into its entries; ``listing`` is the archive's list, in the order of the restore.
+
+    A text of the database could imitate the head of an entry. Heads must therefore name entries of the list, each once
+    and in the list's order; otherwise nothing is cut, and all of it is the prologue.
+    """
+    places = {int(number): position for position, (number, _class, _oid) in enumerate(_ENTRY_LINE.findall(listing))}
+    heads = list(_HEADER.finditer(script))
+    order = [places.get(int(head[1]), -1) for head in heads]
+    if -1 in order or order != sorted(set(order)):
+        return Script(script, ())
+    starts = [head.start() for head in heads]
+    ends = [*starts[1:], len(script)]
+    entries = tuple(
+        Entry(int(head[2]), int(head[3]), script[start:end])
+        for head, start, end in zip(heads, starts, ends, strict=True)
     )
+    return Script(script[: starts[0]] if starts else script, entries)
 
 
-def _in_schema(kind: str) -> Callable[[Row], sql.Composed]:
-    return lambda row: sql.SQL("DROP {} IF EXISTS {}").format(sql.SQL(kind), sql.Identifier(row["schema"], row["name"]))
+def unchecked(foreign_key: bytes) -> bytes:
+    """Return the entry of a foreign key so that existing rows are not checked when it is added."""
+    head, end, rest = foreign_key.rpartition(b";\n")
+    return head + b" NOT VALID" + end + rest
 
 
-def _on_relation(kind: str) -> Callable[[Row], sql.Composed]:
-    return lambda row: sql.SQL("DROP {} IF EXISTS {} ON {}").format(
-        sql.SQL(kind), sql.Identifier(row["name"]), sql.Identifier(row["schema"], row["relation"])
-    )
+def after_first_statement(statements: bytes) -> bytes:
+    """Return what follows an entry's first statement (CLUSTER ON, SET STATISTICS, REPLICA IDENTITY)."""
+    first = _STATEMENT.match(statements)
+    return statements[first.end() :].strip() if first else b""
 
 
-_DROPS: dict[str, Callable[[Row], sql.Composed]] = {
-    "event trigger": lambda row: sql.SQL("DROP EVENT TRIGGER IF EXISTS {}").format(sql.Identifier(row["name"])),
-    "constraint": _constraint,
-    "index": _in_schema("INDEX"),
-    "trigger": _on_relation("TRIGGER"),
-    "rule": _on_relation("RULE"),
-    "policy": _on_relation("POLICY"),
-    "statistics": _in_schema("STATISTICS"),
-}
-
-
-def take_back(target: Session, schemas: Sequence[str]) -> int:
-    """Drop, in one transaction, what an interrupted restore has left in ``schemas``; return how many things."""
-    with target.transaction():
-        rows = target.rows(_LEFT_OVER, {"schemas": list(schemas)})
-        for row in rows:
-            target.execute(_DROPS[row["kind"]](row))
-    return len(rows)
+def sequence_of(statements: Iterable[bytes]) -> bytes:
+    """Join statements to one simple-query string."""
+    return b"\n".join(statement.strip() for statement in statements if statement.strip())

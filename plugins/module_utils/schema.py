@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import clients
+from . import clients, post_data
 from .catalog import OWN_SCHEMA, Catalog, ForeignKey
 from .clients import Client
 from .driver import pq, sql
 from .errors import MigrationError
 from .migration import Migration
+from .post_data import Script
 from .roles import Unusable
 from .selection import Selected
 from .session import Session
 
 LOCK_WAIT = "30s"
-# The target's release that first knows transaction_timeout, which clients of that release set in every restore.
-_TRANSACTION_TIMEOUT_MAJOR = 17
 # Longest list of tables to leave out that fits an argument list everywhere.
 _MAX_ARGUMENT_BYTES = 1_000_000
 
@@ -170,6 +168,7 @@ def dump(
         "--no-subscriptions",
         "--no-security-labels",
         "--no-tablespaces",
+        *([] if whole.database.encoding == "SQL_ASCII" else ["--encoding=UTF8"]),
         f"--lock-wait-timeout={LOCK_WAIT}",
         f"--snapshot={snapshot}",
         f"--exclude-schema={OWN_SCHEMA}",
@@ -280,8 +279,7 @@ def restore_pre_data(migration: Migration, archive: Archive, mark: sql.Composed)
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    with _unpacked(migration, archive, "pre-data") as (command, path):
-        script = clients.run([*command, "--file=-", path], {}, migration.redactor)
+    script, _listing = _script(migration, archive, "pre-data")
     with migration.open("target", "restore") as session:
         session.rename(archive.backend_name)
         for name in _schemas(session):
@@ -291,45 +289,38 @@ def restore_pre_data(migration: Migration, archive: Archive, mark: sql.Composed)
         run_script(migration, session, script, mark)
 
 
-def restore_post_data(migration: Migration, archive: Archive, *, jobs: int, target_major: int) -> None:
-    """Restore indexes, constraints, triggers and the rest, ``jobs`` at a time."""
+def post_data_script(migration: Migration, archive: Archive) -> Script:
+    """Return indexes, constraints, triggers and the rest as a script, cut into its entries."""
+    return post_data.split(*_script(migration, archive, "post-data", "--verbose"))
+
+
+def restore_post_data(migration: Migration, archive: Archive, script: bytes, mark: sql.Composed) -> None:
+    """Restore what is left of the last section together with ``mark``, in one transaction, like the first section."""
     migration.log.add("target", "pg_restore --section=post-data")
-    conninfo, environment = migration.target.client_environment()
-    with _unpacked(migration, archive, "post-data") as (command, path):
-        if archive.client.major >= _TRANSACTION_TIMEOUT_MAJOR > target_major:
-            script = clients.run([*command, "--file=-", path], {}, migration.redactor)
-            with migration.open("target", "restore") as session:
-                session.rename(archive.backend_name)
-                run_script(migration, session, script)
-            return
-        direct = ["--exit-on-error", "--no-password", f"--dbname={conninfo}", f"--jobs={jobs}"]
-        environment["PGAPPNAME"] = archive.backend_name
-        clients.run([*command, *direct, path], environment, migration.redactor)
+    with migration.open("target", "restore") as session:
+        session.rename(archive.backend_name)
+        run_script(migration, session, script, mark)
 
 
-@contextmanager
-def _unpacked(migration: Migration, archive: Archive, section: str) -> Iterator[tuple[list[str], str]]:
-    """Put the archive where pg_restore can read it, for the block; return a command for one section, and the path."""
+def _script(migration: Migration, archive: Archive, section: str, *options: str) -> tuple[bytes, str]:
+    """Return a section of the archive as a script, without what only psql knows, and the list it was made by."""
     program = archive.client.pg_restore
     with tempfile.TemporaryDirectory(prefix="seren_migrator_") as folder:
-        path, listing = Path(folder, "schema.dump"), Path(folder, "entries")
+        path, use_list = Path(folder, "schema.dump"), Path(folder, "entries")
         path.write_bytes(archive.content)
         entries = clients.run([program, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
-        listing.write_text(filtered_list(entries, archive.skipped.objects))
+        listing = filtered_list(entries, archive.skipped.objects)
+        use_list.write_text(listing)
         owners = ["--no-owner", "--no-privileges"] if archive.skipped.owners else []
-        yield [program, f"--section={section}", f"--use-list={listing}", "--no-tablespaces", *owners], str(path)
+        command = [program, f"--section={section}", f"--use-list={use_list}", "--no-tablespaces", *owners, *options]
+        script = clients.run([*command, "--file=-", str(path)], {}, migration.redactor)
+    return _without_psql(script), listing
 
 
-def _schemas(session: Session) -> list[str]:
-    rows = session.rows("SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
-    return [row["nspname"] for row in rows]
+def _without_psql(script: bytes) -> bytes:
+    """Drop the lines that pg_restore writes around the statements for psql, or for servers from 17 on.
 
-
-def run_script(migration: Migration, session: Session, script: bytes, mark: sql.Composed | None = None) -> None:
-    """Run a plain restore script, and ``mark`` after it, as one simple query: one transaction.
-
-    Of the lines that pg_restore itself writes around the statements some are dropped: psql's "restrict" pair, and the
-    first ``SET transaction_timeout``, which servers before 17 do not know.
+    These are psql's "restrict" pair, and the first ``SET transaction_timeout``.
     """
     lines = script.split(b"\n")
     token = next((line.split(b" ", 1)[1] for line in lines if line.startswith(b"\\restrict ")), None)
@@ -342,9 +333,17 @@ def run_script(migration: Migration, session: Session, script: bytes, mark: sql.
             dropped.discard(line)
             continue
         kept.append(line)
-    if mark is not None:
-        kept.append(mark.as_bytes(session.connection))
-    whole = b"\n".join(kept)
+    return b"\n".join(kept)
+
+
+def _schemas(session: Session) -> list[str]:
+    rows = session.rows("SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
+    return [row["nspname"] for row in rows]
+
+
+def run_script(migration: Migration, session: Session, script: bytes, mark: sql.Composed) -> None:
+    """Run a plain restore script, and ``mark`` after it, as one simple query: one transaction."""
+    whole = script + b"\n" + mark.as_bytes(session.connection)
     result = session.connection.pgconn.exec_(whole)
     if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY):
         return

@@ -165,7 +165,7 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
         if carries and replication.slot_is_usable(replication.slot_row(source, stream.slot)):
             _narrow(source, record, stream)
             continue
-        if carries and "post_data" in record.steps:
+        if carries and record.is_done("post_data"):
             raise slot_lost(stream.slot)
         remove(migration, claim, stream, target, source)
 

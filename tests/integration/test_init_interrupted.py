@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils import copying
+from ansible_collections.seren.migrator.plugins.module_utils import worker
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database
 from tests.support.migrations import Case, at_step
@@ -94,11 +94,11 @@ def test_a_worker_left_over_by_a_dead_runner_does_not_block_the_next_run(case: C
     with pytest.raises(RuntimeError):
         case.init(at_step("copying", fail))
     identity = case.target.execute("SELECT id FROM seren_migrator.migration")[0][0]
-    with case.target.connect(autocommit=False) as worker:
-        worker.execute("SELECT set_config('application_name', %s, false)", (f"seren_migrator {identity[:12]} copy",))
-        worker.execute("LOCK TABLE a IN ACCESS EXCLUSIVE MODE")
+    with case.target.connect(autocommit=False) as backend:
+        backend.execute("SELECT set_config('application_name', %s, false)", (f"seren_migrator {identity[:12]} copy",))
+        backend.execute("LOCK TABLE a IN ACCESS EXCLUSIVE MODE")
         case.init()
-        worker.close()
+        backend.close()
     finish(case)
     assert case.compare().differences == []
 
@@ -109,23 +109,10 @@ def test_a_worker_cannot_note_a_table_under_a_stream_that_is_going(case: Case) -
 
     with pytest.raises(RuntimeError):
         case.init(at_step("copying", fail))
-    migration_id, epoch = case.target.execute("SELECT id, epoch FROM seren_migrator.migration")[0]
+    migration_id = case.target.execute("SELECT id FROM seren_migrator.migration")[0][0]
     assert case.target.execute("SELECT state FROM seren_migrator.stream") == [("removed",)]
-    statement = copying.sql.SQL(copying._MARK_COPIED).format(
-        **{
-            name: copying.sql.Literal(value)
-            for name, value in {
-                "id": migration_id,
-                "epoch": epoch,
-                "stream": 1,
-                "carrier": 1,
-                "rows": 100,
-                "bytes": 1,
-                "format": "binary",
-                "schema": "public",
-                "name": "a",
-            }.items()
-        }
+    statement = worker.sql.SQL(worker._STREAMS_OPEN).format(
+        id=worker.sql.Literal(migration_id), stream=worker.sql.Literal(1)
     )
     with pytest.raises(Exception, match="division by zero"):
         case.target.execute(statement)

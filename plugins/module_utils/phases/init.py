@@ -16,20 +16,36 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .. import clients, copying, database, finishing, foreign_keys, large_objects, ledger, roles, schema, stream
+from .. import (
+    clients,
+    copying,
+    database,
+    finishing,
+    foreign_keys,
+    indexes,
+    large_objects,
+    ledger,
+    roles,
+    schema,
+    stream,
+    tuning,
+)
 from .. import plan as plans
 from ..catalog import Catalog
 from ..claim import Claim, claimed
-from ..copying import CopyTask, Crew, Snapshot
+from ..copying import CopyTask
+from ..crew import Crew, Sizes
 from ..driver import psycopg, sql
 from ..errors import MigrationError
 from ..ledger import Record
 from ..migration import Migration, backend_name
 from ..plan import Plan
+from ..post_data import Script
 from ..progress import Event, Progress, silent
 from ..replication import publication_members
 from ..result import Result
 from ..schema import Archive
+from ..selection import select
 from ..session import Session, translated
 from . import validate
 
@@ -44,9 +60,17 @@ _AFTER_CLEANUP = ("not_ready", "target_not_empty", "name_taken")
 
 @dataclass(frozen=True)
 class InitOptions(validate.ValidateOptions):
-    """Options of init: validate's, for its gate and its policies, and how long the slot's creation may wait."""
+    """Options of init: validate's, for its gate and its policies, and those of the copy.
+
+    ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
+    (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync.
+    """
 
     slot_timeout: float = 60
+    index_jobs: int | None = None
+    split_tables_larger_than: int = 10 * 2**30
+    max_rate: int = 0
+    validate_foreign_keys: str = "before_sync"
     check_mode: bool = False
 
 
@@ -140,6 +164,7 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
         "target": migration.target.public(),
         "selection": migration.selection.as_data(),
         "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
+        "foreign_keys": options.validate_foreign_keys,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -237,7 +262,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
             migration, record.id if record else "0" * 32, number, members, plan.selected.predicates, source.major
         ):
             migration.log.add("source", text)
-    tasks = copying.plan_tasks(plan.selected, carried)
+    tasks = copying.plan_tasks(plan.selected, carried, {table.oid: number for table in carried})
     for section in ("pre-data", "post-data"):
         migration.log.add("target", f"pg_restore --section={section}")
     tables = [
@@ -311,20 +336,42 @@ class _Run:
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
         stream.settle(self.migration, self.claim, self.source, self.target)
-        rounds = 0
-        while (record := self.claim.read()).pending or not record.is_done("pre_data"):
-            if rounds == MAX_ROUNDS:
-                raise _rewritten_too_often(record)
-            rounds += 1
-            try:
-                self._copy_round(record)
-            except _Moved:
-                self.progress(Event("init", "the source's schema changed meanwhile; reading it again"))
+        record = self.claim.read()
+        if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
+            with Crew(self.migration, self.claim, self._sizes(len(record.pending)), self.progress, self._watch) as crew:
+                self._copy_all(crew)
+                self.progress(Event("init", "building indexes", {"step": "indexes"}))
+                crew.finish()
         finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
         self.claim.forget_dump()
         self.claim.set_state("copied")
 
-    def _copy_round(self, record: Record) -> None:
+    def _sizes(self, pending: int) -> Sizes:
+        """Return how many processes work, and with which settings on the target."""
+        jobs = min(self.options.jobs, pending)
+        index_jobs = self.options.index_jobs or self.options.jobs
+        return Sizes(jobs, index_jobs, tuning.settings(self.target, index_jobs), self.options.max_rate)
+
+    def _watch(self) -> None:
+        """Look after what must not be forgotten while workers work; called about once a second."""
+
+    def _copy_all(self, crew: Crew) -> None:
+        rounds = 0
+        record = self.claim.read()
+        if record.is_done("pre_data"):
+            self._plan_builds(crew, record)
+            crew.build(relation.source_oid for relation in record.relations if relation.state == "copied")
+        while record.pending or not record.is_done("pre_data"):
+            if rounds == MAX_ROUNDS:
+                raise _rewritten_too_often(record)
+            rounds += 1
+            try:
+                self._copy_round(crew, record)
+            except _Moved:
+                self.progress(Event("init", "the source's schema changed meanwhile; reading it again"))
+            record = self.claim.read()
+
+    def _copy_round(self, crew: Crew, record: Record) -> None:
         """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
         plan = plans.read(self.migration, self.options, self.source)
         first = not record.is_done("pre_data")
@@ -339,22 +386,20 @@ class _Run:
         carried = [table for table in plan.carried if table.oid in pending]
         number = 1 + max((known.number for known in record.streams), default=0)
         self.progress(Event("init", f"opening stream {number}", {"tables": len(carried)}))
-        with (
-            Crew(self.migration, self.claim, min(self.options.jobs, len(pending))) as crew,
-            stream.opened(
-                self.migration,
-                self.claim,
-                self.source,
-                self.target,
-                plan.whole,
-                carried,
-                plan.selected.predicates,
-                number=number,
-                slot_timeout_s=self.options.slot_timeout,
-            ) as opened,
-        ):
+        with stream.opened(
+            self.migration,
+            self.claim,
+            self.source,
+            self.target,
+            plan.whole,
+            carried,
+            plan.selected.predicates,
+            number=number,
+            slot_timeout_s=self.options.slot_timeout,
+        ) as opened:
             if first:
                 plan = self._schema(plan, pending, opened.snapshot)
+                self._plan_builds(crew, self.claim.read())
             self._large_objects(plan, opened.snapshot)
             self._copy(crew, plan, pending, opened)
 
@@ -365,8 +410,7 @@ class _Run:
             seen = plans.read(self.migration, self.options, reader)
             if plans.shape(seen) != plans.shape(plan):
                 raise _Moved
-            reader.connection.execute("COMMIT")
-            self._pre_data(seen, snapshot)
+            self._pre_data(seen, snapshot, reader)
             self._check_target(seen, pending)
         return seen
 
@@ -395,14 +439,41 @@ class _Run:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
             self.left.append({"object": f"owner {owner} of the database", "reason": str(error.diag.message_primary)})
 
-    def _pre_data(self, plan: Plan, snapshot: str) -> None:
-        """Dump the schema in the snapshot, keep the archive, restore what the rows need."""
-        self.progress(Event("init", "dumping the schema"))
+    def _pre_data(self, plan: Plan, snapshot: str, reader: Session) -> None:
+        """Dump the schema in the snapshot, keep the archive, plan the indexes, restore what the rows need.
+
+        ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
+        """
+        self.progress(Event("init", "dumping the schema", {"step": "schema"}))
         content = schema.dump(self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
         self.claim.keep_dump(self.client.major, content)
-        skipped = schema.skips(plan.left, (), self._unusable(plan))
-        archive = Archive(content, self.client, skipped, backend_name(self.claim.id, "restore"))
+        archive = self._archive(content, plan.left, plan.selected.left_out)
+        script = schema.post_data_script(self.migration, archive)
+        stored = [table for table in plan.selected.catalog.tables if table.stores_rows]
+        # A restore script in SQL_ASCII has bytes of any encoding, which only a session of its own kind may read.
+        readable = plan.whole.database.encoding != "SQL_ASCII"
+        self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
+        reader.connection.execute("COMMIT")
         schema.restore_pre_data(self.migration, archive, self.claim.done_mark("pre_data"))
+
+    def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
+        unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
+        return Archive(content, self.client, schema.skips(left, (), unusable), backend_name(self.claim.id, "restore"))
+
+    def _plan_builds(self, crew: Crew, record: Record) -> None:
+        """Tell the crew what is to be built, from the ledger and the archive that it keeps."""
+        builds = self.claim.index_builds()
+        waiting = [build for build in builds if build.state != indexes.DONE]
+        script = Script(b"", ())
+        if waiting:
+            whole = Catalog.read(self.source)
+            selected = select(whole, self.migration.selection, self.options.foreign_tables)
+            left = schema.left_behind(self.source, whole, selected)
+            script = schema.post_data_script(
+                self.migration, self._archive(self.claim.kept_dump(), left, selected.left_out)
+            )
+        names = {relation.source_oid: f"{relation.schema}.{relation.name}" for relation in record.relations}
+        crew.plan_builds(script, waiting, names)
 
     def _unusable(self, plan: Plan) -> roles.Unusable:
         return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
@@ -450,16 +521,40 @@ class _Run:
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
-        unlogged = frozenset(table.oid for table in tables if table.persistence == "u")
-        tasks: Sequence[CopyTask] = copying.plan_tasks(plan.selected, tables)
-        self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": opened.number}))
-        outcome = crew.work(tasks, Snapshot(opened.snapshot, opened.number, unlogged), self.progress)
+        logged = [table.oid for table in tables if table.persistence != "u"]
+        stream_of = {table.oid: opened.number for table in tables}
+        tasks = copying.plan_tasks(plan.selected, tables, stream_of, logged)
+        self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": opened.number, "step": "copy"}))
+        outcome = crew.copy(tasks, opened.snapshot, self._pieces(tasks))
         if outcome.rewritten:
             moved = {task.oid for task in outcome.rewritten}
             copied = {done.task.oid for done in outcome.copied}
             parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
+            crew.forget(parted)
             self.claim.reset_tables(sorted(parted))
         stream.release(self.migration, self.claim, self.source, self.target, opened.number)
+
+    def _pieces(self, tasks: Sequence[CopyTask]) -> dict[int, list[CopyTask]]:
+        """Return the pieces of the tables that are split."""
+        limit = self.options.split_tables_larger_than
+        if self.source.major < copying.TID_RANGE_MAJOR or not limit:
+            return {}
+        large = [task for task in tasks if task.estimated_bytes > limit]
+        pages = {row["oid"]: row["pages"] for row in self.source.rows(_PAGES, {"oids": [task.oid for task in large]})}
+        return {
+            task.oid: copying.split(task, tasks, pages=pages[task.oid], limit_bytes=limit, jobs=self.options.jobs)
+            for task in large
+            if task.oid in pages
+        }
+
+
+# Blocks of a table's main part now; relpages may be old.
+_PAGES = """
+SELECT c.oid::bigint AS oid,
+       pg_catalog.pg_relation_size(c.oid::pg_catalog.regclass)
+         / pg_catalog.current_setting('block_size')::integer AS pages
+  FROM pg_catalog.pg_class AS c WHERE c.oid = ANY (%(oids)s::oid[])
+"""
 
 
 def _rewritten_too_often(record: Record) -> MigrationError:

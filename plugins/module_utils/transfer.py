@@ -1,0 +1,198 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Simple-query strings and the COPY stream on two open connections, below psycopg's own layers.
+
+libpq hands out one row a call, so the work done per row decides what the client costs. Here belongs how bytes move and
+how a server's refusal is read; which statements are sent belongs to ``copying.py``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice, repeat
+from operator import itemgetter
+from typing import Any
+
+from .driver import pq, psycopg, sql
+from .session import Session
+
+# Rows are joined to pieces of about this size: larger ones gain nothing and leave the processor's cache.
+BATCH_BYTES = 65536
+# So many rows are fetched between two looks at their size. The memory of few is used again and again, which is faster
+# than many; where a row may be of any width, two of them must not be much more than one.
+ROWS_AT_ONCE, WIDE_ROWS_AT_ONCE = 32, 2
+
+_DATA = itemgetter(1)
+
+
+class Refused(Exception):
+    """A server refused a statement, or its connection was lost (then without SQLSTATE)."""
+
+    def __init__(self, side: str, sqlstate: str, message: str) -> None:
+        super().__init__(message)
+        self.side, self.sqlstate, self.message = side, sqlstate, message
+
+
+class Meter:
+    """Bytes and rows that each worker has moved of its present task, in memory that all processes share."""
+
+    _SLOT = struct.Struct("=qq")
+
+    def __init__(self, workers: int) -> None:
+        self._memory = mmap.mmap(-1, max(1, workers) * self._SLOT.size)
+
+    def read(self, worker: int) -> tuple[int, int]:
+        """Return (bytes, rows) of one worker."""
+        moved, rows = self._SLOT.unpack_from(self._memory, worker * self._SLOT.size)
+        return moved, rows
+
+    def write(self, worker: int, moved: int, rows: int) -> None:
+        """Set one worker's numbers; only this worker may."""
+        self._SLOT.pack_into(self._memory, worker * self._SLOT.size, moved, rows)
+
+
+class Throttle:
+    """A limit of bytes per second that all workers share.
+
+    ``lock`` and ``clock`` are shared by the processes: ``clock.value`` is the time at which the next byte may go.
+    """
+
+    def __init__(self, context: Any, bytes_per_second: int) -> None:
+        self._rate = bytes_per_second
+        self._clock = context.Value("d", 0.0)
+
+    def take(self, amount: int) -> None:
+        """Wait until ``amount`` more bytes fit the limit."""
+        with self._clock.get_lock():
+            begin = max(time.monotonic(), self._clock.value)
+            self._clock.value = begin + amount / self._rate
+        time.sleep(max(0.0, begin - time.monotonic()))
+
+
+def send(session: Session, statement: bytes) -> None:
+    """Send one simple-query string; its results are read by :func:`next_result`."""
+    session.connection.pgconn.send_query(statement)
+
+
+def next_result(session: Session) -> Any:
+    """Return the next result of what was sent, None after the last one; raise :class:`Refused` for an error."""
+    result = session.connection.pgconn.get_result()
+    if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+        raise refusal(session, result)
+    return result
+
+
+def command(session: Session, statement: sql.Composable | bytes) -> Any:
+    """Run one simple-query string and return its last result; raise :class:`Refused` for an error."""
+    text = statement if isinstance(statement, bytes) else statement.as_bytes(session.connection)
+    result = session.connection.pgconn.exec_(text)
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        raise refusal(session, result)
+    return result
+
+
+def refusal(session: Session, result: Any) -> Refused:
+    """Return what a server said; without its detail, which can hold a row's values, which are nobody's business."""
+
+    def field(which: Any) -> str:
+        return (result.error_field(which) or b"").decode(errors="replace")
+
+    message = field(pq.DiagnosticField.MESSAGE_PRIMARY) or session.connection.pgconn.error_message.decode(
+        errors="replace"
+    )
+    return Refused(session.endpoint.side, field(pq.DiagnosticField.SQLSTATE), message.strip())
+
+
+def pieces(source: Session, *, has_wide_rows: bool) -> Iterator[tuple[bytes, int]]:
+    """Yield what a running COPY TO sends as (bytes, rows), until it ends or fails; the next result tells which.
+
+    Memory: about a batch, or twice the widest row. The rows go through C code alone (map, islice, extend, join).
+    """
+    rows = map(source.connection.pgconn.get_copy_data, repeat(0))
+    limit = WIDE_ROWS_AT_ONCE if has_wide_rows else ROWS_AT_ONCE
+    held: list[bytes] = []
+    size = count = 0
+    at_once = 1
+    ended = False
+    while not ended:
+        chunk: list[tuple[int, Any]] = []
+        try:
+            chunk.extend(islice(rows, at_once))
+        except psycopg.Error:  # asked once more after the end, or the stream broke off
+            ended = True
+        if chunk and chunk[-1][0] < 0:
+            chunk.pop()
+            ended = True
+        data = b"".join(map(_DATA, chunk)) if len(chunk) != 1 else chunk[0][1]
+        if chunk:
+            at_once = max(1, min(limit, at_once * 2, BATCH_BYTES * len(chunk) // max(1, len(data))))
+        held.append(data)
+        size += len(data)
+        count += len(chunk)
+        del chunk, data
+        if size >= BATCH_BYTES or (ended and size):
+            whole = held[0] if len(held) == 1 else b"".join(held)
+            held.clear()
+            yield whole, count
+            del whole
+            size = count = 0
+
+
+def put(target: Session, data: bytes) -> None:
+    """Send a piece of a COPY FROM; raise :class:`Refused` when the target has refused an earlier one."""
+    pgconn = target.connection.pgconn
+    try:
+        pgconn.put_copy_data(data)
+        if _has_objected(target):
+            pgconn.put_copy_end(b"stopped")
+            next_result(target)
+    except psycopg.Error as error:
+        raise lost(target, error) from None
+
+
+def end(target: Session) -> None:
+    """End a COPY FROM; the next result tells whether it was accepted."""
+    try:
+        target.connection.pgconn.put_copy_end()
+    except psycopg.Error as error:
+        raise lost(target, error) from None
+
+
+def abandon(target: Session) -> None:
+    """Break a COPY FROM off; the transaction around it has failed then."""
+    target.connection.pgconn.put_copy_end(b"stopped")
+    with suppress(Refused):
+        next_result(target)
+
+
+def lost(session: Session, error: Exception) -> Refused:
+    """Return why a stream broke off: the server's last word when there is one."""
+    try:
+        while next_result(session) is not None:
+            pass
+    except Refused as refused:
+        return refused
+    except psycopg.Error:
+        pass
+    return Refused(session.endpoint.side, "", str(error).strip())
+
+
+def _has_objected(target: Session) -> bool:
+    """True when the target has refused a row: libpq itself would notice only at the end of the whole table.
+
+    Looks at the first byte that waits on a plain connection; an encrypted one cannot be looked into.
+    """
+    pgconn = target.connection.pgconn
+    if pgconn.ssl_in_use:
+        return False
+    with socket.socket(fileno=os.dup(pgconn.socket)) as peeking:
+        try:
+            return peeking.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"E"  # ErrorResponse
+        except BlockingIOError:
+            return False
