@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, cast
@@ -69,11 +70,10 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Running:
-    """A table that is being copied; ``bytes`` and ``rows`` of the stream so far."""
+    """A table that is being copied, and the bytes of its stream so far."""
 
     task: CopyTask
     bytes: int
-    rows: int
 
 
 @dataclass
@@ -111,8 +111,8 @@ class Crew:
     ) -> None:
         # fork, explicitly: a module has no importable main, and each worker connects after the fork.
         context = multiprocessing.get_context("fork")
-        count = sizes.jobs + sizes.index_jobs
-        self.meter = Meter(count)
+        size = sizes.jobs + sizes.index_jobs
+        self.meter = Meter(size)
         self._redact = migration.redactor.text
         self._progress = progress
         self._watch = watch
@@ -122,6 +122,7 @@ class Crew:
         self._names: dict[int, str] = {}
         self._copies: deque[Work] = deque()
         self._ready: list[tuple[float, int, Work]] = []
+        self._order = count()
         self._splits: dict[int, _Split] = {}
         self._parallel: Counter[int] = Counter()
         self._attempts: Counter[str] = Counter()
@@ -129,10 +130,10 @@ class Crew:
         self._rewritten: list[CopyTask] = []
         throttle = Throttle(context, sizes.max_rate) if sizes.max_rate else None
         job = Job(migration, claim.id, claim.epoch, dict(sizes.settings), self.meter, throttle)
-        pipes = [context.Pipe() for _number in range(count)]
+        pipes = [context.Pipe() for _number in range(size)]
         self._members: list[_Member] = []
         with claim.quiet:
-            for number in range(count):
+            for number in range(size):
                 copies = number < sizes.jobs
                 close_others = _Closing(pipes, number, self._lifeline[1])
                 process = context.Process(
@@ -222,18 +223,17 @@ class Crew:
         for member in self._members:
             if isinstance(member.work, CopyWork | PieceWork):
                 task = member.work.tasks[0] if isinstance(member.work, CopyWork) else member.work.task
-                moved, rows = self.meter.read(member.number)
-                known = found.get(task.oid, Running(task, 0, 0))
-                found[task.oid] = Running(task, known.bytes + moved, known.rows + rows)
+                known = found.get(task.oid, Running(task, 0))
+                found[task.oid] = Running(task, known.bytes + self.meter.read(member.number))
         for oid, split in self._splits.items():
-            known = found.get(oid, Running(split.task, 0, 0))
-            found[oid] = Running(split.task, known.bytes + split.bytes, known.rows + split.rows)
+            known = found.get(oid, Running(split.task, 0))
+            found[oid] = Running(split.task, known.bytes + split.bytes)
         return list(found.values())
 
     # --- who does what -----------------------------------------------------------------------------------------
 
     def _push(self, work: Work, weight: float) -> None:
-        heapq.heappush(self._ready, (-weight, len(self._attempts) + len(self._ready), work))
+        heapq.heappush(self._ready, (-weight, next(self._order), work))
 
     def _name(self, oid: int) -> str:
         return self._names.get(oid, f"the table with OID {oid}")

@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice, repeat
 from operator import itemgetter
@@ -40,21 +40,21 @@ class Refused(Exception):
 
 
 class Meter:
-    """Bytes and rows that each worker has moved of its present task, in memory that all processes share."""
+    """The bytes that each worker has moved of its present work, in memory that all processes share."""
 
-    _SLOT = struct.Struct("=qq")
+    _SLOT = struct.Struct("=q")
 
     def __init__(self, workers: int) -> None:
         self._memory = mmap.mmap(-1, max(1, workers) * self._SLOT.size)
 
-    def read(self, worker: int) -> tuple[int, int]:
-        """Return (bytes, rows) of one worker."""
-        moved, rows = self._SLOT.unpack_from(self._memory, worker * self._SLOT.size)
-        return moved, rows
+    def read(self, worker: int) -> int:
+        """Return the bytes of one worker."""
+        moved: int = self._SLOT.unpack_from(self._memory, worker * self._SLOT.size)[0]
+        return moved
 
-    def write(self, worker: int, moved: int, rows: int) -> None:
-        """Set one worker's numbers; only this worker may."""
-        self._SLOT.pack_into(self._memory, worker * self._SLOT.size, moved, rows)
+    def write(self, worker: int, moved: int) -> None:
+        """Set one worker's bytes; only this worker may."""
+        self._SLOT.pack_into(self._memory, worker * self._SLOT.size, moved)
 
 
 class Throttle:
@@ -73,6 +73,86 @@ class Throttle:
             begin = max(time.monotonic(), self._clock.value)
             self._clock.value = begin + amount / self._rate
         time.sleep(max(0.0, begin - time.monotonic()))
+
+
+def forward(
+    source: Session,
+    target: Session,
+    out: bytes,
+    into: bytes,
+    then: bytes,
+    moved: Callable[[int], None],
+    *,
+    has_wide_rows: bool,
+) -> tuple[int, int, list[tuple[bytes | None, ...]]]:
+    """Run a COPY TO and hand its stream to a COPY FROM; return its bytes, its rows, and the rows of the query after it.
+
+    ``out`` and ``into`` are simple-query strings whose last statement is the COPY; ``then`` is a query and more for the
+    source. Raises :class:`Refused`; when the COPY has not begun, both connections are idle then. ``wire.forward`` does
+    the same on connections that are not encrypted.
+    """
+    command(target, into)
+    send(source, b"; ".join([out, then]))
+    try:
+        next_copy(source)
+    except Refused:
+        abandon(target)
+        raise
+    size = 0
+    for piece in pieces(source, has_wide_rows=has_wide_rows):
+        size += len(piece)
+        moved(len(piece))
+        put(target, piece)
+    rows, found = sent(source)
+    arrived(target, rows)
+    read_to_end(source)
+    return size, rows, found
+
+
+def next_copy(session: Session) -> None:
+    """Read results until the server is ready to send, or to receive, the rows of the next COPY."""
+    while (result := next_result(session)) is not None:
+        if result.status in (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_IN):
+            return
+    raise Refused(session.endpoint.side, "", "the server ended the transaction before the copy")
+
+
+def sent(source: Session) -> tuple[int, list[tuple[bytes | None, ...]]]:
+    """Return how many rows a COPY TO has sent, and the rows of the query that follows it in the string."""
+    rows = int(_expected(source).command_tuples or 0)
+    found = _expected(source)
+    width = range(found.nfields)
+    return rows, [tuple(found.get_value(row, column) for column in width) for row in range(found.ntuples)]
+
+
+def arrived(target: Session, rows: int) -> None:
+    """End a COPY FROM; raise :class:`Refused` unless it stored ``rows``."""
+    try:
+        target.connection.pgconn.put_copy_end()
+    except psycopg.Error as error:
+        raise lost(target, error) from None
+    stored = int(_expected(target).command_tuples or 0)
+    if stored != rows:
+        raise Refused("target", "", f"{rows} rows left the source but {stored} arrived")
+
+
+def _expected(session: Session) -> Any:
+    result = next_result(session)
+    if result is None:
+        raise Refused(session.endpoint.side, "", "the server said less than it was asked")
+    return result
+
+
+def read_to_end(session: Session) -> None:
+    """Read what is left of the results of a string."""
+    while next_result(session) is not None:
+        pass
+
+
+def roll_back(session: Session) -> None:
+    """End a transaction that has failed, or shall not count."""
+    read_to_end(session)
+    command(session, b"ROLLBACK")
 
 
 def send(session: Session, statement: bytes) -> None:
@@ -109,15 +189,15 @@ def refusal(session: Session, result: Any) -> Refused:
     return Refused(session.endpoint.side, field(pq.DiagnosticField.SQLSTATE), message.strip())
 
 
-def pieces(source: Session, *, has_wide_rows: bool) -> Iterator[tuple[bytes, int]]:
-    """Yield what a running COPY TO sends as (bytes, rows), until it ends or fails; the next result tells which.
+def pieces(source: Session, *, has_wide_rows: bool) -> Iterator[bytes]:
+    """Yield what a running COPY TO sends, until it ends or fails; the next result tells which.
 
     Memory: about a batch, or twice the widest row. The rows go through C code alone (map, islice, extend, join).
     """
     rows = map(source.connection.pgconn.get_copy_data, repeat(0))
     limit = WIDE_ROWS_AT_ONCE if has_wide_rows else ROWS_AT_ONCE
     held: list[bytes] = []
-    size = count = 0
+    size = 0
     at_once = 1
     ended = False
     while not ended:
@@ -134,14 +214,13 @@ def pieces(source: Session, *, has_wide_rows: bool) -> Iterator[tuple[bytes, int
             at_once = max(1, min(limit, at_once * 2, BATCH_BYTES * len(chunk) // max(1, len(data))))
         held.append(data)
         size += len(data)
-        count += len(chunk)
         del chunk, data
         if size >= BATCH_BYTES or (ended and size):
             whole = held[0] if len(held) == 1 else b"".join(held)
             held.clear()
-            yield whole, count
+            yield whole
             del whole
-            size = count = 0
+            size = 0
 
 
 def put(target: Session, data: bytes) -> None:
@@ -152,14 +231,6 @@ def put(target: Session, data: bytes) -> None:
         if _has_objected(target):
             pgconn.put_copy_end(b"stopped")
             next_result(target)
-    except psycopg.Error as error:
-        raise lost(target, error) from None
-
-
-def end(target: Session) -> None:
-    """End a COPY FROM; the next result tells whether it was accepted."""
-    try:
-        target.connection.pgconn.put_copy_end()
     except psycopg.Error as error:
         raise lost(target, error) from None
 

@@ -12,16 +12,19 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Union
 
-from . import transfer
+from . import transfer, wire
 from .copying import CopyTask, copy_in, copy_out, empty
-from .driver import pq, psycopg, sql
+from .driver import psycopg, sql
 from .errors import MigrationError
 from .migration import Migration, backend_name
 from .session import Session
 from .transfer import Meter, Refused, Throttle
+from .wire import Wire
 
 # Somebody else's lock, for as long as lock_timeout; or two who wait for each other. Both pass.
 _LOCKED = ("55P03", "40P01")
@@ -64,7 +67,7 @@ _WORKER_SETTINGS = """
 SELECT pg_catalog.set_config(s.name, w.value, false)
   FROM (VALUES ('synchronous_commit', 'off'), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
                ('tcp_keepalives_count', '6'), ('client_connection_check_interval', '10s'),
-               ('standard_conforming_strings', 'on')) AS w(name, value)
+               ('standard_conforming_strings', 'on'), ('client_min_messages', 'error')) AS w(name, value)
   JOIN pg_catalog.pg_settings AS s ON s.name = w.name
 """
 
@@ -182,16 +185,13 @@ def _serve(job: Job, number: int, copies: bool, pipe: Any) -> None:
             _prepare(job, target)
             for name, value in job.settings.items():
                 target.connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-            if not copies:
+            with job.migration.open("source", "copy") if copies else nullcontext(target) as source:
+                if copies:
+                    _prepare(job, source)
+                is_wired = copies and wire.is_open(source) and wire.is_open(target)
                 while True:
                     work = pipe.recv()
-                    pipe.send(_Worker(job, number, target, target).do(work))
-                    work = None
-            with job.migration.open("source", "copy") as source:
-                _prepare(job, source)
-                while True:
-                    work = pipe.recv()
-                    pipe.send(_Worker(job, number, source, target).do(work))
+                    pipe.send(_Worker(job, number, source, target, is_wired=is_wired).do(work))
                     work = None
     except (Refused, MigrationError, psycopg.Error) as error:
         if work is None:  # it could not even connect: the first work is answered with the reason
@@ -234,15 +234,15 @@ class _Arrived:
 
 
 class _Worker:
-    """One piece of work on one pair of connections."""
+    """One piece of work on one pair of connections; ``is_wired`` when nothing encrypts them."""
 
-    def __init__(self, job: Job, number: int, source: Session, target: Session) -> None:
-        self.job, self.number, self.source, self.target = job, number, source, target
-        self.bytes = self.rows = 0
+    def __init__(self, job: Job, number: int, source: Session, target: Session, *, is_wired: bool) -> None:
+        self.job, self.number, self.source, self.target, self.is_wired = job, number, source, target, is_wired
+        self.bytes = 0
 
     def do(self, work: Work) -> list[Answer]:
         """Carry out one piece of work."""
-        self.job.meter.write(self.number, 0, 0)
+        self.job.meter.write(self.number, 0)
         if isinstance(work, CopyWork):
             return self._copy(work)
         if isinstance(work, PieceWork):
@@ -253,135 +253,165 @@ class _Worker:
             return [self._seal(work)]
         return [self._build(work)]
 
-    # --- whole tables ------------------------------------------------------------------------------------------
+    # --- large tables and pieces -------------------------------------------------------------------------------
+
+    def _copy_large(self, task: CopyTask, work: CopyWork) -> Answer:
+        """Stream a table; nothing but a piece of it is ever in memory."""
+        try:
+            size, rows, is_unchanged = self._stream(task, work.snapshot, [empty(task), copy_in(task)])
+        except Refused as refused:
+            return self._locked(task, refused)
+        if not is_unchanged:
+            transfer.roll_back(self.target)
+            return Answer("rewritten", task)
+        arrived = _Arrived(task, rows, size)
+        transfer.command(self.target, self._ending([arrived], [work.indexes.get(task.oid, Indexes())]))
+        return Answer("copied", task, rows, size)
+
+    def _piece(self, work: PieceWork) -> Answer:
+        """Copy a piece into a table that was emptied before; the table counts only once all pieces are there."""
+        task = work.task
+        try:
+            size, rows, is_unchanged = self._stream(task, work.snapshot, [copy_in(task)])
+        except Refused as refused:
+            return self._locked(task, refused)
+        if not is_unchanged:
+            transfer.roll_back(self.target)
+            return Answer("rewritten", task)
+        transfer.command(self.target, sql.SQL("; ").join([self._sql(_CLAIM_HELD), sql.SQL("COMMIT")]))
+        return Answer("copied", task, rows, size)
+
+    def _seal(self, work: SealWork) -> Answer:
+        arrived = _Arrived(work.task, work.rows, work.bytes)
+        transfer.command(self.target, b"BEGIN; " + self._ending([arrived], []))
+        return Answer("copied", work.task, work.rows, work.bytes)
+
+    def _stream(self, task: CopyTask, snapshot: str, into: Sequence[sql.Composable]) -> tuple[int, int, bool]:
+        """Run a COPY on both sides; return bytes, rows, and whether the table is still the one that the snapshot saw.
+
+        The target's transaction is open then, the source's has ended.
+        """
+        out = self._joined(self.source, [self._begin(snapshot), copy_out(task)])
+        then = self._joined(self.source, [self._filenodes(task), sql.SQL("COMMIT")])
+        arrival = self._joined(self.target, [sql.SQL("BEGIN"), *into])
+        if self.is_wired:
+            with Wire(self.source) as source, Wire(self.target) as target:
+                size, rows, said = wire.forward(source, target, out, arrival, then, self._moved)
+            return size, rows, _is_unchanged(said.rows)
+        size, rows, found = transfer.forward(
+            self.source, self.target, out, arrival, then, self._moved, has_wide_rows=task.has_wide_rows
+        )
+        return size, rows, _is_unchanged(found)
+
+    def _locked(self, task: CopyTask, refused: Refused) -> Answer:
+        """Return the answer for a COPY that met a lock before it began; raise everything else."""
+        if refused.sqlstate not in _LOCKED or self.bytes:
+            raise refused
+        for session in (self.source, self.target):
+            transfer.roll_back(session)
+        return _answer("locked", task, refused)
+
+    # --- small tables ------------------------------------------------------------------------------------------
 
     def _copy(self, work: CopyWork) -> list[Answer]:
         """Copy whole tables: a large one by itself, small ones together."""
         if len(work.tasks) == 1 and not work.tasks[0].is_small:
             return [self._copy_large(work.tasks[0], work)]
+        if self.is_wired and len(work.tasks) > 1:
+            try:
+                return self._copy_batch(work)
+            except Refused as refused:
+                if refused.sqlstate not in _LOCKED:
+                    raise
+                for session in (self.source, self.target):  # the way below finds out which table is locked
+                    transfer.roll_back(session)
+        return self._copy_together(work)
+
+    def _copy_batch(self, work: CopyWork) -> list[Answer]:
+        """Copy small tables with one simple-query string a side, and a second one that completes and notes them."""
+        out: list[sql.Composable] = [self._begin(work.snapshot)]
+        into: list[sql.Composable] = [sql.SQL("BEGIN")]
+        for task in work.tasks:
+            out += [copy_out(task), self._filenodes(task)]
+            into += [empty(task), copy_in(task)]
+        out.append(sql.SQL("COMMIT"))
+        with Wire(self.source) as source, Wire(self.target) as target:
+            sent, stored = wire.forward_batch(
+                source, target, self._joined(self.source, out), self._joined(self.target, into), self._moved
+            )
+        answers: list[Answer] = []
+        arrived: list[_Arrived] = []
+        undone: list[sql.Composable] = []
+        for task, rows, size, row in zip(work.tasks, stored.copied, sent.sizes, sent.rows, strict=True):
+            if _is_unchanged([row]):
+                arrived.append(_Arrived(task, rows, size))
+                answers.append(Answer("copied", task, rows, size))
+            else:
+                undone.append(empty(task))
+                answers.append(Answer("rewritten", task))
+        indexes = [work.indexes.get(item.task.oid, Indexes()) for item in arrived]
+        before = b"".join(self._joined(self.target, [statement]) + b"; " for statement in undone)
+        transfer.command(self.target, before + self._ending(arrived, indexes))
+        return answers
+
+    def _copy_together(self, work: CopyWork) -> list[Answer]:
+        """Copy small tables through libpq: read with one string, hold, and store with one string."""
         answers: list[Answer] = []
         held: list[_Arrived] = []
         waiting = list(work.tasks)
-        transfer.send(self.source, self._reading(work))
+        out: list[sql.Composable] = [self._begin(work.snapshot)]
+        for task in waiting:
+            out += [copy_out(task), self._filenodes(task)]
+        transfer.send(self.source, self._joined(self.source, [*out, sql.SQL("COMMIT")]))
         try:
             while waiting:
-                self._next_copy(self.source)
+                transfer.next_copy(self.source)
                 self._copy_small(waiting[0], work, held, answers)
                 waiting.pop(0)
-            _read_to_end(self.source)
+            transfer.read_to_end(self.source)
         except Refused as refused:
             if refused.side == "target" or refused.sqlstate not in _LOCKED:
                 about = refused.task if isinstance(refused, _AboutTable) else (waiting or work.tasks)[0]
                 raise _AboutTable(refused, about) from None
             # The application holds the table exclusively; what was read before it is good.
-            _roll_back(self.source)
+            transfer.roll_back(self.source)
             answers.append(_answer("locked", waiting[0], refused))
             answers += [Answer("again", task) for task in waiting[1:]]
         self._store(held, work, answers)
         return answers
 
-    def _copy_large(self, task: CopyTask, work: CopyWork) -> Answer:
-        """Stream a table; nothing but a piece of it is ever in memory."""
-        try:
-            self._begin_streaming(task)
-        except Refused as refused:
-            if refused.sqlstate not in _LOCKED:
-                raise
-            _roll_back(self.target)
-            return _answer("locked", task, refused)
-        transfer.send(self.source, self._reading(work))
-        try:
-            self._next_copy(self.source)
-        except Refused as refused:
-            if refused.sqlstate not in _LOCKED:
-                raise
-            _roll_back(self.source)
-            transfer.abandon(self.target)
-            _roll_back(self.target)
-            return _answer("locked", task, refused)
-        size = self._stream(has_wide_rows=task.has_wide_rows)
-        answer = self._end_streaming(task, size, work)
-        _read_to_end(self.source)
-        return answer
-
     def _copy_small(self, task: CopyTask, work: CopyWork, held: list[_Arrived], answers: list[Answer]) -> None:
         """Read a table into memory; should it turn out to be larger than it was thought to be, stream it."""
         data: list[bytes] = []
         size = 0
-        for piece, rows in transfer.pieces(self.source, has_wide_rows=task.has_wide_rows):
+        pieces = transfer.pieces(self.source, has_wide_rows=task.has_wide_rows)
+        for piece in pieces:
             data.append(bytes(piece))
             size += len(piece)
-            self._count(len(piece), rows)
+            self._moved(len(piece))
             if size > HELD_BYTES:
-                self._store(held, work, answers)
-                held.clear()
-                self._begin_streaming(task)
-                for first in data:
-                    transfer.put(self.target, first)
-                data.clear()
-                answers.append(self._end_streaming(task, size + self._stream(has_wide_rows=task.has_wide_rows), work))
-                return
-        rows_sent = _rows(self._result(self.source))
-        if self._is_unchanged(self._result(self.source)):
-            held.append(_Arrived(task, rows_sent, size, data))
+                break
         else:
-            answers.append(Answer("rewritten", task))
-
-    def _reading(self, work: CopyWork) -> bytes:
-        parts: list[sql.Composable] = [self._begin(work.snapshot)]
-        for task in work.tasks:
-            parts += [copy_out(task), self._filenodes(task)]
-        parts.append(sql.SQL("COMMIT"))
-        return sql.SQL("; ").join(parts).as_bytes(self.source.connection)
-
-    def _begin(self, snapshot: str) -> sql.Composed:
-        return sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}").format(
-            sql.Literal(snapshot)
-        )
-
-    def _filenodes(self, task: CopyTask) -> sql.Composed:
-        qualified = sql.Identifier(task.schema, task.name).as_string(None)
-        return sql.SQL(_FILENODES).format(oid=sql.Literal(task.oid), name=sql.Literal(qualified))
-
-    def _next_copy(self, session: Session) -> None:
-        """Read results until the server is ready to send, or to receive, the rows of the next table."""
-        waited_for = (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_IN)
-        while (result := transfer.next_result(session)) is not None:
-            if result.status in waited_for:
-                return
-        raise Refused(session.endpoint.side, "", "the server ended the transaction before the copy")
-
-    def _begin_streaming(self, task: CopyTask) -> None:
-        transfer.command(self.target, sql.SQL("; ").join([sql.SQL("BEGIN"), empty(task), copy_in(task)]))
-
-    def _stream(self, *, has_wide_rows: bool) -> int:
-        """Move the rest of a running COPY from the source to the target; return its bytes."""
-        size = 0
-        for piece, rows in transfer.pieces(self.source, has_wide_rows=has_wide_rows):
-            size += len(piece)
-            self._count(len(piece), rows)
+            rows, found = transfer.sent(self.source)
+            if _is_unchanged(found):
+                held.append(_Arrived(task, rows, size, data))
+            else:
+                answers.append(Answer("rewritten", task))
+            return
+        self._store(held, work, answers)
+        held.clear()
+        transfer.command(self.target, self._joined(self.target, [sql.SQL("BEGIN"), empty(task), copy_in(task)]))
+        for piece in chain(data, pieces):
             transfer.put(self.target, piece)
-        return size
-
-    def _end_streaming(self, task: CopyTask, size: int, work: CopyWork) -> Answer:
-        """Compare both ends of a stream; commit the table with its small indexes and its note."""
-        rows = self._agreed_rows()
-        if not self._is_unchanged(self._result(self.source)):
-            _roll_back(self.target)
-            return Answer("rewritten", task)
-        transfer.command(
-            self.target, self._ending([_Arrived(task, rows, size)], [work.indexes.get(task.oid, Indexes())])
-        )
-        return Answer("copied", task, rows, size)
-
-    def _agreed_rows(self) -> int:
-        """Return the rows that left the source, which must be as many as have arrived on the target."""
-        sent = _rows(self._result(self.source))
-        transfer.end(self.target)
-        stored = _rows(self._result(self.target))
-        if sent != stored:
-            raise Refused("target", "", f"{sent} rows left the source but {stored} arrived")
-        return sent
+        rows, found = transfer.sent(self.source)
+        transfer.arrived(self.target, rows)
+        if _is_unchanged(found):
+            indexes = work.indexes.get(task.oid, Indexes())
+            transfer.command(self.target, self._ending([_Arrived(task, rows, size)], [indexes]))
+            answers.append(Answer("copied", task, rows, size))
+        else:
+            transfer.roll_back(self.target)
+            answers.append(Answer("rewritten", task))
 
     def _store(self, held: Sequence[_Arrived], work: CopyWork, answers: list[Answer]) -> None:
         """Store small tables that were held, with their indexes, in one transaction and one simple-query string."""
@@ -400,49 +430,17 @@ class _Worker:
                 if not arrived.rows:
                     continue
                 about = arrived.task
-                self._next_copy(self.target)
+                transfer.next_copy(self.target)
                 transfer.put(self.target, b"".join(arrived.data))
-                transfer.end(self.target)
-                stored = _rows(self._result(self.target))
-                if stored != arrived.rows:
-                    raise Refused("target", "", f"{arrived.rows} rows left the source but {stored} arrived")
-            _read_to_end(self.target)
+                transfer.arrived(self.target, arrived.rows)
+            transfer.read_to_end(self.target)
         except Refused as refused:
             if refused.sqlstate not in _LOCKED:
                 raise _AboutTable(refused, about) from None
-            _roll_back(self.target)
+            transfer.roll_back(self.target)
             answers += [_answer("locked", arrived.task, refused) for arrived in held]
             return
         answers += [Answer("copied", arrived.task, arrived.rows, arrived.bytes) for arrived in held]
-
-    # --- pieces of tables --------------------------------------------------------------------------------------
-
-    def _piece(self, work: PieceWork) -> Answer:
-        """Copy a piece into a table that was emptied before; the table counts only once all pieces are there."""
-        task = work.task
-        transfer.send(self.source, self._reading(CopyWork((task,), work.snapshot)))
-        try:
-            self._next_copy(self.source)
-        except Refused as refused:
-            if refused.sqlstate not in _LOCKED:
-                raise
-            _roll_back(self.source)
-            return _answer("locked", task, refused)
-        transfer.command(self.target, sql.SQL("; ").join([sql.SQL("BEGIN"), copy_in(task)]))
-        size = self._stream(has_wide_rows=task.has_wide_rows)
-        rows = self._agreed_rows()
-        is_unchanged = self._is_unchanged(self._result(self.source))
-        _read_to_end(self.source)
-        if not is_unchanged:
-            _roll_back(self.target)
-            return Answer("rewritten", task)
-        transfer.command(self.target, sql.SQL("; ").join([self._sql(_CLAIM_HELD), sql.SQL("COMMIT")]))
-        return Answer("copied", task, rows, size)
-
-    def _seal(self, work: SealWork) -> Answer:
-        arrived = _Arrived(work.task, work.rows, work.bytes)
-        transfer.command(self.target, b"BEGIN; " + self._ending([arrived], []))
-        return Answer("copied", work.task, work.rows, work.bytes)
 
     # --- indexes -----------------------------------------------------------------------------------------------
 
@@ -459,7 +457,7 @@ class _Worker:
             else:
                 transfer.command(self.target, sql.SQL("; ").join([sql.SQL("BEGIN"), *statements, sql.SQL("COMMIT")]))
         except Refused as refused:
-            _roll_back(self.target)
+            transfer.roll_back(self.target)
             return _answer("locked" if refused.sqlstate in _LOCKED else "failed", task, refused)
         return Answer("done", task)
 
@@ -509,44 +507,35 @@ class _Worker:
 
     # --- small things ------------------------------------------------------------------------------------------
 
-    def _count(self, moved: int, rows: int) -> None:
-        self.bytes += moved
-        self.rows += rows
-        self.job.meter.write(self.number, self.bytes, self.rows)
+    def _begin(self, snapshot: str) -> sql.Composed:
+        return sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}").format(
+            sql.Literal(snapshot)
+        )
+
+    def _filenodes(self, task: CopyTask) -> sql.Composed:
+        qualified = sql.Identifier(task.schema, task.name).as_string(None)
+        return sql.SQL(_FILENODES).format(oid=sql.Literal(task.oid), name=sql.Literal(qualified))
+
+    def _joined(self, session: Session, statements: Sequence[sql.Composable]) -> bytes:
+        return sql.SQL("; ").join(statements).as_bytes(session.connection)
+
+    def _moved(self, size: int) -> None:
+        self.bytes += size
+        self.job.meter.write(self.number, self.bytes)
         if self.job.throttle is not None:
-            self.job.throttle.take(moved)
-
-    def _result(self, session: Session) -> Any:
-        """Return the next result, which must be there."""
-        result = transfer.next_result(session)
-        if result is None:
-            raise Refused(session.endpoint.side, "", "the server said less than it was asked")
-        return result
-
-    def _is_unchanged(self, result: Any) -> bool:
-        """Return False when the table was rewritten since the snapshot; raise when its name leads elsewhere.
-
-        A rewrite makes COPY return nothing or too little, without an error.
-        """
-        if result.ntuples != 1 or result.get_value(0, 2) != b"t":
-            raise Refused("source", "42P01", "another table has taken its name")
-        return bool(result.get_value(0, 0) == result.get_value(0, 1))
+            self.job.throttle.take(size)
 
 
-def _rows(result: Any) -> int:
-    return int(result.command_tuples or 0)
+def _is_unchanged(found: Sequence[Sequence[bytes | None]]) -> bool:
+    """Return False when a table was rewritten since the snapshot; raise when its name leads elsewhere.
+
+    ``found`` is what :data:`_FILENODES` returned. A rewrite makes COPY return nothing or too little, without an error.
+    """
+    if len(found) != 1 or found[0][2] != b"t":
+        raise Refused("source", "42P01", "another table has taken its name")
+    seen, now, _is_same = found[0]
+    return seen == now
 
 
 def _answer(kind: str, task: CopyTask | None, refused: Refused) -> Answer:
     return Answer(kind, task, sqlstate=refused.sqlstate, message=refused.message, side=refused.side)
-
-
-def _read_to_end(session: Session) -> None:
-    while transfer.next_result(session) is not None:
-        pass
-
-
-def _roll_back(session: Session) -> None:
-    """End a transaction that has failed, or shall not count."""
-    _read_to_end(session)
-    transfer.command(session, sql.SQL("ROLLBACK"))

@@ -44,7 +44,6 @@ def table(oid: int, name: str, schema: str = "public", **fields: Any) -> Table:
         "estimated_rows": 1,
         "bytes": 8192,
         "has_wide_rows": False,
-        "has_wide_rows": False,
         "row_security_active": False,
         "parents": (),
         "columns": (column("id"),),
