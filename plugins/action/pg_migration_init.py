@@ -13,6 +13,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,13 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.seren.migrator.plugins.module_utils import job_progress
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError, Redactor
-from ansible_collections.seren.migrator.plugins.module_utils.job_progress import Look
+from ansible_collections.seren.migrator.plugins.module_utils.job_progress import (
+    VARIABLE,
+    Look,
+    look_command,
+    parse_look,
+)
 from ansible_collections.seren.migrator.plugins.module_utils.migration import DEFAULT_NAME
 from ansible_collections.seren.migrator.plugins.module_utils.module import failure, job_timeout, progress_options
 from ansible_collections.seren.migrator.plugins.plugin_utils import live_line
@@ -37,8 +42,9 @@ MAX_LOOK_S = 30.0
 TICK_S = 1.0
 FIRST_TICK_S = 0.2  # while the job begins, which may also be all of it
 FIRST_LOOK_S = 5.0
-# A job without a living process may still be handing over its result.
-LOST_AFTER_S = 60.0
+# A job whose process is gone may still be handing over its result; one that has not begun may be on a busy machine.
+LOST_AFTER_S = 15.0
+NOT_BEGUN_AFTER_S = 120.0
 # How long the way to the machine may be interrupted.
 UNREACHABLE_S = 300.0
 WRAPPER_KEYS = {"ansible_job_id", "finished", "stderr", "stderr_lines"}
@@ -107,10 +113,12 @@ class ActionModule(ActionBase):
         progress_file = self._connection._shell.join_path(results_file.rpartition("/")[0], name)
         job = Job(started["ansible_job_id"], results_file, progress_file, folder)
         answered = self._watch(job, options, task_vars)
-        self._remove_folder(folder)
-        files = " ".join(shlex.quote(path) for path in (results_file, progress_file, f"{progress_file}.tmp"))
-        self._low_level_execute_command(f"rm -f {files}")
-        self._remove_tmp_path(self._connection._shell.tmpdir)
+        with suppress(AnsibleConnectionFailure):
+            if job.last is None:
+                self._remove_folder(folder)
+            files = " ".join(shlex.quote(path) for path in (results_file, progress_file, f"{progress_file}.tmp"))
+            self._low_level_execute_command(f"rm -f {files}")
+            self._remove_tmp_path(self._connection._shell.tmpdir)
         return answered
 
     def _start(self, limit_s: float | None, task_vars: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
@@ -120,7 +128,7 @@ class ActionModule(ActionBase):
             self._make_tmp_path()
         folder = self._connection._shell.tmpdir
         self._task.async_val = NO_LIMIT_S if limit_s is None else math.ceil(limit_s) + GRACE_S
-        self._task.environment.append({job_progress.VARIABLE: name})
+        self._task.environment.append({VARIABLE: name})
         try:
             return self._execute_module(task_vars=task_vars, wrap_async=True), folder, name
         finally:
@@ -155,37 +163,44 @@ class ActionModule(ActionBase):
         interval_s = max(options["progress_interval"], TICK_S)
         if job.last is None:
             ticks = round(FIRST_LOOK_S / FIRST_TICK_S)
-            command = job_progress.look_command(job.progress_file, ticks, FIRST_TICK_S, until_begun=True)
+            command = look_command(job.progress_file, ticks, FIRST_TICK_S, until_begun=True)
         else:
             seconds = min(max(job.next_line_s - time.monotonic(), TICK_S), MAX_LOOK_S)
-            command = job_progress.look_command(job.progress_file, round(seconds / TICK_S), TICK_S)
-        look = job_progress.parse_look(self._low_level_execute_command(command)["stdout"])
+            command = look_command(job.progress_file, round(seconds / TICK_S), TICK_S)
+        look = parse_look(self._low_level_execute_command(command)["stdout"])
         now = time.monotonic()
         if look.has_begun:
             if job.last is None:
                 self._remove_folder(job.folder)
             job.last = look
+        is_shown = not (options["quiet"] or self._task.no_log)  # no_log does not cover display lines
         if look.is_alive:
             job.gone_since_s = None
-            if now >= job.next_line_s and not (options["quiet"] or self._task.no_log):  # no_log does not cover display
+            if now >= job.next_line_s:
                 job.next_line_s = now + interval_s
-                live_line.show(PLUGIN, task_vars, self._shown(look.line or {}, now - job.begin_s))
+                if is_shown:
+                    live_line.show(PLUGIN, task_vars, self._shown(job))
             return None
         ask = {"jid": job.id, "_async_dir": job.results_file.rpartition("/")[0]}
         state = self._execute_module("ansible.legacy.async_status", ask, task_vars=task_vars)
         if state.get("finished"):
+            if is_shown and look.has_ended:
+                live_line.show(PLUGIN, task_vars, self._shown(job))
             return answer_of(state, job.last, options["job_timeout"])
         job.gone_since_s = now if job.gone_since_s is None else job.gone_since_s
-        if now - job.gone_since_s >= LOST_AFTER_S:
+        if now - job.gone_since_s >= (LOST_AFTER_S if job.last else NOT_BEGUN_AFTER_S):
             return failure(runner_lost("It is gone, and nothing has taken down its result.", job.last))
+        time.sleep(TICK_S)
         return None
 
-    def _shown(self, line: Mapping[str, Any], elapsed_s: float) -> dict[str, Any]:
+    def _shown(self, job: Job) -> dict[str, Any]:
         """Return what a live line shows of the job's latest event."""
-        numbers = line.get("numbers", {})
-        known = {key: numbers[key] for key in SHOWN if key in numbers}
+        line = (job.last.line if job.last else None) or {}
         name = self._task.args.get("name") or DEFAULT_NAME
-        return {"migration": name, **known, "elapsed": round(elapsed_s, 1), "text": line.get("text")}
+        known = {key: line["numbers"][key] for key in SHOWN if key in line.get("numbers", {})}
+        elapsed = round(time.monotonic() - job.begin_s, 1)
+        told = {key: line.get(key) for key in ("text", "outcome") if key in line}
+        return {"migration": name, **known, "elapsed": elapsed, **told}
 
 
 def answer_of(state: Mapping[str, Any], last: Look | None, limit_s: float | None) -> dict[str, Any]:

@@ -49,14 +49,17 @@ SELECT n.nspname AS schema, c.relname AS "table", i.relname AS name, p.phase,
  ORDER BY n.nspname, c.relname, p.pid
 """
 
-# The ledger's steps after the rows, in their order, and what they are called.
-_AFTER_ROWS = {
-    "post_data": "constraints",
+# The ledger's last steps, in their order, and what they are called.
+_LAST_STEPS = {
     "foreign_keys": "constraints",
     "sequences": "sequences",
     "materialized_views": "materialized_views",
     "analyze": "statistics",
 }
+
+
+# What the copied tables weighed on the way is taken for all when they are this part of the whole: a tenth.
+TELLING_SHARE = 10
 
 
 @dataclass(frozen=True)
@@ -271,14 +274,18 @@ def current_step(record: Record, *, has_indexes_left: bool) -> str | None:
         return "copy"
     if has_indexes_left:
         return "indexes"
-    return next((word for name, word in _AFTER_ROWS.items() if name in started), None)
+    if not record.is_done("post_data"):
+        return "constraints"
+    return next((word for name, word in _LAST_STEPS.items() if name in started), None)
 
 
 def _remaining(wanted: Sequence[Relation], running: Mapping[tuple[str, str], RunningCopy]) -> int | None:
     """Return the bytes still to come: what is on the disk, times what the copied tables weighed for each byte there."""
     measured = [item for item in wanted if item.state == "copied" and item.bytes and item.estimated_bytes]
     on_disk = sum(item.estimated_bytes or 0 for item in measured)
-    weight = sum(item.bytes or 0 for item in measured) / on_disk if on_disk else 1.0
+    # A few small tables, half-empty pages, say nothing about the rest.
+    is_telling = on_disk * TELLING_SHARE >= sum(item.estimated_bytes or 0 for item in wanted) and on_disk > 0
+    weight = sum(item.bytes or 0 for item in measured) / on_disk if is_telling else 1.0
     left = 0.0
     for item in wanted:
         if item.state != "copied":

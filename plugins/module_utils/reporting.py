@@ -79,13 +79,12 @@ class Reporter:
     def end(self, answered: Mapping[str, Any]) -> None:
         """Write the last line, which has ``outcome`` (ok or failed) and ``changed`` as well, and close the outlets.
 
-        ``answered`` is the module's answer; of a failure the line has ``code`` and ``remedy``, and ``msg`` as text.
+        ``answered`` is the module's answer; of a failure the line has ``msg``, ``code`` and ``remedy``.
         """
-        line: dict[str, Any] = {"phase": self.phase, "text": "ended", "numbers": {}, "outcome": "ok"}
-        if answered.get("failed"):
-            line.update(outcome="failed", text=answered.get("msg"))
-            line.update({key: answered.get(key) for key in ("code", "remedy")})
-        self._write({**line, "changed": answered.get("changed")}, is_last=True)
+        has_failed = bool(answered.get("failed"))
+        line = {"phase": self.phase, "text": "ended", "numbers": {}, "outcome": "failed" if has_failed else "ok"}
+        shown = ("changed", "msg", "code", "remedy") if has_failed else ("changed",)
+        self._write({**line, **{key: answered.get(key) for key in shown}}, is_last=True)
         while self._outlets:
             self._outlets.pop().close()
 

@@ -109,15 +109,14 @@ def _progress(record: Record, numbers: dict[str, Any]) -> dict[str, Any]:
 def _copying(target: Session, record: Record, options: StatusOptions) -> tuple[Record, dict[str, Any]]:
     """Look twice, a window apart, so that the rate can be told; once at a copy on which nobody works."""
     pace, numbers = copy_progress.Pace(), dict[str, Any]()
-    for pause_s in (0.0, options.window if record.is_held else 0.0):
-        time.sleep(pause_s)
-        seen = copy_progress.look(target, record.name)
-        if seen is None:
-            continue
-        record, look = seen
-        numbers = pace.numbers(look)
-        if not record.is_held:
+    for is_second in (False, True):
+        if is_second and not (record.is_held and options.window > 0):
             break
+        time.sleep(options.window if is_second else 0)
+        seen = copy_progress.look(target, record.name)
+        if seen is not None:
+            record, look = seen
+            numbers = pace.numbers(look)
     reason = "the initial copy is running" if record.is_held else "the initial copy was interrupted; run init again"
     data = _empty("copying", [reason])
     data["progress"] = _progress(record, numbers)
