@@ -14,7 +14,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
@@ -72,7 +72,7 @@ class Job:
     results_file: str
     progress_file: str
     folder: str  # Ansible's temporary directory with the module and its arguments
-    begin_s: float = field(default_factory=time.monotonic)
+    begin_s: float
     last: Look | None = None
     next_line_s: float = 0.0
     gone_since_s: float | None = None
@@ -111,7 +111,7 @@ class ActionModule(ActionBase):
             return {**answered, "warnings": [*answered.get("warnings", []), reason]}
         results_file = started["results_file"]
         progress_file = self._connection._shell.join_path(results_file.rpartition("/")[0], name)
-        job = Job(started["ansible_job_id"], results_file, progress_file, folder)
+        job = Job(started["ansible_job_id"], results_file, progress_file, folder, time.monotonic())
         answered = self._watch(job, options, task_vars)
         with suppress(AnsibleConnectionFailure):
             if job.last is None:

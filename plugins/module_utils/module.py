@@ -279,8 +279,15 @@ def failure(error: MigrationError) -> dict[str, Any]:
 def reporter(name: str, params: Mapping[str, Any], check_mode: bool, redactor: Redactor) -> Reporter:
     """Return where the phase's events go: to ``progress_path``, and to whoever watches this process as a job.
 
-    Raises ``bad_option`` when the file cannot be written. In check mode nothing is written anywhere.
+    Raises ``bad_option`` when the file cannot be written, or the time limit is none. In check mode nothing is written.
     """
+    limit_s = params.get("job_timeout")
+    if limit_s is not None and limit_s <= 0:
+        raise MigrationError(
+            "bad_option",
+            f"job_timeout is {limit_s:g}, which is no time at all.",
+            "Give the seconds that the phase may take, or leave job_timeout out. Nothing was done.",
+        )
     outlets: list[Outlet] = []
     if not check_mode:
         path, own_file = params.get("progress_path"), job_progress.own_file(os.environ)
