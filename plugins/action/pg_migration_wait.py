@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError, Redactor
 from ansible_collections.seren.migrator.plugins.module_utils.gates import (
@@ -27,14 +26,13 @@ from ansible_collections.seren.migrator.plugins.module_utils.module import (
     sampling_options,
     waiting_options,
 )
+from ansible_collections.seren.migrator.plugins.plugin_utils import live_line
 
 STATUS_MODULE = "seren.migrator.pg_migration_status"
 MAX_UNREADABLE = 3  # samples in a row that may fail before the wait gives up
 KEPT_SAMPLES = 500
 SAMPLE_FIELDS = ("state", "lag_bytes", "lag_seconds", "retained_wal_bytes", "progress", "reasons")
 BOOKKEEPING = {"invocation", "changed", "failed", "migration", "statements", "phase", "warnings", "deprecations"}
-
-display = Display()
 
 
 class ActionModule(ActionBase):
@@ -80,7 +78,7 @@ class ActionModule(ActionBase):
             verdict = judge(status, options["until"], limits)
             ready_since = None if verdict != "ready" else elapsed if ready_since is None else ready_since
             if not (options["quiet"] or self._task.no_log):  # display lines are not covered by no_log
-                self._show(options["name"], task_vars, samples)
+                live_line.show("pg_migration_wait", task_vars, _shown(options["name"], samples[-1], forecast(samples)))
 
             seen = {"status": last_status, "samples": list(samples), "elapsed": round(elapsed, 1), "ready": False}
             if verdict == "over":
@@ -99,10 +97,6 @@ class ActionModule(ActionBase):
         known = {**common_options(), **sampling_options()}
         arguments = {key: value for key, value in self._task.args.items() if key in known}
         return self._execute_module(STATUS_MODULE, arguments, task_vars=task_vars)
-
-    def _show(self, name: str, task_vars: dict[str, Any], samples: deque[dict[str, Any]]) -> None:
-        host = task_vars.get("inventory_hostname", "localhost")
-        display.display(live_line(host, name, samples[-1], forecast(samples)), stderr=True)
 
 
 def _sample(status: dict[str, Any], elapsed: float) -> dict[str, Any]:
@@ -159,8 +153,8 @@ def _reason_to_stop(
     return None
 
 
-def live_line(host: str, name: str, sample: dict[str, Any], outlook: Forecast) -> str:
-    """Return one line of ``key=value`` pairs; what is not known is ``unknown``, never zero."""
+def _shown(name: str, sample: dict[str, Any], outlook: Forecast) -> dict[str, Any]:
+    """Return what a live line shows of a sample."""
     values: dict[str, Any] = {"migration": name, "state": sample.get("state")}
     if sample.get("state") == "copying":
         values["bytes_copied"], values["estimated_bytes"] = copied_bytes(sample.get("progress")) or (None, None)
@@ -171,5 +165,4 @@ def live_line(host: str, name: str, sample: dict[str, Any], outlook: Forecast) -
         eta_seconds=None if outlook.eta_seconds is None else round(outlook.eta_seconds),
         elapsed=sample["elapsed"],
     )
-    pairs = " ".join(f"{key}={'unknown' if value is None else value}" for key, value in values.items())
-    return f"pg_migration_wait [{host}] {pairs}"
+    return values

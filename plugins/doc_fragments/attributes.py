@@ -59,3 +59,15 @@ attributes:
     description: Can be used with the C(async) keyword.
     support: none
 """
+
+    # For an action plugin that runs its module as a job.
+    BACKGROUND = r"""
+options: {}
+attributes:
+  action:
+    description: Has an action plugin of the same name, so that a part of it runs on the controller.
+    support: full
+  async:
+    description: Can be used with the C(async) keyword; it then runs plainly, without live lines.
+    support: full
+"""

@@ -73,13 +73,13 @@ class Forecast:
 
 
 def copied_bytes(progress: Any) -> tuple[int, int] | None:
-    """Return bytes copied, those of running copies included, and the estimate of all; None when unknown."""
+    """Return bytes copied, as status tells them, and the estimate of all; None when unknown."""
     if not isinstance(progress, Mapping):
         return None
     done, estimate = progress.get("bytes_copied"), progress.get("estimated_bytes")
     if not isinstance(done, int) or not isinstance(estimate, int):
         return None
-    return done + sum(row.get("bytes") or 0 for row in progress.get("running") or ()), estimate
+    return done, estimate
 
 
 def remaining_bytes(sample: Sample) -> int | None:
@@ -111,6 +111,6 @@ def forecast(samples: Sequence[Sample]) -> Forecast:
     if left is None or len(points) < 2 or points[-1][0] <= points[0][0]:
         return Forecast(None, None)
     rate = (points[0][1] - points[-1][1]) / (points[-1][0] - points[0][0])
-    if left == 0:
-        return Forecast(rate, 0.0)
+    if left == 0:  # of a copy only the estimate is used up
+        return Forecast(rate, None if copying else 0.0)
     return Forecast(rate, left / rate if rate > 0 else None)

@@ -20,11 +20,12 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.parameters import remove_values
 
-from . import driver
+from . import driver, job_progress
 from .endpoint import SECRET_KEYWORDS, parse_url
 from .errors import MigrationError, Redactor
 from .migration import DEFAULT_NAME, Migration
-from .progress import Progress, silent
+from .progress import Event, Progress
+from .reporting import JsonLines, Outlet, Reporter
 from .result import Result
 from .session import StatementLog, translated
 
@@ -137,6 +138,19 @@ def waiting_options() -> Spec:
     }
 
 
+def progress_options() -> Spec:
+    """Return the options of a phase that may last for hours: how it shows its progress, and how long it may take.
+
+    ``quiet`` is its action plugin's, which runs it in the background and shows the live lines.
+    """
+    return {
+        "progress_path": {"type": "path"},
+        "progress_interval": {"type": "float", "default": 10.0},
+        "quiet": {"type": "bool", "default": False},
+        "job_timeout": {"type": "float"},
+    }
+
+
 class PhaseModule(AnsibleModule):  # type: ignore[misc] # Ansible ships no types
     """An AnsibleModule whose answers hold no secret, also when its arguments could not be understood."""
 
@@ -173,12 +187,12 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def terminable(limit_s: float | None = None) -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into :class:`Terminated`, so that connections, slots and children are closed.
 
-    Only the first one: a second must not interrupt the closing.
+    Only the first one: a second must not interrupt the closing. ``limit_s`` seconds later a SIGALRM does the same.
     """
-    signals = (signal.SIGTERM, signal.SIGHUP)
+    signals = (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
     def raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
         for each in signals:
@@ -186,9 +200,11 @@ def terminable() -> Iterator[None]:
         raise Terminated(signal.Signals(number).name)
 
     before = {number: signal.signal(number, raise_terminated) for number in signals}
+    signal.setitimer(signal.ITIMER_REAL, limit_s or 0)  # children do not inherit it
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -260,6 +276,39 @@ def failure(error: MigrationError) -> dict[str, Any]:
     }
 
 
+def reporter(name: str, params: Mapping[str, Any], check_mode: bool, redactor: Redactor) -> Reporter:
+    """Return where the phase's events go: to ``progress_path``, and to whoever watches this process as a job.
+
+    Raises ``bad_option`` when the file cannot be written, or the time limit is none. In check mode nothing is written.
+    """
+    limit_s = params.get("job_timeout")
+    if limit_s is not None and limit_s <= 0:
+        raise MigrationError(
+            "bad_option",
+            f"job_timeout is {limit_s:g}, which is no time at all.",
+            "Give the seconds that the phase may take, or leave job_timeout out. Nothing was done.",
+        )
+    outlets: list[Outlet] = []
+    if not check_mode:
+        path, own_file = params.get("progress_path"), job_progress.own_file(os.environ)
+        if path:
+            outlets.append(JsonLines("progress_path", path))
+        if own_file is not None:
+            outlets.append(own_file)
+    return Reporter(name, redactor, outlets)
+
+
+def job_timeout(name: str, limit_s: float | None) -> MigrationError:
+    """Return the error of a phase whose time was over."""
+    lasting = "" if limit_s is None else f" of {limit_s:g} s"
+    return MigrationError(
+        "job_timeout",
+        f"The job_timeout{lasting} was over before {name} had finished, so it was ended.",
+        "Run the same command again: it goes on where this one ended. A larger job_timeout, or none, lets it finish.",
+        {"job_timeout": limit_s},
+    )
+
+
 def answer(
     name: str, run: Phase, options: type[Any], params: Mapping[str, Any], check_mode: bool, names: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -267,11 +316,14 @@ def answer(
     redactor = Redactor([])
     answered: dict[str, Any] = {"changed": False, "migration": params["name"], "phase": name, "statements": []}
     entries: list[str] = []
+    told: Reporter | None = None
     try:
         migration, cleaned = migration_from(params)
         redactor, entries = migration.redactor, migration.log.entries
-        with stdout_kept_clean(), terminable(), translated(redactor):
-            result = run(migration, options_from(options, cleaned, check_mode, names), silent)
+        told = reporter(name, params, check_mode, redactor)
+        with stdout_kept_clean(), terminable(params.get("job_timeout")), translated(redactor):
+            told(Event(name, "started"))
+            result = run(migration, options_from(options, cleaned, check_mode, names), told)
         answered = {**result.data, **answered, "changed": result.changed}
         if result.diff is not None:
             answered["diff"] = result.diff
@@ -285,6 +337,8 @@ def answer(
             changed=bool(entries) and not check_mode,
             msg=f"The module was ended by {signalled}. Run the same command again to go on.",
         )
+        if str(signalled) == "SIGALRM":
+            answered.update(failure(job_timeout(name, params.get("job_timeout"))))
     except Exception as error:  # noqa: BLE001 # shown in full, but without secrets
         answered.update(
             failed=True,
@@ -293,18 +347,30 @@ def answer(
             exception=traceback.format_exc(),
         )
     answered["statements"] = entries
+    if told is not None:
+        told.end(answered)
+        if told.problem is not None:
+            answered["warnings"] = [told.problem]
     safe: dict[str, Any] = redactor.data(answered)
     return safe
 
 
 def run_module(
-    name: str, run: Phase, options: type[Any], spec: Spec, names: Mapping[str, str] | None = None
+    name: str,
+    run: Phase,
+    options: type[Any],
+    spec: Spec,
+    names: Mapping[str, str] | None = None,
+    *,
+    shows_progress: bool = False,
 ) -> NoReturn:
     """Be the whole of a module: read its arguments, run the phase ``name``, exit.
 
-    ``spec`` holds the phase's own options; ``names`` maps fields of ``options`` to module options named otherwise.
+    ``spec`` holds the phase's own options; ``names`` maps fields of ``options`` to module options named otherwise;
+    ``shows_progress`` adds the options of :func:`progress_options`.
     """
-    module = PhaseModule(argument_spec={**common_options(), **spec}, supports_check_mode=True)
+    more = progress_options() if shows_progress else {}
+    module = PhaseModule(argument_spec={**common_options(), **spec, **more}, supports_check_mode=True)
     if driver.IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("psycopg"), exception=driver.IMPORT_ERROR)
     answered = answer(name, run, options, module.params, module.check_mode, names or {})

@@ -11,6 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+# Numbers that stay true until an event brings newer ones; rates, times and the like belong to one event only.
+LASTING_NUMBERS = frozenset(
+    {
+        "stream",
+        "tables",
+        "tables_copied",
+        "rows_copied",
+        "bytes_copied",
+        "estimated_bytes",
+        "indexes",
+        "indexes_built",
+        "retained_wal_bytes",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Event:

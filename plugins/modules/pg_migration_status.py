@@ -188,22 +188,45 @@ progress:
       type: int
       sample: 80
     rows_copied:
-      description: Rows of these tables.
+      description: Rows of these tables, and of those that are being copied.
       type: int
       sample: 1200000
     bytes_copied:
-      description: Bytes of these tables.
+      description: Bytes of the same tables, as they came over the network.
       type: int
       sample: 1073741824
     estimated_bytes:
       description: Size of all tables to copy on the source's disk, which is not what they weigh on the way.
       type: int
       sample: 2147483648
+    rate_bytes_per_second:
+      description: Bytes copied for each second of the window, V(null) when it cannot be told, for instance with a O(window) of 0.
+      type: int
+      sample: 73400320
+    eta_seconds:
+      description: Seconds until the rows are copied at this rate, judged by what the copied tables weighed; V(null) when unknown.
+      type: int
+      sample: 15
+    step:
+      description: What init does, or did when it was interrupted; V(roles), V(schema), V(large_objects), V(copy), V(indexes), V(constraints), V(sequences),
+        V(materialized_views) or V(statistics), V(null) for none of them.
+      type: str
+      sample: copy
+    stream:
+      description: Number of the latest stream.
+      type: int
+      sample: 1
     running:
-      description: Copies that run on the target, each with V(schema), V(name), V(bytes) and V(rows).
+      description: Tables that are being copied, each with V(schema), V(name), V(rows), V(bytes) and V(estimated_bytes).
       type: list
       elements: dict
-      sample: [{schema: shop, name: orders, bytes: 8388608, rows: 60000}]
+      sample: [{schema: shop, name: orders, rows: 60000, bytes: 8388608, estimated_bytes: 16777216}]
+    building:
+      description: Indexes that are being built, each with V(schema), V(table), V(name) (V(null) where PostgreSQL does not tell it), V(phase),
+        and V(done) and V(total) in blocks or tuples.
+      type: list
+      elements: dict
+      sample: [{schema: shop, table: orders, name: null, phase: 'building index: scanning table', done: 1200, total: 4800}]
     steps:
       description: State of the steps that are not tables.
       type: dict

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 REPOSITORY = Path(__file__).parents[2]
 END_TIMEOUT_S = 20.0
@@ -44,9 +45,10 @@ class Played:
         return result
 
 
-def command(playbook: str, *arguments: str) -> list[str]:
-    """The argument list of `ansible-playbook seren.migrator.<playbook>` with this environment's Ansible."""
-    return [str(Path(sys.executable).with_name("ansible-playbook")), f"seren.migrator.{playbook}", *arguments]
+def command(playbook: str | Path, *arguments: str) -> list[str]:
+    """The argument list of `ansible-playbook seren.migrator.<playbook>`, or of a file, with this environment's Ansible."""
+    named = os.fspath(playbook) if isinstance(playbook, Path) else f"seren.migrator.{playbook}"
+    return [str(Path(sys.executable).with_name("ansible-playbook")), named, *arguments]
 
 
 def environment(results: Path) -> dict[str, str]:
@@ -60,7 +62,7 @@ def environment(results: Path) -> dict[str, str]:
     }
 
 
-def play(playbook: str, variables: Mapping[str, Any], *arguments: str, timeout_s: float = 600) -> Played:
+def play(playbook: str | Path, variables: Mapping[str, Any], *arguments: str, timeout_s: float = 600) -> Played:
     """Run `seren.migrator.<playbook>` from the repository; the variables go through a file of mode 0600."""
     with _files(variables) as (given, results):
         done = subprocess.run(
@@ -74,6 +76,46 @@ def play(playbook: str, variables: Mapping[str, Any], *arguments: str, timeout_s
             check=False,
         )
         return Played(done.returncode, done.stdout, _lines(results))
+
+
+class Playing:
+    """A run of ansible-playbook that is still going on."""
+
+    def __init__(self, process: subprocess.Popen[bytes], shown: Path, results: Path) -> None:
+        self.process = process
+        self._shown = shown
+        self._results = results
+
+    @property
+    def output(self) -> str:
+        return self._shown.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, condition: Callable[[str], bool], timeout_s: float = 120) -> None:
+        """Wait until the output meets a condition; an error with the output when it does not, or the run has ended."""
+        end = time.monotonic() + timeout_s
+        while not condition(self.output):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(self.output)
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL for ansible-playbook and its workers, and nothing else."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def finish(self, timeout_s: float = 300) -> Played:
+        self.process.wait(timeout_s)
+        return Played(self.process.returncode, self.output, _lines(self._results))
+
+
+@contextmanager
+def playing(playbook: str | Path, variables: Mapping[str, Any], *arguments: str) -> Iterator[Playing]:
+    """As `play`, without waiting for the end."""
+    with _files(variables) as (given, results):
+        shown = results.with_name("output")
+        words = command(playbook, "-e", f"@{given}", *arguments)
+        with shown.open("wb") as output, _process(words, environment(results), output) as process:
+            yield Playing(process, shown, results)
 
 
 def show(playbook: str, variables: Mapping[str, Any], *arguments: str) -> Played:
@@ -100,13 +142,17 @@ def _lines(results: Path) -> tuple[dict[str, Any], ...]:
 
 
 @contextmanager
-def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own, which is ended, politely first, when the block is left before it."""
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
         start_new_session=True,
     )
     try:

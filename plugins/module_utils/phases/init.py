@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import (
     clients,
+    copy_progress,
     copying,
     database,
     finishing,
@@ -63,10 +64,12 @@ class InitOptions(validate.ValidateOptions):
     """Options of init: validate's, for its gate and its policies, and those of the copy.
 
     ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
-    (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync.
+    (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync;
+    ``progress_interval`` is in seconds, between two words about the same long step.
     """
 
     slot_timeout: float = 60
+    progress_interval: float = 10
     index_jobs: int | None = None
     split_tables_larger_than: int = 10 * 2**30
     max_rate: int = 0
@@ -227,12 +230,15 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
             {"holder": holder},
         )
     current: Record | None = record
-    while current is not None and current.is_held and current.state == "copying":
-        done = sum(1 for relation in current.relations if relation.state == "copied")
-        progress(Event("init", f"following {ledger.describe_holder(holder)}", {"tables_copied": done}))
-        time.sleep(FOLLOW_INTERVAL_S)
-        current = _find(migration)
-    return current
+    ticker = copy_progress.Ticker(progress, options.progress_interval)
+    with migration.open("target", "init", read_only=True) as target:
+        while current is not None and current.is_held and current.state == "copying":
+            seen = copy_progress.look(target, migration.name)
+            if seen is not None and not ticker.seconds_left:
+                ticker.tell(seen[1], f"following {ledger.describe_holder(holder)}: ")
+            time.sleep(FOLLOW_INTERVAL_S)
+            current = None if seen is None else seen[0]
+    return _find(migration)
 
 
 # --- planning --------------------------------------------------------------------------------------------------
@@ -332,6 +338,8 @@ class _Run:
         self.claim, self.source, self.target = claim, source, target
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
+        self.crew: Crew | None = None
+        self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
@@ -339,7 +347,9 @@ class _Run:
         record = self.claim.read()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
             with Crew(self.migration, self.claim, self._sizes(len(record.pending)), self.progress, self._watch) as crew:
+                self.crew = crew
                 self._copy_all(crew)
+                self._tell_how_far()
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
         finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
@@ -354,6 +364,16 @@ class _Run:
 
     def _watch(self) -> None:
         """Look after what must not be forgotten while workers work; called about once a second."""
+        if not self.ticker.seconds_left:
+            self._tell_how_far()
+
+    def _tell_how_far(self) -> None:
+        running = [
+            {"schema": item.task.schema, "name": item.task.name, "rows": item.rows, "bytes": item.bytes}
+            for item in (self.crew.running if self.crew else ())
+        ]
+        if (seen := copy_progress.look(self.target, self.migration.name, running)) is not None:
+            self.ticker.tell(seen[1])
 
     def _copy_all(self, crew: Crew) -> None:
         rounds = 0
@@ -385,7 +405,7 @@ class _Run:
             self._check_target(plan, pending)
         carried = [table for table in plan.carried if table.oid in pending]
         number = 1 + max((known.number for known in record.streams), default=0)
-        self.progress(Event("init", f"opening stream {number}", {"tables": len(carried)}))
+        self.progress(Event("init", f"opening stream {number}", {"stream": number}))
         with stream.opened(
             self.migration,
             self.claim,

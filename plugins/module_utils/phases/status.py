@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, drift, lag, ledger, partitions, replication, subscription
+from .. import copy_progress, database, drift, lag, ledger, partitions, replication, subscription
 from ..catalog import OWN_SCHEMA
 from ..drift import Drift
-from ..driver import Row, psycopg
+from ..driver import psycopg
 from ..errors import MigrationError
 from ..gates import Limits
 from ..lag import SlotSample, StreamHealth
@@ -33,14 +34,6 @@ SELECT pg_catalog.to_jsonb(s) AS worker FROM pg_catalog.pg_stat_subscription AS 
 _ERRORS = """
 SELECT s.subid::bigint AS oid, s.apply_error_count AS apply, s.sync_error_count AS sync
   FROM pg_catalog.pg_stat_subscription_stats AS s WHERE s.subid = ANY (%(oids)s::oid[])
-"""
-
-_COPY_PROGRESS = """
-SELECT n.nspname AS schema, c.relname AS name, p.bytes_processed AS bytes, p.tuples_processed AS rows
-  FROM pg_catalog.pg_stat_progress_copy AS p
-  JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
- WHERE p.datname = pg_catalog.current_database() AND p.command = 'COPY FROM'
 """
 
 
@@ -69,7 +62,9 @@ def run(migration: Migration, options: StatusOptions, progress: Progress = silen
                 if record is None or record.state == "cleaned":
                     return _absent(record)
                 if record.state == "copying":
-                    return _copying(target, record)
+                    record, data = _copying(target, record, options)
+                    if record.state == "copying":
+                        return Result("status", False, data)
                 with migration.open("source", "status", read_only=True) as source:
                     ledger.check_source(record, source)
                     return _replicating(source, target, record, options)
@@ -103,31 +98,30 @@ def _absent(record: Record | None, reason: str = "no such migration on the targe
     return Result("status", False, _empty("absent", [reason]))
 
 
-def _progress(record: Record, running: Sequence[Row]) -> dict[str, Any]:
-    wanted = [relation for relation in record.relations if relation.state != "skipped"]
-    done = [relation for relation in wanted if relation.state == "copied"]
+def _progress(record: Record, numbers: dict[str, Any]) -> dict[str, Any]:
     return {
-        "tables": len(wanted),
-        "tables_copied": len(done),
-        "rows_copied": sum(relation.rows or 0 for relation in done),
-        "bytes_copied": sum(relation.bytes or 0 for relation in done),
-        "estimated_bytes": sum(relation.estimated_bytes or 0 for relation in wanted),
+        **numbers,
         "steps": {name: step.state for name, step in sorted(record.steps.items())},
-        "running": [dict(row) for row in running],
         "runner": ledger.describe_holder(record.holder) if record.is_held else None,
     }
 
 
-def _copying(target: Session, record: Record) -> Result:
-    # The ledger is read after the progress: a table that is between the two is then in one of them, or in both.
-    running = target.rows(_COPY_PROGRESS)
-    record = ledger.find(target, record.name) or record
-    copied = {(relation.schema, relation.name) for relation in record.relations if relation.state == "copied"}
+def _copying(target: Session, record: Record, options: StatusOptions) -> tuple[Record, dict[str, Any]]:
+    """Look twice, a window apart, so that the rate can be told; once at a copy on which nobody works."""
+    pace, numbers = copy_progress.Pace(), dict[str, Any]()
+    for is_second in (False, True):
+        if is_second and not (record.is_held and options.window > 0):
+            break
+        time.sleep(options.window if is_second else 0)
+        seen = copy_progress.look(target, record.name)
+        if seen is not None:
+            record, look = seen
+            numbers = pace.numbers(look)
     reason = "the initial copy is running" if record.is_held else "the initial copy was interrupted; run init again"
     data = _empty("copying", [reason])
-    data["progress"] = _progress(record, [row for row in running if (row["schema"], row["name"]) not in copied])
+    data["progress"] = _progress(record, numbers)
     data["tables"] = dict(Counter(relation.state for relation in record.relations))
-    return Result("status", False, data)
+    return record, data
 
 
 def _replicating(source: Session, target: Session, record: Record, options: StatusOptions) -> Result:
@@ -166,7 +160,7 @@ def _replicating(source: Session, target: Session, record: Record, options: Stat
         workers=[_worker(worker) for worker in workers],
         errors=_total(errors_after, errors_before, target.major),
         streams=[_stream(stream, item) for stream, item in zip(streams, health, strict=True)],
-        progress=_progress(record, []),
+        progress=_progress(record, copy_progress.summarise(record, [], [], time.monotonic()).numbers()),
         samples=_samples(readings, options.sample_interval),
         left=record.left + drifted.left,
     )

@@ -55,7 +55,7 @@ def test_the_demo_proves_everything_and_leaves_nothing_behind(tmp_path: Path) ->
         output = process.communicate(timeout=600)[0]
     assert process.returncode == 0, output
     assert "Everything was proven." in output
-    assert "copying: " in output
+    assert "pg_migration_init [localhost] migration=seren_migration" in output
     assert list(tmp_path.iterdir()) == []
     assert processes_naming(tmp_path) == []
 

@@ -92,5 +92,6 @@ def _variables(case: Case) -> dict[str, Any]:
         "target_url": case.target.url,
         "migrate_client_bin_dir": str(client_dir(TARGET_MAJOR)),
         "migrate_jobs": 2,
+        "migrate_progress_interval": 1,
         "migrate_wait_sleep": 1,
     }

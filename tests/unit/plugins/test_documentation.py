@@ -35,8 +35,8 @@ def spec_of(phase):
     taken = {}
     loaded = importlib.import_module(f"{PACKAGE}.modules.pg_migration_{phase}")
     original = loaded.run_module
-    loaded.run_module = lambda name, run, options, spec, names=None: taken.update(
-        name=name, options=options, spec=spec, names=names or {}
+    loaded.run_module = lambda name, run, options, spec, names=None, shows_progress=False: taken.update(
+        name=name, options=options, spec=spec, names=names or {}, shows_progress=shows_progress
     )
     try:
         loaded.main()
@@ -47,7 +47,11 @@ def spec_of(phase):
 
 
 def specs():
-    found = {phase: {**module.common_options(), **spec_of(phase)["spec"]} for phase in PHASES}
+    found = {}
+    for phase in PHASES:
+        taken = spec_of(phase)
+        progress = module.progress_options() if taken["shows_progress"] else {}
+        found[phase] = {**module.common_options(), **taken["spec"], **progress}
     found["wait"] = {**module.common_options(), **module.sampling_options(), **module.waiting_options()}
     return found
 

@@ -10,6 +10,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.seren.migrator.plugins.action import pg_migration_wait as wait
+from ansible_collections.seren.migrator.plugins.plugin_utils import live_line
 
 ENDPOINTS = {"source": {"host": "a", "login_db": "x"}, "target": {"host": "b", "dbname": "x", "password": "Secret1"}}
 
@@ -42,7 +43,7 @@ def waiter(monkeypatch):
     clock = Clock()
     lines = []
     monkeypatch.setattr(wait, "time", clock)
-    monkeypatch.setattr(wait.display, "display", lambda line, **how: lines.append((line, how)))
+    monkeypatch.setattr(live_line.display, "display", lambda line, **how: lines.append((line, how)))
 
     def run(statuses, check_mode=False, no_log=False, look_seconds=0.0, **arguments):
         args = {**ENDPOINTS, **arguments}

@@ -123,7 +123,7 @@ def test_rate_and_time_left_come_from_comparable_samples(samples, expected):
 def test_while_copying_the_bytes_to_copy_are_what_remains():
     progress = {"bytes_copied": 200, "estimated_bytes": 1000, "running": [{"bytes": 60}, {"bytes": 40}]}
     copying = {"state": "copying", "lag_bytes": 5, "progress": progress}
-    assert remaining_bytes(copying) == 700
+    assert remaining_bytes(copying) == 800
     assert remaining_bytes({**copying, "progress": {"bytes_copied": 1200, "estimated_bytes": 1000}}) == 0
     assert remaining_bytes({**copying, "progress": {"bytes_copied": None, "estimated_bytes": 1000}}) is None
     assert remaining_bytes({"state": "copying"}) is None

@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 import pytest
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.seren.migrator.plugins.module_utils import driver, module
+from ansible_collections.seren.migrator.plugins.module_utils import driver, module, reporting
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from ansible_collections.seren.migrator.plugins.module_utils.progress import Event
 from ansible_collections.seren.migrator.plugins.module_utils.result import Result
 
 pytest.importorskip("psycopg")
@@ -44,11 +46,11 @@ SPEC = {
 }
 
 
-def call(capture, phase, **extra):
+def call(capture, phase, shows_progress=False, **extra):
     """Run a module around ``phase`` in this process; return its answer and its raw output."""
     shown = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}  # from 2.21 on
     with patch_module_args({**ARGUMENTS, **shown, **extra}), pytest.raises(SystemExit) as ended:
-        module.run_module("sync", phase, Options, SPEC, names={"tables": "only"})
+        module.run_module("sync", phase, Options, SPEC, names={"tables": "only"}, shows_progress=shows_progress)
     output = capture.readouterr().out
     answer = json.loads(output)
     assert bool(ended.value.code) == bool(answer.get("failed"))
@@ -260,3 +262,61 @@ def test_a_missing_library_is_named(run, monkeypatch):
     answer, _output = run(lambda *_: Result("sync", False))
     assert answer["failed"] is True
     assert "psycopg" in answer["msg"]
+
+
+def tells(migration, options, progress):
+    progress(Event("sync", f"copying as {PASSWORD}", {"bytes_copied": 7}))
+    raise MigrationError("copy_failed", "it broke", "mend it")
+
+
+def test_the_events_of_a_phase_go_to_progress_path_without_secrets(run, tmp_path):
+    path = tmp_path / "progress"
+    answer, _output = run(tells, shows_progress=True, progress_path=os.fspath(path))
+    assert answer["code"] == "copy_failed"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["started", "copying as ********", "ended"]
+    assert lines[1]["numbers"] == {"bytes_copied": 7}
+    assert [lines[2][key] for key in ("outcome", "code", "msg")] == ["failed", "copy_failed", "it broke"]
+    assert_no_secret(path.read_text(), PASSWORD)
+
+
+def test_in_check_mode_no_progress_is_written(run, tmp_path):
+    path = tmp_path / "progress"
+    run(tells, shows_progress=True, progress_path=os.fspath(path), _ansible_check_mode=True)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("wrong", [{"progress_path": "/proc/nowhere/file"}, {"job_timeout": 0}, {"job_timeout": -1}])
+def test_a_wrong_option_of_the_progress_is_refused_before_the_phase_starts(run, wrong):
+    answer, _output = run(lambda *_: pytest.fail("it ran"), shows_progress=True, **wrong)
+    assert answer["code"] == "bad_option"
+    assert next(iter(wrong)) in answer["msg"]
+
+
+def test_job_timeout_ends_the_phase_so_that_what_is_open_is_closed(run):
+    closed = []
+
+    def phase(migration, options, progress):
+        try:
+            time.sleep(60)
+        finally:
+            closed.append(True)
+
+    answer, _output = run(phase, shows_progress=True, job_timeout=0.2)
+    assert closed
+    assert answer["code"] == "job_timeout"
+    assert "same command" in answer["remedy"]
+    assert answer["details"] == {"job_timeout": 0.2}
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_progress_file_that_fills_up_is_a_warning_and_no_failure(run, tmp_path, monkeypatch):
+    def full(self, line, *, is_last):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(reporting.JsonLines, "write", full)
+    answer, _output = run(
+        lambda *_: Result("sync", True), shows_progress=True, progress_path=os.fspath(tmp_path / "progress")
+    )
+    assert answer["changed"] is True
+    assert "No space left" in str(answer["warnings"])
