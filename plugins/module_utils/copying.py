@@ -76,7 +76,11 @@ SELECT pg_catalog.set_config(s.name, w.value, false)
 
 @dataclass(frozen=True)
 class CopyTask:
-    """One table to copy: where it is, which columns and rows travel, and in which format (``binary`` or ``text``)."""
+    """One table to copy: where it is, which columns and rows travel, and in which format (``binary`` or ``text``).
+
+    ``stream`` is the number of the stream in whose snapshot it is read; ``is_carried`` is false for what no stream
+    replicates.
+    """
 
     oid: int
     schema: str
@@ -85,6 +89,8 @@ class CopyTask:
     predicate: str | None
     format: str
     estimated_bytes: int
+    stream: int = 1
+    is_carried: bool = True
 
     @property
     def qualified(self) -> str:
@@ -115,8 +121,15 @@ def copy_format(table: Table) -> str:
     return "binary" if table.copied_columns and leaves <= BINARY_SAFE_TYPES else "text"
 
 
-def plan_tasks(selected: Selected, tables: Iterable[Table]) -> list[CopyTask]:
-    """Return a task per table, biggest first, so that the last worker to finish is not far behind."""
+def plan_tasks(
+    selected: Selected, tables: Iterable[Table], stream_of: Mapping[int, int], carried: Iterable[int] | None = None
+) -> list[CopyTask]:
+    """Return a task per table, biggest first, so that the last worker to finish is not far behind.
+
+    ``stream_of`` maps a table's OID to the number of its stream; ``carried`` are the OIDs that a stream replicates
+    (all, without it).
+    """
+    replicated = None if carried is None else set(carried)
     tasks = [
         CopyTask(
             oid=table.oid,
@@ -126,6 +139,8 @@ def plan_tasks(selected: Selected, tables: Iterable[Table]) -> list[CopyTask]:
             predicate=selected.predicates.get(table.oid),
             format=copy_format(table),
             estimated_bytes=table.bytes,
+            stream=stream_of[table.oid],
+            is_carried=replicated is None or table.oid in replicated,
         )
         for table in tables
     ]
@@ -169,18 +184,6 @@ class _Answer:
     side: str = ""
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What the workers of one round share: the snapshot to import and the number of its stream.
-
-    ``streamless`` are the OIDs of tables that no stream carries (unlogged ones).
-    """
-
-    name: str
-    stream: int
-    streamless: frozenset[int]
-
-
 class Crew:
     """The worker processes; a context manager that never leaves one behind.
 
@@ -216,8 +219,8 @@ class Crew:
                 process.kill()
                 process.join()
 
-    def work(self, tasks: Sequence[CopyTask], snapshot: Snapshot, progress: Progress) -> CopyOutcome:
-        """Hand out the tasks one by one and collect the answers.
+    def work(self, tasks: Sequence[CopyTask], snapshot: str, progress: Progress) -> CopyOutcome:
+        """Hand out the tasks one by one, to be copied in the exported ``snapshot``, and collect the answers.
 
         Raises ``copy_failed`` or ``schema_changed`` for the first table that cannot be copied; what other workers have
         committed by then stays.
@@ -347,10 +350,10 @@ class _Refused(Exception):
         self.side, self.sqlstate, self.message = side, sqlstate, message
 
 
-def _copy(job: _Job, task: CopyTask, snapshot: Snapshot, source: Session, target: Session) -> _Answer:
+def _copy(job: _Job, task: CopyTask, snapshot: str, source: Session, target: Session) -> _Answer:
     """Copy one table in one transaction a side; the source's locks are gone as soon as the table is done."""
     begin = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; ").format(
-        sql.Literal(snapshot.name)
+        sql.Literal(snapshot)
     )
     try:
         _command(source, begin + copy_out(task))
@@ -379,8 +382,8 @@ def _copy(job: _Job, task: CopyTask, snapshot: Snapshot, source: Session, target
         sql.SQL(_MARK_COPIED).format(
             id=sql.Literal(job.id),
             epoch=sql.Literal(job.epoch),
-            stream=sql.Literal(snapshot.stream),
-            carrier=sql.Literal(None if task.oid in snapshot.streamless else snapshot.stream),
+            stream=sql.Literal(task.stream),
+            carrier=sql.Literal(task.stream if task.is_carried else None),
             rows=sql.Literal(stored),
             bytes=sql.Literal(moved),
             format=sql.Literal(task.format),

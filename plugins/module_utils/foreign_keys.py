@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from . import dealing
 from .catalog import Catalog, ForeignKey
 from .session import Session
 
@@ -37,21 +38,9 @@ def postponed(catalog: Catalog, stream_of: Mapping[int, int | None]) -> list[For
 
 
 def connected(catalog: Catalog, oids: Iterable[int]) -> set[int]:
-    """Return the OIDs of all row-storing tables that foreign keys connect, directly or not, with the given ones."""
-    neighbours: dict[int, set[int]] = {}
-    for key in catalog.foreign_keys:
-        one, other = _root(catalog, key.table), _root(catalog, key.referenced)
-        neighbours.setdefault(one, set()).add(other)
-        neighbours.setdefault(other, set()).add(one)
-    reached: set[int] = set()
-    waiting = [_root(catalog, oid) for oid in oids]
-    while waiting:
-        root = waiting.pop()
-        if root not in reached:
-            reached.add(root)
-            waiting += neighbours.get(root, set())
-    leaves = _leaves(catalog)
-    return {leaf for root in reached for leaf in leaves.get(root, [])}
+    """Return the OIDs of all row-storing tables that belong together with the given ones, themselves included."""
+    given = set(oids)
+    return {oid for group in dealing.groups(catalog) if group & given for oid in group}
 
 
 def rewritten_too(source: Session, catalog: Catalog, rewritten: Iterable[int], copied: Iterable[int]) -> set[int]:
