@@ -52,6 +52,15 @@ EXAMPLES = r"""
       url: "{{ target_url }}"
     jobs: 8
 
+- name: Copy a busy database, so that four processes apply what is written meanwhile
+  seren.migrator.pg_migration_init:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    jobs: 8
+    streams: 4
+
 - name: Copy one schema, without the rows of its archive
   seren.migrator.pg_migration_init:
     source:
