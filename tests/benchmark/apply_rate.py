@@ -44,9 +44,12 @@ GROUP = """
 CREATE SCHEMA {group};
 CREATE TABLE {group}.orders (id bigint PRIMARY KEY, customer integer NOT NULL, note text, total numeric(12, 2));
 CREATE INDEX ON {group}.orders (customer);
+CREATE INDEX ON {group}.orders (note);
+CREATE INDEX ON {group}.orders (total);
 CREATE TABLE {group}.line (
     order_id bigint REFERENCES {group}.orders, number integer, item text, amount numeric(12, 2), PRIMARY KEY (order_id, number)
 );
+CREATE INDEX ON {group}.line (item);
 INSERT INTO {group}.orders SELECT n, n % 1000, md5(n::text), n FROM generate_series(1, {initial}) AS n;
 INSERT INTO {group}.line SELECT n, k, md5(k::text), k FROM generate_series(1, {initial}) AS n, generate_series(1, 3) AS k;
 CREATE PROCEDURE {group}.work(first bigint, last bigint) LANGUAGE plpgsql AS $work$
@@ -122,7 +125,9 @@ def wait_until_applied(case: Case, markers: Sequence[str]) -> None:
             time.sleep(POLL_S)
 
 
-def measure(source: Cluster, target: Cluster, streams: int, groups: int, transactions: int) -> Run:
+def measure(
+    source: Cluster, target: Cluster, streams: int, groups: int, transactions: int, options: dict[str, str]
+) -> Run:
     case = Case(create_database(source), create_database(target))
     for group in range(groups):
         case.source.execute(sql.SQL(GROUP).format(group=name(group), initial=sql.Literal(INITIAL_ROWS)))
@@ -130,7 +135,7 @@ def measure(source: Cluster, target: Cluster, streams: int, groups: int, transac
     opened = case.init(streams=streams).data["streams"]
     if len(opened) != streams:
         raise RuntimeError(f"{len(opened)} streams instead of {streams}: more groups are needed")
-    case.sync()
+    case.sync(subscription_options=options)
     case.wait_until_in_sync()
     subscriptions, markers = [item["subscription"] for item in opened], [item["marker"] for item in opened]
     switch(case, subscriptions, "DISABLE")
@@ -176,8 +181,9 @@ def show(runs: Sequence[Run], changes: int) -> None:
         if streams != first:
             print(f"{streams} streams apply {medians[first] / seconds:.2f} times as fast as {first}")
     print(
-        f"{os.cpu_count()} processors are shared by both servers. Each stream's WAL sender decodes all of the WAL, so the "
-        "source's CPU grows with the streams; the gain ends where the processors do."
+        f"Both servers share {os.cpu_count()} processors: no run can take less than its CPU seconds divided by that. Each "
+        "stream's WAL sender decodes all of the WAL, so the source's CPU grows with the streams, and streams gain most "
+        "where the apply process waits for something else than a processor, or where many processors are free."
     )
 
 
@@ -189,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--groups", type=int, default=4, help="groups of tables, each written to by one process")
     parser.add_argument("--transactions", type=int, default=30_000, help="of each group, six changes each")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--synchronous-commit", action="store_true", help="let apply wait for the disk at each commit")
     parser.add_argument("--majors", default="15,17", help="source and target")
     options = parser.parse_args(arguments)
     numbers = [int(number) for number in options.streams.split(",")]
@@ -198,11 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"PostgreSQL {source_major} to {target_major}: {options.groups} groups, {options.transactions} transactions each, "
         f"about {changes} changes"
     )
+    subscription = {"synchronous_commit": "on"} if options.synchronous_commit else {}
     runs: list[Run] = []
     with Cluster(source_major, SETTINGS) as source, Cluster(target_major, SETTINGS) as target:
         for turn in range(options.repeat):
             for streams in numbers if turn % 2 == 0 else reversed(numbers):
-                run = measure(source, target, streams, options.groups, options.transactions)
+                run = measure(source, target, streams, options.groups, options.transactions, subscription)
                 runs.append(run)
                 print(
                     f"{streams} stream(s): {run.apply_s:.1f} s for {run.wal_bytes / 1e6:.0f} MB of WAL; CPU "
