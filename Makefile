@@ -96,6 +96,10 @@ test-slow: venv ## The matrix of server versions
 test-external: venv ## Your own servers: TEST_SOURCE_URL and TEST_TARGET_URL; TEST_ALLOW_WRITES=1 for the whole workflow
 	@$(BIN)/python -m pytest -s -v -m external tests/external $(PYTEST_ARGS)
 
+.PHONY: bench-apply
+bench-apply: venv ## How fast the target applies with 1 and with 4 streams (BENCH_ARGS="--repeat 5", see its --help)
+	@PYTHONPATH=$(COLLECTIONS) $(BIN)/python -m tests.benchmark.apply_rate $(BENCH_ARGS)
+
 ##@ Check
 
 # The slowest first, so that the short ones fill the other core.

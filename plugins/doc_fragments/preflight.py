@@ -28,6 +28,16 @@ options:
     description: How many connections to each server may work at the same time.
     type: int
     default: 4
+  streams:
+    description:
+      - How many processes of the target may apply changes at the same time. Each stream has a replication slot, a publication and a subscription
+        of its own; all share one snapshot.
+      - Tables that belong together (by foreign keys, partitions, inheritance) stay in one stream; such groups are dealt out by how much is written
+        to them, so that there may be fewer streams than this. A transaction that spans streams arrives on the target in several parts.
+      - More than the servers have free slots, WAL senders, replication workers or replication origins for is refused.
+      - When a copy goes on that was interrupted, the number counts for the streams that are opened from then on.
+    type: int
+    default: 1
   large_objects:
     description:
       - What to do about large objects, which logical replication does not carry.

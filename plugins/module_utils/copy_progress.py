@@ -210,13 +210,10 @@ def rate_between(earlier: CopyProgress, later: CopyProgress) -> float | None:
     return gained / lasting if lasting > 0 and gained >= 0 else None
 
 
-def look(target: Session, name: str, running: Sequence[Row] | None = None) -> tuple[Record, CopyProgress] | None:
-    """Look at the migration ``name`` now; None when the ledger does not know it. Changes nothing.
-
-    ``running`` is what the caller itself knows about the tables being copied, in place of the server's view.
-    """
+def look(target: Session, name: str) -> tuple[Record, CopyProgress] | None:
+    """Look at the migration ``name`` now; None when the ledger does not know it. Changes nothing."""
     # The ledger is read after the views: a table that is between the two is then in one of them, or in both.
-    running = target.rows(_RUNNING) if running is None else running
+    running = target.rows(_RUNNING)
     building = target.rows(_BUILDING)
     record = ledger.find(target, name)
     if record is None:

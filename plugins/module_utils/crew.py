@@ -27,7 +27,7 @@ from .ledger import IndexBuild
 from .migration import Migration
 from .post_data import Script
 from .progress import Event, Progress
-from .transfer import Meter, Throttle
+from .transfer import Throttle
 from .worker import Answer, BuildWork, CopyWork, EmptyWork, Indexes, Job, PieceWork, SealWork
 
 if TYPE_CHECKING:
@@ -68,14 +68,6 @@ class Sizes:
     max_rate: int = 0
 
 
-@dataclass(frozen=True)
-class Running:
-    """A table that is being copied, and the bytes of its stream so far."""
-
-    task: CopyTask
-    bytes: int
-
-
 @dataclass
 class _Member:
     """One worker process and what it is doing."""
@@ -112,7 +104,6 @@ class Crew:
         # fork, explicitly: a module has no importable main, and each worker connects after the fork.
         context = multiprocessing.get_context("fork")
         size = sizes.jobs + sizes.index_jobs
-        self.meter = Meter(size)
         self._redact = migration.redactor.text
         self._progress = progress
         self._watch = watch
@@ -129,7 +120,7 @@ class Crew:
         self._copied: list[Copied] = []
         self._rewritten: list[CopyTask] = []
         throttle = Throttle(context, sizes.max_rate) if sizes.max_rate else None
-        job = Job(migration, claim.id, claim.epoch, dict(sizes.settings), self.meter, throttle)
+        job = Job(migration, claim.id, claim.epoch, dict(sizes.settings), throttle)
         pipes = [context.Pipe() for _number in range(size)]
         self._members: list[_Member] = []
         with claim.quiet:
@@ -138,7 +129,7 @@ class Crew:
                 close_others = _Closing(pipes, number, self._lifeline[1])
                 process = context.Process(
                     target=worker.run,
-                    args=(job, number, copies, pipes[number][1], close_others, self._lifeline[0]),
+                    args=(job, copies, pipes[number][1], close_others, self._lifeline[0]),
                     daemon=True,
                 )
                 process.start()
@@ -215,20 +206,6 @@ class Crew:
         self._ready = [entry for entry in self._ready if not (isinstance(entry[2], BuildWork) and entry[2].oid in oids)]
         heapq.heapify(self._ready)
         self._work_until(lambda: not any(isinstance(m.work, BuildWork) and m.work.oid in oids for m in self._members))
-
-    @property
-    def running(self) -> list[Running]:
-        """The tables that are being copied now, pieces of one table together."""
-        found: dict[int, Running] = {}
-        for member in self._members:
-            if isinstance(member.work, CopyWork | PieceWork):
-                task = member.work.tasks[0] if isinstance(member.work, CopyWork) else member.work.task
-                known = found.get(task.oid, Running(task, 0))
-                found[task.oid] = Running(task, known.bytes + self.meter.read(member.number))
-        for oid, split in self._splits.items():
-            known = found.get(oid, Running(split.task, 0))
-            found[oid] = Running(split.task, known.bytes + split.bytes)
-        return list(found.values())
 
     # --- who does what -----------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ CODES: dict[str, str] = {
     "runner_replaced": "another runner has taken this migration over",
     "schema_changed": "the schema of the source changed in a way that the copy cannot follow",
     "slot_lost": "the replication slot is gone or invalidated; the copy must start again",
+    "slot_not_copied": "the source refused to copy a replication slot for a further stream",
     "slot_timeout": "the replication slot could not be created in time",
     "status_unreadable": "the status could not be read several times in a row",
     "target_not_empty": "the target already holds relations in the selected schemas",

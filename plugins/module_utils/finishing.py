@@ -72,7 +72,9 @@ def finish(
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected)
-    if len(record.live_streams) <= 1 and not record.is_done("materialized_views"):
+    # Streams of one snapshot show the same moment; others do once they have passed the latest one, which sync waits for.
+    points = {item.consistent_point for item in record.live_streams}
+    if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
         with claim.step("materialized_views"):
             refresh_views(target, selected.catalog)

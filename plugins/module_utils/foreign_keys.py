@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from . import tuning
+from . import dealing, tuning
 from .catalog import Catalog, ForeignKey
 from .driver import psycopg, sql
 from .errors import MigrationError
@@ -117,21 +117,9 @@ def _validate(session: Session, table: tuple[str, str], name: str) -> None:
 
 
 def connected(catalog: Catalog, oids: Iterable[int]) -> set[int]:
-    """Return the OIDs of all row-storing tables that foreign keys connect, directly or not, with the given ones."""
-    neighbours: dict[int, set[int]] = {}
-    for key in catalog.foreign_keys:
-        one, other = _root(catalog, key.table), _root(catalog, key.referenced)
-        neighbours.setdefault(one, set()).add(other)
-        neighbours.setdefault(other, set()).add(one)
-    reached: set[int] = set()
-    waiting = [_root(catalog, oid) for oid in oids]
-    while waiting:
-        root = waiting.pop()
-        if root not in reached:
-            reached.add(root)
-            waiting += neighbours.get(root, set())
-    leaves = _leaves(catalog)
-    return {leaf for root in reached for leaf in leaves.get(root, [])}
+    """Return the OIDs of all row-storing tables that belong together with the given ones, themselves included."""
+    given = set(oids)
+    return {oid for group in dealing.groups(catalog) if group & given for oid in group}
 
 
 def rewritten_too(source: Session, catalog: Catalog, rewritten: Iterable[int], copied: Iterable[int]) -> set[int]:

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from . import schema
+from . import dealing, schema, stream
 from .catalog import Catalog, Table
-from .ledger import Relation
+from .dealing import Share
+from .ledger import Record, Relation
 from .migration import Migration
 from .selection import Selected, select
 from .session import Session
+from .write_rate import WriteRate, measure
 
 
 class Policies(Protocol):
@@ -90,3 +93,54 @@ def shape(plan: Plan) -> list[tuple[Any, ...]]:
         (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
         for table in plan.selected.catalog.tables
     ]
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Which stream of the next round carries which tables: ``shares`` by the stream's number, and what it rests on."""
+
+    shares: dict[int, Share]
+    rates: dict[int, WriteRate]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def carried(self) -> frozenset[int]:
+        """The OIDs of all tables that the streams carry."""
+        return frozenset().union(*(share.oids for share in self.shares.values()))
+
+    @property
+    def first(self) -> int:
+        """The stream whose slot exports the snapshot."""
+        return min(self.shares)
+
+    def stream_of(self, tables: Iterable[Table]) -> dict[int, int]:
+        """Return the stream in whose snapshot each table is copied, by OID: the one that carries it, else the first."""
+        carrier = {oid: number for number, share in self.shares.items() for oid in share.oids}
+        return {table.oid: carrier.get(table.oid, self.first) for table in tables}
+
+    def tables(self, catalog: Catalog) -> dict[int, list[Table]]:
+        """Return each stream's tables, in the catalog's order."""
+        return {
+            number: [table for table in catalog.tables if table.oid in share.oids]
+            for number, share in self.shares.items()
+        }
+
+
+def deal(plan: Plan, source: Session, record: Record | None, streams: int) -> Dealt:
+    """Deal the tables that are still to be copied out to the streams that the next round opens.
+
+    ``record`` is None before the copy has begun. Where there is a choice, the source is watched for a moment.
+    """
+    pending = None if record is None else {relation.source_oid for relation in record.pending}
+    oids = {table.oid for table in plan.carried if pending is None or table.oid in pending}
+    count = max(1, stream.to_open(record, streams))
+    groups = len(dealing.groups(plan.whole, oids)) if count > 1 else 1
+    rates = measure(source, oids) if count > 1 and groups > 1 else {}
+    first = stream.next_number(record)
+    shares = dealing.deal(plan.whole, oids, rates, count)
+    note = (
+        f"{count} streams were asked for, but the tables form {groups} group(s) that must stay together, so there will "
+        f"be {len(shares)}"
+    )
+    notes = (note,) if len(shares) < count else ()
+    return Dealt(dict(enumerate(shares, first)), rates, notes)

@@ -247,6 +247,48 @@ def drop_slot(source: Session, slot: str, *, terminate: bool = True) -> bool:
     return False
 
 
+def copy_slot(slot: str, copy: str) -> sql.Composed:
+    """Return the statement that makes a permanent slot ``copy`` which delivers from where ``slot`` stands."""
+    return sql.SQL("SELECT pg_catalog.pg_copy_logical_replication_slot({}, {}, false)").format(
+        sql.Literal(slot), sql.Literal(copy)
+    )
+
+
+_COPY_AGREES = "SELECT %(here)s::pg_lsn = %(wanted)s::pg_lsn AS agrees"
+
+
+def make_slot_copy(source: Session, slot: str, copy: str, consistent_point: str) -> None:
+    """Copy a logical slot that nobody has read from, and prove that the copy delivers from ``consistent_point`` too.
+
+    Works while the slot's exported snapshot is held, so one snapshot serves all copies. Raises ``slot_not_copied``.
+    Source: PostgreSQL manual, "Replication Management Functions" (12-18).
+    """
+    try:
+        source.execute(copy_slot(slot, copy))
+    except psycopg.Error as error:
+        said = source.log.redactor.text(error.diag.message_primary or str(error)).strip()
+        raise _not_copied(slot, copy, said, error.sqlstate) from None
+    row = slot_row(source, copy)
+    if row is None or not slot_is_usable(row) or row.get("temporary") is not False or row.get("plugin") != "pgoutput":
+        raise _not_copied(slot, copy, "the copy is not a permanent, working slot of pgoutput", None)
+    if row.get("restart_lsn") is None or not source.value(
+        _COPY_AGREES, {"here": row["confirmed_flush_lsn"], "wanted": consistent_point}
+    ):
+        said = f"the copy stands at {row['confirmed_flush_lsn']}, not at {consistent_point}"
+        raise _not_copied(slot, copy, said, None)
+
+
+def _not_copied(slot: str, copy: str, reason: str, sqlstate: str | None) -> MigrationError:
+    return MigrationError(
+        "slot_not_copied",
+        f"The replication slot {slot} could not be copied to {copy}: {reason}"
+        + (f" (SQLSTATE {sqlstate})" if sqlstate else ""),
+        "Each stream needs a slot: raise max_replication_slots or drop slots that nobody needs; or set streams to 1, "
+        "which copies no slot.",
+        {"slot": slot, "copy": copy, "sqlstate": sqlstate},
+    )
+
+
 @dataclass
 class SlotHold:
     """A new logical slot, and the connection that keeps its exported snapshot alive.

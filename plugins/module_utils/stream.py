@@ -1,6 +1,6 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""Opening and removing a stream: marker tables, publication, slot and snapshot, each recorded before it is made."""
+"""Opening and removing streams: marker tables, publications, slots and one snapshot, each recorded before it is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .claim import Claim
 from .driver import psycopg
 from .errors import MigrationError
 from .ledger import Record
-from .migration import Migration, backend_name
+from .migration import Migration, StreamNames, backend_name
 from .replication import SlotHold
 from .session import Session
 
@@ -23,31 +23,62 @@ LEFT_OVER_WAIT_S = 10
 
 
 @dataclass(frozen=True)
-class OpenStream:
-    """A stream whose snapshot can be imported while the block that opened it runs."""
+class OpenStreams:
+    """Streams that share a snapshot, which can be imported while the block that opened them runs."""
 
-    number: int
+    numbers: tuple[int, ...]
     snapshot: str
     consistent_point: str
+
+
+def to_open(record: Record | None, wanted: int) -> int:
+    """Return how many streams the next round of copying may open, when a migration shall have ``wanted``. Pure.
+
+    Streams that carry tables go on and count; what is still to be copied needs at least one new stream.
+    """
+    if record is None:
+        return wanted
+    if record.state != "copying" or not (record.pending or not record.is_done("pre_data")):
+        return 0
+    return max(1, wanted - len(carrying(record)))
+
+
+def carrying(record: Record) -> list[ledger.Stream]:
+    """Return the living streams that carry copied tables; every other one is removed before a round of copying. Pure."""
+    used = {relation.stream for relation in record.relations}
+    return [stream for stream in record.live_streams if stream.state != "removing" and stream.number in used]
+
+
+def next_number(record: Record | None) -> int:
+    """Return the number of the next stream; numbers are never used again. Pure."""
+    return 1 + max((stream.number for stream in record.streams), default=0) if record else 1
 
 
 def create_statements(
     migration: Migration,
     migration_id: str,
-    number: int,
-    members: Sequence[Table],
+    shares: Mapping[int, Sequence[Table]],
+    catalog: Catalog,
     predicates: Mapping[int, str],
     source_major: int,
 ) -> list[str]:
-    """Return the statements, as text for people, that opening a stream runs on the source."""
-    names = migration.names(migration_id, number)
-    statements = [
-        replication.create_own_schema(),
-        replication.create_marker(names.marker),
-        replication.create_publication(names.publication, members, names.marker, predicates, source_major),
+    """Return the statements, as text for people, that opening streams runs on the source.
+
+    ``shares`` maps the streams' numbers to the row-storing tables that they carry; ``catalog`` is the whole database's.
+    """
+    names = {number: migration.names(migration_id, number) for number in shares}
+    statements = [replication.create_own_schema()]
+    for number, share in shares.items():
+        members = replication.publication_members(catalog, {t.oid for t in share}, predicates, source_major)
+        marker, publication = names[number].marker, names[number].publication
+        statements.append(replication.create_marker(marker))
+        statements.append(replication.create_publication(publication, members, marker, predicates, source_major))
+    first, *further = (item.slot for item in names.values())
+    return [
+        *(statement.as_string(None) for statement in statements),
+        f"CREATE_REPLICATION_SLOT {first} LOGICAL pgoutput EXPORT_SNAPSHOT",
+        *(replication.copy_slot(first, slot).as_string(None) for slot in further),
     ]
-    shown = [statement.as_string(None) for statement in statements]
-    return [*shown, f"CREATE_REPLICATION_SLOT {names.slot} LOGICAL pgoutput EXPORT_SNAPSHOT"]
 
 
 @contextmanager
@@ -57,54 +88,91 @@ def opened(
     source: Session,
     target: Session,
     catalog: Catalog,
-    carried: Sequence[Table],
+    shares: Mapping[int, Sequence[Table]],
     predicates: Mapping[int, str],
     *,
-    number: int,
     slot_timeout_s: float,
-) -> Iterator[OpenStream]:
-    """Open stream ``number`` for the row-storing tables ``carried`` and hold its snapshot for the block.
+) -> Iterator[OpenStreams]:
+    """Open streams that share one snapshot, and hold it for the block.
 
-    When the block fails before any table was copied with this stream, everything made here is removed again; when
-    some were, the slot stays, because the next run continues with it.
+    ``shares`` maps their numbers to the row-storing tables that they carry. All publications come before the first
+    slot; that one exports the snapshot, the others are copies of it, so all deliver from the same consistent point.
+    When the block fails, each stream with which no table was copied is removed again; where some were, the slot
+    stays, because the next run continues with it.
     """
-    names = migration.names(claim.id, number)
-    if replication.publication_comment(source, names.publication) is not None:
-        raise name_taken("publication", names.publication, "source", source)
-    claim.add_stream(number, names)
+    names = {number: migration.names(claim.id, number) for number in shares}
+    for item in names.values():
+        if replication.publication_comment(source, item.publication) is not None:
+            raise name_taken("publication", item.publication, "source", source)
+    recorded: list[int] = []
     try:
-        _make_markers(claim, source, target, names.marker)
-        members = replication.publication_members(catalog, {t.oid for t in carried}, predicates, source.major)
-        claim.intend("source", "publication", names.publication)
-        with source.transaction():
-            source.execute(
-                replication.create_publication(names.publication, members, names.marker, predicates, source.major)
-            )
-            source.execute(
-                replication.comment_publication(
-                    names.publication, replication.ownership_comment(migration.name, claim.id)
-                )
-            )
-        claim.intend("source", "slot", names.slot)
-        with SlotHold(migration, names.slot, slot_timeout_s) as hold:
-            _announce(migration, claim, number, hold)
-            source.connection.execute(replication.write_marker(names.marker), {"token": "opened"})
-            yield OpenStream(number, hold.snapshot, hold.consistent_point)
+        for number, share in shares.items():
+            claim.add_stream(number, names[number])
+            recorded.append(number)
+            _make_markers(claim, source, target, names[number].marker)
+            _publish(migration, claim, source, catalog, share, names[number], predicates)
+        first, *further = (item.slot for item in names.values())
+        claim.intend("source", "slot", first)
+        with SlotHold(migration, first, slot_timeout_s) as hold:
+            _make_further(migration, claim, source, hold, further)
+            _announce(migration, claim, hold, names)
+            for item in names.values():
+                source.connection.execute(replication.write_marker(item.marker), {"token": "opened"})
+            yield OpenStreams(tuple(shares), hold.snapshot, hold.consistent_point)
     except BaseException:
-        with suppress(MigrationError, psycopg.Error):
-            if not any(relation.stream == number for relation in claim.read().relations):
-                remove(migration, claim, _stream(claim, number), target)
+        for number in recorded:
+            with suppress(MigrationError, psycopg.Error):
+                if not any(relation.stream == number for relation in claim.read().relations):
+                    remove(migration, claim, _stream(claim, number), target)
         raise
 
 
-def _announce(migration: Migration, claim: Claim, number: int, hold: SlotHold) -> None:
-    """Record that the slot is there; when the claim was lost meanwhile, nobody else knows of it: drop it again."""
+def _publish(
+    migration: Migration,
+    claim: Claim,
+    source: Session,
+    catalog: Catalog,
+    share: Sequence[Table],
+    names: StreamNames,
+    predicates: Mapping[int, str],
+) -> None:
+    members = replication.publication_members(catalog, {t.oid for t in share}, predicates, source.major)
+    comment = replication.ownership_comment(migration.name, claim.id)
+    claim.intend("source", "publication", names.publication)
+    with source.transaction():
+        source.execute(
+            replication.create_publication(names.publication, members, names.marker, predicates, source.major)
+        )
+        source.execute(replication.comment_publication(names.publication, comment))
+
+
+def _make_further(migration: Migration, claim: Claim, source: Session, hold: SlotHold, further: Sequence[str]) -> None:
+    """Copy the held slot. Without the claim nobody knows of what was just made, so it is dropped here and now."""
+    made = [hold.slot]
     try:
-        claim.set_stream(number, "slot_ready", hold.consistent_point)
+        for slot in further:
+            claim.intend("source", "slot", slot)
+            made.append(slot)
+            replication.make_slot_copy(source, hold.slot, slot, hold.consistent_point)
     except MigrationError:
-        with migration.open("source", "undo") as source:
-            replication.drop_slot(source, hold.slot)
+        _drop(migration, made)
         raise
+
+
+def _announce(migration: Migration, claim: Claim, hold: SlotHold, names: Mapping[int, StreamNames]) -> None:
+    """Record that the slots are there; when the claim was lost meanwhile, nobody else knows of them: drop them again."""
+    try:
+        for number in names:
+            claim.set_stream(number, "slot_ready", hold.consistent_point)
+    except MigrationError:
+        _drop(migration, [item.slot for item in names.values()])
+        raise
+
+
+def _drop(migration: Migration, slots: Sequence[str]) -> None:
+    with migration.open("source", "undo") as source:
+        for slot in slots:
+            replication.drop_slot(source, slot)
 
 
 def _stream(claim: Claim, number: int) -> ledger.Stream:
@@ -161,7 +229,7 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
         end_left_over(claim, session)
     record = claim.read()
     for stream in record.live_streams:
-        carries = stream.state != "removing" and any(r.stream == stream.number for r in record.relations)
+        carries = stream in carrying(record)
         if carries and replication.slot_is_usable(replication.slot_row(source, stream.slot)):
             _narrow(source, record, stream)
             continue

@@ -8,10 +8,8 @@ how a server's refusal is read; which statements are sent belongs to ``copying.p
 
 from __future__ import annotations
 
-import mmap
 import os
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -37,24 +35,6 @@ class Refused(Exception):
     def __init__(self, side: str, sqlstate: str, message: str) -> None:
         super().__init__(message)
         self.side, self.sqlstate, self.message = side, sqlstate, message
-
-
-class Meter:
-    """The bytes that each worker has moved of its present work, in memory that all processes share."""
-
-    _SLOT = struct.Struct("=q")
-
-    def __init__(self, workers: int) -> None:
-        self._memory = mmap.mmap(-1, max(1, workers) * self._SLOT.size)
-
-    def read(self, worker: int) -> int:
-        """Return the bytes of one worker."""
-        moved: int = self._SLOT.unpack_from(self._memory, worker * self._SLOT.size)[0]
-        return moved
-
-    def write(self, worker: int, moved: int) -> None:
-        """Set one worker's bytes; only this worker may."""
-        self._SLOT.pack_into(self._memory, worker * self._SLOT.size, moved)
 
 
 class Throttle:

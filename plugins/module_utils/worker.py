@@ -23,7 +23,7 @@ from .driver import psycopg, sql
 from .errors import MigrationError
 from .migration import Migration, backend_name
 from .session import Session
-from .transfer import Meter, Refused, Throttle
+from .transfer import Refused, Throttle
 from .wire import Wire
 
 # Somebody else's lock, for as long as lock_timeout; or two who wait for each other. Both pass.
@@ -152,11 +152,10 @@ class Job:
     id: str
     epoch: int
     settings: Mapping[str, str]
-    meter: Meter
     throttle: Throttle | None = None
 
 
-def run(job: Job, number: int, copies: bool, pipe: Any, close_others: Callable[[], None], lifeline: int) -> None:
+def run(job: Job, copies: bool, pipe: Any, close_others: Callable[[], None], lifeline: int) -> None:
     """Be a worker process to its end; never returns into the code that forked it. ``copies``: it needs the source."""
     code = 1
     try:
@@ -165,7 +164,7 @@ def run(job: Job, number: int, copies: bool, pipe: Any, close_others: Callable[[
         close_others()
         # The read ends when the module dies, however it dies; this process must not outlive it.
         threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-        _serve(job, number, copies, pipe)
+        _serve(job, copies, pipe)
         code = 0
     except (EOFError, BrokenPipeError):
         code = 0
@@ -178,7 +177,7 @@ def _end_with_parent(descriptor: int) -> None:
     os._exit(3)
 
 
-def _serve(job: Job, number: int, copies: bool, pipe: Any) -> None:
+def _serve(job: Job, copies: bool, pipe: Any) -> None:
     work: Work | None = None
     try:
         with job.migration.open("target", "copy") as target:
@@ -191,7 +190,7 @@ def _serve(job: Job, number: int, copies: bool, pipe: Any) -> None:
                 is_wired = copies and wire.is_open(source) and wire.is_open(target)
                 while True:
                     work = pipe.recv()
-                    pipe.send(_Worker(job, number, source, target, is_wired=is_wired).do(work))
+                    pipe.send(_Worker(job, source, target, is_wired=is_wired).do(work))
                     work = None
     except (Refused, MigrationError, psycopg.Error) as error:
         if work is None:  # it could not even connect: the first work is answered with the reason
@@ -236,13 +235,12 @@ class _Arrived:
 class _Worker:
     """One piece of work on one pair of connections; ``is_wired`` when nothing encrypts them."""
 
-    def __init__(self, job: Job, number: int, source: Session, target: Session, *, is_wired: bool) -> None:
-        self.job, self.number, self.source, self.target, self.is_wired = job, number, source, target, is_wired
+    def __init__(self, job: Job, source: Session, target: Session, *, is_wired: bool) -> None:
+        self.job, self.source, self.target, self.is_wired = job, source, target, is_wired
         self.bytes = 0
 
     def do(self, work: Work) -> list[Answer]:
         """Carry out one piece of work."""
-        self.job.meter.write(self.number, 0)
         if isinstance(work, CopyWork):
             return self._copy(work)
         if isinstance(work, PieceWork):
@@ -521,7 +519,6 @@ class _Worker:
 
     def _moved(self, size: int) -> None:
         self.bytes += size
-        self.job.meter.write(self.number, self.bytes)
         if self.job.throttle is not None:
             self.job.throttle.take(size)
 

@@ -82,6 +82,15 @@ EXAMPLES = r"""
       url: "{{ target_url }}"
     jobs: 8
 
+- name: Copy a busy database, so that four processes apply what is written meanwhile
+  seren.migrator.pg_migration_init:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    jobs: 8
+    streams: 4
+
 - name: Copy one schema, without the rows of its archive
   seren.migrator.pg_migration_init:
     source:
@@ -151,7 +160,7 @@ tables:
       type: str
       sample: binary
 streams:
-  description: The streams; a copy that was interrupted has more than one. Empty in check mode.
+  description: The streams; with O(streams), or after an interruption, more than one. Empty in check mode, where V(plan.streams) tells.
   returned: success
   type: list
   elements: dict
@@ -206,7 +215,12 @@ left:
   elements: dict
   sample: [{object: unlogged table shop.session, reason: 'copied once, never replicated'}]
 plan:
-  description: What would be done; V(create_database), V(create_roles), V(publication), V(tables), V(estimated_bytes), V(jobs) and V(left).
+  description:
+    - What would be done; V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes), V(jobs)
+      and V(left).
+    - Each of V(streams) has V(number), V(publication), V(tables) and V(groups) (how many), V(estimated_bytes), V(rows_written) since the
+      source's statistics began and V(rows_written_per_second) just now; the latter two, there and in V(tables), are V(null) where nothing was
+      to be dealt out.
   returned: in check mode
   type: dict
   sample: {create_database: true, create_roles: [shop_owner], publication: seren_migration_pub, estimated_bytes: 1073741824, jobs: 4}

@@ -3,12 +3,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +13,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database
 from tests.support.migrations import NOTHING, Case, at_step
+from tests.support.runner import kill_at, start
 
 TABLES = """
 CREATE TABLE a (id int PRIMARY KEY, v text);
@@ -207,41 +203,6 @@ def test_a_table_created_while_the_slot_waits_is_part_of_the_migration(case: Cas
     assert case.target.execute("SELECT id FROM late") == [(1,)]
 
 
-RUNNER = """
-import json, sys
-from tests.support.migrations import Case
-from ansible_collections.seren.migrator.plugins.module_utils import progress
-from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
-from ansible_collections.seren.migrator.plugins.module_utils.phases import init
-given = json.load(sys.stdin)
-def show(event):
-    print(event.text, flush=True)
-init.run(Migration.from_options(given["migration"]), init.InitOptions(**given["options"]), show)
-"""
-
-
-def start(case: Case) -> subprocess.Popen[str]:
-    """Start init in a process of its own that can be killed."""
-    import json
-
-    given = {
-        "migration": {"source": case.source.params, "target": case.target.params},
-        "options": {"jobs": 2, "client_bin_dir": case.bin_dir},
-    }
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUNNER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(given))
-    process.stdin.close()
-    return process
-
-
 # Where the run is killed: right after this step is reported, and this many seconds later.
 KILLS = [
     ("opening stream", 0.0),
@@ -259,14 +220,7 @@ KILLS = [
 
 @pytest.mark.parametrize(("step", "delay_s"), KILLS)
 def test_a_killed_copy_is_continued_by_the_same_command(case: Case, step: str, delay_s: float) -> None:
-    process = start(case)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(step):
-            break
-    time.sleep(delay_s)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_at(start(case), step, delay_s)
     case.source.execute("INSERT INTO a VALUES (900, 'after the kill'); DELETE FROM b WHERE id = 7")
     case.source.execute("UPDATE p SET v = 'after the kill' WHERE id IN (3, 1003)")
     case.init()

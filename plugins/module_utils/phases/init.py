@@ -36,18 +36,19 @@ from ..catalog import Catalog
 from ..claim import Claim, claimed
 from ..copying import CopyTask
 from ..crew import Crew, Sizes
+from ..dealing import Share
 from ..driver import psycopg, sql
 from ..errors import MigrationError
 from ..ledger import Record
 from ..migration import Migration, backend_name
-from ..plan import Plan
+from ..plan import Dealt, Plan
 from ..post_data import Script
 from ..progress import Event, Progress, silent
-from ..replication import publication_members
 from ..result import Result
 from ..schema import Archive
 from ..selection import select
 from ..session import Session, translated
+from ..write_rate import WriteRate
 from . import validate
 
 # A table that the application rewrites again and again is copied with a new stream each time, up to this often.
@@ -168,6 +169,7 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
         "selection": migration.selection.as_data(),
         "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
         "foreign_keys": options.validate_foreign_keys,
+        "streams": options.streams,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -260,15 +262,19 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
                 migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
             for setting in role_plan.settings:
                 migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
-        pending = {r.source_oid for r in record.pending} if record and record.state == "copying" else None
-        carried = [t for t in plan.carried if pending is None or t.oid in pending]
-        number = 1 + max((s.number for s in record.streams), default=0) if record else 1
-        members = publication_members(plan.whole, {t.oid for t in carried}, plan.selected.predicates, source.major)
+        going_on = record if record and record.state == "copying" else None
+        dealt = plans.deal(plan, source, going_on, options.streams)
         for text in stream.create_statements(
-            migration, record.id if record else "0" * 32, number, members, plan.selected.predicates, source.major
+            migration,
+            going_on.id if going_on else "0" * 32,
+            dealt.tables(plan.whole),
+            plan.whole,
+            plan.selected.predicates,
+            source.major,
         ):
             migration.log.add("source", text)
-    tasks = copying.plan_tasks(plan.selected, carried, {table.oid: number for table in carried})
+    carried = [table for table in plan.carried if table.oid in dealt.carried]
+    tasks = copying.plan_tasks(plan.selected, carried, dealt.stream_of(carried))
     for section in ("pre-data", "post-data"):
         migration.log.add("target", f"pg_restore --section={section}")
     tables = [
@@ -278,15 +284,18 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
             "estimated_rows": plan.whole.by_oid[task.oid].estimated_rows,
             "estimated_bytes": task.estimated_bytes,
             "format": task.format,
-            "stream": number,
+            "stream": task.stream,
+            **_written(dealt.rates.get(task.oid)),
         }
         for task in tasks
     ]
     summary = {
         "create_database": not target_exists,
         "create_roles": [role.name for role in role_plan.create],
-        "publication": migration.names("0" * 32, number).publication,
+        "publication": migration.names("0" * 32, dealt.first).publication,
         "tables": tables,
+        "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
+        "notes": list(dealt.notes),
         "estimated_bytes": sum(task.estimated_bytes for task in tasks),
         "jobs": options.jobs,
         "left": plan.notes + list(role_plan.left),
@@ -295,6 +304,25 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
     after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}
     data = {"plan": summary, "tables": tables, "streams": [], "copied_bytes": 0, "left": summary["left"]}
     return Result("init", True, data, {"before": before, "after": after})
+
+
+def _written(rate: WriteRate | None) -> dict[str, Any]:
+    """Say how much is written to a table, where it was looked at because it decides which stream carries the table."""
+    if rate is None:
+        return {"rows_written": None, "rows_written_per_second": None}
+    return {"rows_written": rate.rows, "rows_written_per_second": round(rate.rows_per_second, 1)}
+
+
+def _share(migration: Migration, number: int, share: Share, dealt: Dealt) -> dict[str, Any]:
+    known = WriteRate(share.rows, share.rows_per_second) if dealt.rates else None
+    return {
+        "number": number,
+        "publication": migration.names("0" * 32, number).publication,
+        "tables": len(share.oids),
+        "groups": share.groups,
+        "estimated_bytes": share.bytes,
+        **_written(known),
+    }
 
 
 def _role_plan(options: InitOptions, source: Session, target: Session, plan: Plan) -> roles.RolePlan:
@@ -338,7 +366,6 @@ class _Run:
         self.claim, self.source, self.target = claim, source, target
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
-        self.crew: Crew | None = None
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
@@ -347,7 +374,6 @@ class _Run:
         record = self.claim.read()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
             with Crew(self.migration, self.claim, self._sizes(len(record.pending)), self.progress, self._watch) as crew:
-                self.crew = crew
                 self._copy_all(crew)
                 self._tell_how_far()
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
@@ -368,11 +394,7 @@ class _Run:
             self._tell_how_far()
 
     def _tell_how_far(self) -> None:
-        running = [
-            {"schema": item.task.schema, "name": item.task.name, "rows": item.rows, "bytes": item.bytes}
-            for item in (self.crew.running if self.crew else ())
-        ]
-        if (seen := copy_progress.look(self.target, self.migration.name, running)) is not None:
+        if (seen := copy_progress.look(self.target, self.migration.name)) is not None:
             self.ticker.tell(seen[1])
 
     def _copy_all(self, crew: Crew) -> None:
@@ -403,25 +425,29 @@ class _Run:
         self._check_present(plan, record)
         if not first:
             self._check_target(plan, pending)
-        carried = [table for table in plan.carried if table.oid in pending]
-        number = 1 + max((known.number for known in record.streams), default=0)
-        self.progress(Event("init", f"opening stream {number}", {"stream": number}))
+        dealt = plans.deal(plan, self.source, record, self.options.streams)
+        self._say_opening(dealt)
         with stream.opened(
             self.migration,
             self.claim,
             self.source,
             self.target,
             plan.whole,
-            carried,
+            dealt.tables(plan.whole),
             plan.selected.predicates,
-            number=number,
             slot_timeout_s=self.options.slot_timeout,
         ) as opened:
             if first:
                 plan = self._schema(plan, pending, opened.snapshot)
                 self._plan_builds(crew, self.claim.read())
             self._large_objects(plan, opened.snapshot)
-            self._copy(crew, plan, pending, opened)
+            self._copy(crew, plan, pending, opened, dealt)
+
+    def _say_opening(self, dealt: Dealt) -> None:
+        for note in dealt.notes:
+            self.progress(Event("init", note))
+        numbers = ", ".join(str(number) for number in dealt.shares)
+        self.progress(Event("init", f"opening stream {numbers}", {"tables": len(dealt.carried)}))
 
     def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
         """Bring what the rows need, as the snapshot shows it; return the plan as the snapshot shows it."""
@@ -539,12 +565,10 @@ class _Run:
             with self.claim.step("large_objects"):
                 large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
 
-    def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
+    def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
-        logged = [table.oid for table in tables if table.persistence != "u"]
-        stream_of = {table.oid: opened.number for table in tables}
-        tasks = copying.plan_tasks(plan.selected, tables, stream_of, logged)
-        self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": opened.number, "step": "copy"}))
+        tasks = copying.plan_tasks(plan.selected, tables, dealt.stream_of(tables), dealt.carried)
+        self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": dealt.first, "step": "copy"}))
         outcome = crew.copy(tasks, opened.snapshot, self._pieces(tasks))
         if outcome.rewritten:
             moved = {task.oid for task in outcome.rewritten}
@@ -552,7 +576,8 @@ class _Run:
             parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
             crew.forget(parted)
             self.claim.reset_tables(sorted(parted))
-        stream.release(self.migration, self.claim, self.source, self.target, opened.number)
+        for number in opened.numbers:
+            stream.release(self.migration, self.claim, self.source, self.target, number)
 
     def _pieces(self, tasks: Sequence[CopyTask]) -> dict[int, list[CopyTask]]:
         """Return the pieces of the tables that are split."""

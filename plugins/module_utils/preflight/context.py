@@ -14,7 +14,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any
 
-from .. import clients, ledger
+from .. import clients, dealing, ledger, stream
 from ..catalog import Catalog
 from ..driver import Row
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
@@ -322,6 +322,25 @@ class Context:
             return None
         found = ledger.find(self.target_database.session, self.migration.name)
         return found if found is None or found.cleaned_at is None else None
+
+    @cached_property
+    def new_slots(self) -> int:
+        """How many slots init will make, beyond those that it gives back first: one for each stream that it opens."""
+        wanted = stream.to_open(self.record, self.options.streams)
+        if wanted > 1:
+            carried = {table.oid for table in self.selected.data_tables}
+            if self.record is not None:
+                carried &= {relation.source_oid for relation in self.record.pending}
+            wanted = max(1, min(wanted, len(dealing.groups(self.catalog, carried))))
+        if self.record is None or wanted == 0:
+            return wanted
+        return max(0, wanted - (len(self.record.live_streams) - len(stream.carrying(self.record))))
+
+    @cached_property
+    def new_subscriptions(self) -> int:
+        """How many subscriptions sync will make: one for each stream that has none yet."""
+        waiting = stream.carrying(self.record) if self.record is not None else []
+        return self.new_slots + sum(1 for item in waiting if item.state != "subscribed")
 
     @cached_property
     def clients(self) -> list[clients.Client]:

@@ -134,9 +134,15 @@ def read_only(context: Context, side: Side) -> Outcome:
     )
 
 
-def _streams_to_open(context: Context) -> int:
-    """One stream, unless this migration has opened one already."""
-    return 0 if context.record is not None and context.record.live_streams else 1
+def _shortage(what: str, setting: str, limit: int, used: int, needed: int) -> str:
+    """Say that there is not enough of something that each stream needs one of."""
+    if needed == 1:
+        return f"All {limit} {what} ({setting}) are in use."
+    return f"{needed} {what} are needed, one for each stream; {max(0, limit - used)} of {limit} ({setting}) are free."
+
+
+def _fewer(needed: int) -> str:
+    return "\n-- or lower streams" if needed > 1 else ""
 
 
 @check(CHECKS, "source_slots", "A replication slot is free on the source", side="source")
@@ -144,14 +150,15 @@ def slots(context: Context) -> Outcome:
     """S5."""
     limit = context.source.number("max_replication_slots")
     row = context.source.session.rows(_SLOTS)[0]
-    needed = _streams_to_open(context)
+    needed = context.new_slots
     if limit - row["used"] >= needed:
         return passed(f"{row['used']} of {limit} in use.")
     idle = [statement("SELECT pg_catalog.pg_drop_replication_slot({})", sql.Literal(slot)) for slot in row["idle"]]
     raised = statements(_set("max_replication_slots", row["used"] + max(needed, 4))) + f"\n{RESTART}"
     return failed(
-        f"All {limit} replication slots (max_replication_slots) are in use.",
+        _shortage("replication slots", "max_replication_slots", limit, row["used"], needed),
         raised
+        + _fewer(needed)
         + ("\n-- or drop slots that nobody needs, these are not in use now:\n" + statements(*idle) if idle else ""),
         objects=row["idle"],
     )
@@ -162,11 +169,12 @@ def walsenders(context: Context) -> Outcome:
     """S6. Every replication connection counts, base backups and standbys too."""
     limit = context.source.number("max_wal_senders")
     row = context.source.session.rows(_WALSENDERS)[0]
-    if limit - row["used"] >= _streams_to_open(context):
+    needed = context.new_subscriptions
+    if limit - row["used"] >= needed:
         return passed(f"{row['used']} of {limit} in use.")
     return failed(
-        f"All {limit} WAL senders (max_wal_senders) are in use.",
-        statements(_set("max_wal_senders", row["used"] + 4)) + f"\n{RESTART}",
+        _shortage("WAL senders", "max_wal_senders", limit, row["used"], needed),
+        statements(_set("max_wal_senders", row["used"] + max(needed, 4))) + f"\n{RESTART}" + _fewer(needed),
         objects=[item for item in row["names"] if item],
     )
 
@@ -177,11 +185,12 @@ def workers(context: Context) -> Outcome:
     limit = context.target.number("max_logical_replication_workers")
     row = context.target.session.rows(_WORKERS)[0]
     used = max(row["running"], row["enabled"])
-    if limit - used >= _streams_to_open(context):
+    needed = context.new_subscriptions
+    if limit - used >= needed:
         return passed(f"{used} of {limit} in use.")
     return failed(
-        f"All {limit} logical replication workers (max_logical_replication_workers) are taken.",
-        statements(_set("max_logical_replication_workers", used + 4)) + f"\n{RESTART}",
+        _shortage("logical replication workers", "max_logical_replication_workers", limit, used, needed),
+        statements(_set("max_logical_replication_workers", used + max(needed, 4))) + f"\n{RESTART}" + _fewer(needed),
     )
 
 
@@ -190,7 +199,7 @@ def worker_processes(context: Context) -> Outcome:
     """S7. Where statistics are hidden, every hidden session counts as a worker; only if even so one is free, pass."""
     limit = context.target.number("max_worker_processes")
     activity = context.target.activity
-    needed = _streams_to_open(context)
+    needed = context.new_subscriptions
     if limit - activity.background_workers - activity.hidden >= needed:
         return passed(f"{activity.background_workers} of {limit} in use.")
     if limit - activity.background_workers >= needed:
@@ -200,8 +209,10 @@ def worker_processes(context: Context) -> Outcome:
             _see_statistics(context.target),
         )
     return failed(
-        f"All {limit} background worker processes (max_worker_processes) are in use.",
-        statements(_set("max_worker_processes", activity.background_workers + 8)) + f"\n{RESTART}",
+        _shortage("background worker processes", "max_worker_processes", limit, activity.background_workers, needed),
+        statements(_set("max_worker_processes", activity.background_workers + max(needed, 8)))
+        + f"\n{RESTART}"
+        + _fewer(needed),
     )
 
 
@@ -215,11 +226,12 @@ def origins(context: Context) -> Outcome:
     setting = "max_active_replication_origins" if context.target.major >= 18 else "max_replication_slots"
     limit = context.target.number(setting)
     used = context.target.session.value(_ORIGINS)
-    if limit - used >= _streams_to_open(context):
+    needed = context.new_subscriptions
+    if limit - used >= needed:
         return passed(f"{used} of {limit} in use.")
     return failed(
-        f"All {limit} replication origins ({setting}) are in use.",
-        statements(_set(setting, used + 4)) + f"\n{RESTART}",
+        _shortage("replication origins", setting, limit, used, needed),
+        statements(_set(setting, used + max(needed, 4))) + f"\n{RESTART}" + _fewer(needed),
     )
 
 
@@ -227,7 +239,10 @@ def origins(context: Context) -> Outcome:
 def connections(context: Context, side: Side) -> Outcome:
     """S18."""
     server = context.server(side)
-    needed = context.options.jobs + EXTRA_CONNECTIONS
+    # Once it replicates, each stream's WAL sender is a connection for the limits of its role and of the database.
+    wanted = {"jobs": context.options.jobs, "streams": context.options.streams if side == "source" else 0}
+    most = max(wanted, key=lambda option: wanted[option])
+    needed = wanted[most] + EXTRA_CONNECTIONS
     role, activity, facts = server.role, server.activity, server.facts
     reserved = 0
     if not role.is_superuser:
@@ -257,10 +272,10 @@ def connections(context: Context, side: Side) -> Outcome:
     short = [(what, limit - used) for what, limit, used, _most in rooms if limit - used < needed]
     if short:
         return failed(
-            f"{needed} connections are wanted (jobs + {EXTRA_CONNECTIONS}); free are: "
+            f"{needed} connections are wanted ({most} + {EXTRA_CONNECTIONS}); free are: "
             + ", ".join(f"{max(free, 0)} ({what})" for what, free in short)
             + ".",
-            "Lower jobs, close idle connections, or raise the limit.",
+            f"Lower {most}, close idle connections, or raise the limit.",
             objects=[what for what, _free in short],
         )
     if any(limit - most < needed for _what, limit, _used, most in rooms):

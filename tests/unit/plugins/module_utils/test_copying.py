@@ -52,9 +52,15 @@ def test_a_table_without_columns_travels_as_text() -> None:
 def test_the_biggest_table_is_copied_first_and_ties_have_an_order() -> None:
     tables = [table(1, "b"), table(2, "a"), table(3, "big", bytes=10**9), table(4, "tiny", bytes=0)]
     selected = select(catalog(*tables), Selection(rows={"a": "id > 1"}))
-    tasks = plan_tasks(selected, tables, dict.fromkeys(range(1, 5), 1))
+    tasks = plan_tasks(selected, tables, {1: 3, 2: 4, 3: 4, 4: 3}, {1, 2, 3})
     assert [task.name for task in tasks] == ["big", "a", "b", "tiny"]
     assert {task.name: task.predicate for task in tasks} == {"big": None, "a": "id > 1", "b": None, "tiny": None}
+    assert {task.name: (task.stream, task.is_carried) for task in tasks} == {
+        "big": (4, True),
+        "a": (4, True),
+        "b": (3, True),
+        "tiny": (3, False),
+    }
 
 
 def task(*columns: str, predicate: str | None = None, form: str = "binary") -> CopyTask:
