@@ -25,9 +25,16 @@ options:
     type: dict
     default: {}
   jobs:
-    description: How many connections to each server may work at the same time.
+    description:
+      - How many tables, or pieces of tables, are copied at the same time. Each takes a worker process and a connection to each server.
+      - Follow the cores of the servers and the line between them, not those of the machine where the module runs.
     type: int
     default: 4
+  index_jobs:
+    description:
+      - How many indexes are built at the same time, beside the copy. Each takes a connection to the target, and its part of the target's memory.
+      - As many as O(jobs), unless given.
+    type: int
   streams:
     description:
       - How many processes of the target may apply changes at the same time. Each stream has a replication slot, a publication and a subscription

@@ -183,7 +183,7 @@ class Crew:
         ``schema_changed`` for the first thing that cannot be done; what other workers have committed by then stays.
         """
         self._copied, self._rewritten = [], []
-        cut = {oid: list(parts) for oid, parts in (pieces or {}).items() if len(parts) > 1}
+        cut = {oid: list(parts) for oid, parts in (pieces or {}).items()}
         copiers = sum(1 for member in self._members if member.copies)
         for batch in copying.batches(tasks, copiers):
             first = batch[0]

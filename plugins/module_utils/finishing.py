@@ -114,14 +114,21 @@ def _post_data(
 
 
 def validate_foreign_keys(
-    migration: Migration, claim: Claim, record: Record, target: Session, jobs: int, progress: Progress
+    migration: Migration,
+    claim: Claim,
+    record: Record,
+    target: Session,
+    jobs: int,
+    progress: Progress,
+    *,
+    phase: str = "init",
 ) -> bool:
     """Check the rows against the foreign keys that were added unchecked; return whether there was anything to do."""
     if record.is_done("foreign_keys"):
         return False
     unchecked = record.unchecked_foreign_keys
     if unchecked:
-        progress(Event("init", f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+        progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
     with claim.step("foreign_keys", {"validated": len(unchecked)}):
         foreign_keys.validate(migration, target, unchecked, jobs)
     return bool(unchecked)

@@ -77,42 +77,48 @@ def validate(migration: Migration, target: Session, keys: Sequence[Mapping[str, 
     hold for either, for instance because its triggers were disabled once.
     """
     known = {(row["schema"], row["table"], row["name"]) for row in target.rows(_NOT_VALID)}
-    by_table: dict[tuple[str, str], list[str]] = {}
+    by_table: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for key in keys:
         if (key["schema"], key["table"], key["name"]) in known:
-            by_table.setdefault((key["schema"], key["table"]), []).append(key["name"])
-    waiting = list(by_table.items())
+            by_table.setdefault((key["schema"], key["table"]), []).append(key)
+    waiting = list(by_table.values())
     if not waiting:
         return
     workers = max(1, min(jobs, len(waiting)))
     settings = tuning.settings(target, workers)
 
-    def work(share: Sequence[tuple[tuple[str, str], list[str]]]) -> None:
+    def work(share: Sequence[Sequence[Mapping[str, str]]]) -> None:
         with migration.open("target", "validate") as session:
             for name, value in settings.items():
                 session.connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-            for table, names in share:
-                for name in names:
-                    _validate(session, table, name)
+            for of_table in share:
+                for key in of_table:
+                    _validate(session, key)
 
     with ThreadPoolExecutor(workers) as pool:
         for share in [pool.submit(work, waiting[start::workers]) for start in range(workers)]:
             share.result()
 
 
-def _validate(session: Session, table: tuple[str, str], name: str) -> None:
-    statement = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(sql.Identifier(*table), sql.Identifier(name))
+def validation(key: Mapping[str, str]) -> sql.Composed:
+    """Return the statement that checks a table's rows against a foreign key."""
+    return sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
+        sql.Identifier(key["schema"], key["table"]), sql.Identifier(key["name"])
+    )
+
+
+def _validate(session: Session, key: Mapping[str, str]) -> None:
     try:
-        session.execute(statement)
+        session.execute(validation(key))
     except psycopg.errors.IntegrityError as error:
-        qualified = ".".join(table)
+        qualified = f"{key['schema']}.{key['table']}"
         raise MigrationError(
             "constraint_violated",
-            f"Rows of {qualified} do not satisfy its foreign key {name}: {error.diag.message_primary} "
+            f"Rows of {qualified} do not satisfy its foreign key {key['name']}: {error.diag.message_primary} "
             f"(SQLSTATE {error.sqlstate}). The source has the same rows.",
             "Correct the rows on the source and use validate_foreign_keys: after_sync, because what you correct arrives "
             "by replication; or drop the foreign key on both sides. Then run the same command again.",
-            {"table": qualified, "constraint": name, "sqlstate": error.sqlstate},
+            {"table": qualified, "constraint": key["name"], "sqlstate": error.sqlstate},
         ) from None
 
 

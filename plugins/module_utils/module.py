@@ -108,6 +108,7 @@ def preflight_options() -> Spec:
         "skip_checks": _strings(),
         "severities": {"type": "dict", "default": {}},
         "jobs": {"type": "int", "default": 4},
+        "index_jobs": {"type": "int"},
         "streams": {"type": "int", "default": 1},
         "large_objects": {"type": "str", "choices": ["fail", "skip", "copy"], "default": "fail"},
         "unlogged_tables": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},

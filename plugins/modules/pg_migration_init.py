@@ -26,6 +26,27 @@ options:
       - A slot can only be created when every transaction that was open has ended.
     type: float
     default: 60.0
+  split_tables_larger_than:
+    description:
+      - A table that is larger than this, and than its fair share of all the work, is copied in pieces, so that the other workers do not wait for one.
+        V(0) never does. A number of bytes, or one with a unit such as V(10G).
+      - Pieces cost more than the whole, because their rows cannot be frozen on arrival; so it pays with many cores or a slow line only.
+      - Sources before PostgreSQL 14 would read the whole table for each piece. Tables are never split there.
+    type: bytes
+    default: 10G
+  max_rate:
+    description: Bytes per second that all copies together may move, or a number with a unit such as V(50M). V(0) sets no limit.
+    type: bytes
+    default: "0"
+  validate_foreign_keys:
+    description:
+      - Foreign keys are added without a look at the rows, and validated afterwards, several tables at a time and without stopping a writer.
+      - V(before_sync) does that within this module; V(after_sync) leaves it to M(seren.migrator.pg_migration_sync), once replication runs, so
+        that replication can begin earlier. Until then RV(left) lists them.
+      - Before PostgreSQL 18 the foreign keys of partitioned tables are checked when they are added.
+    type: str
+    choices: [before_sync, after_sync]
+    default: before_sync
   progress_path:
     description:
       - File to which each event is appended as a line of JSON, with V(time), V(phase), V(text) and V(numbers), for a log or another program.
@@ -155,6 +176,11 @@ tables:
       description: Bytes copied.
       type: int
       sample: 16777216
+    pieces:
+      description: In how many pieces the table would be copied.
+      type: int
+      returned: in check mode
+      sample: 1
     format:
       description: Format of the copy, V(binary) or V(text).
       type: str
@@ -216,8 +242,10 @@ left:
   sample: [{object: unlogged table shop.session, reason: 'copied once, never replicated'}]
 plan:
   description:
-    - What would be done; V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes), V(jobs)
-      and V(left).
+    - What would be done; V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes), V(jobs),
+      V(index_jobs) and V(left).
+    - V(connections) has the most connections that would be open to V(source) and V(target), V(settings) what our sessions on the target are
+      given for the load. In V(tables), V(pieces) says in how many pieces a table would be copied.
     - Each of V(streams) has V(number), V(publication), V(tables) and V(groups) (how many), V(estimated_bytes), V(rows_written) since the
       source's statistics began and V(rows_written_per_second) just now; the latter two, there and in V(tables), are V(null) where nothing was
       to be dealt out.
@@ -244,7 +272,13 @@ details:
 from ansible_collections.seren.migrator.plugins.module_utils.module import preflight_options, run_module
 from ansible_collections.seren.migrator.plugins.module_utils.phases import init
 
-SPEC = {**preflight_options(), "slot_timeout": {"type": "float", "default": 60.0}}
+SPEC = {
+    **preflight_options(),
+    "slot_timeout": {"type": "float", "default": 60.0},
+    "split_tables_larger_than": {"type": "bytes", "default": "10G"},
+    "max_rate": {"type": "bytes", "default": "0"},
+    "validate_foreign_keys": {"type": "str", "choices": ["before_sync", "after_sync"], "default": "before_sync"},
+}
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ from ..ledger import Record
 from ..migration import Migration, backend_name
 from ..plan import Dealt, Plan
 from ..post_data import Script
+from ..preflight.server import EXTRA_CONNECTIONS
 from ..progress import Event, Progress, silent
 from ..result import Result
 from ..schema import Archive
@@ -65,13 +66,11 @@ class InitOptions(validate.ValidateOptions):
     """Options of init: validate's, for its gate and its policies, and those of the copy.
 
     ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
-    (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync;
-    ``progress_interval`` is in seconds, between two words about the same long step.
+    (0: no limit); ``validate_foreign_keys`` is before_sync or after_sync; ``progress_interval`` is in seconds, between two words about the same long step.
     """
 
     slot_timeout: float = 60
     progress_interval: float = 10
-    index_jobs: int | None = None
     split_tables_larger_than: int = 10 * 2**30
     max_rate: int = 0
     validate_foreign_keys: str = "before_sync"
@@ -248,6 +247,7 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
 
 def _planned(migration: Migration, options: InitOptions, record: Record | None, target_exists: bool) -> Result:
     """Return what a real run would do, without doing it."""
+    index_jobs = options.index_jobs or options.jobs
     with migration.open("source", "init", read_only=True) as source:
         plan = plans.read(migration, options, source)
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
@@ -262,6 +262,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
                 migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
             for setting in role_plan.settings:
                 migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
+            settings = tuning.settings(target, index_jobs)
         going_on = record if record and record.state == "copying" else None
         dealt = plans.deal(plan, source, going_on, options.streams)
         for text in stream.create_statements(
@@ -273,8 +274,9 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
             source.major,
         ):
             migration.log.add("source", text)
-    carried = [table for table in plan.carried if table.oid in dealt.carried]
-    tasks = copying.plan_tasks(plan.selected, carried, dealt.stream_of(carried))
+        carried = [table for table in plan.carried if table.oid in dealt.carried]
+        tasks = copying.plan_tasks(plan.selected, carried, dealt.stream_of(carried))
+        pieces = _pieces(source, tasks, options)
     for section in ("pre-data", "post-data"):
         migration.log.add("target", f"pg_restore --section={section}")
     tables = [
@@ -285,6 +287,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
             "estimated_bytes": task.estimated_bytes,
             "format": task.format,
             "stream": task.stream,
+            "pieces": len(pieces.get(task.oid, [task])),
             **_written(dealt.rates.get(task.oid)),
         }
         for task in tasks
@@ -295,9 +298,15 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         "publication": migration.names("0" * 32, dealt.first).publication,
         "tables": tables,
         "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
-        "notes": list(dealt.notes),
+        "notes": [*dealt.notes, *_unsplit(source.major, tasks, options)],
         "estimated_bytes": sum(task.estimated_bytes for task in tasks),
         "jobs": options.jobs,
+        "index_jobs": index_jobs,
+        "connections": {
+            "source": options.jobs + EXTRA_CONNECTIONS,
+            "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
+        },
+        "settings": settings,
         "left": plan.notes + list(role_plan.left),
     }
     before = {"state": record.state if record else "absent"}
@@ -569,7 +578,7 @@ class _Run:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
         tasks = copying.plan_tasks(plan.selected, tables, dealt.stream_of(tables), dealt.carried)
         self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": dealt.first, "step": "copy"}))
-        outcome = crew.copy(tasks, opened.snapshot, self._pieces(tasks))
+        outcome = crew.copy(tasks, opened.snapshot, _pieces(self.source, tasks, self.options))
         if outcome.rewritten:
             moved = {task.oid for task in outcome.rewritten}
             copied = {done.task.oid for done in outcome.copied}
@@ -579,19 +588,6 @@ class _Run:
         for number in opened.numbers:
             stream.release(self.migration, self.claim, self.source, self.target, number)
 
-    def _pieces(self, tasks: Sequence[CopyTask]) -> dict[int, list[CopyTask]]:
-        """Return the pieces of the tables that are split."""
-        limit = self.options.split_tables_larger_than
-        if self.source.major < copying.TID_RANGE_MAJOR or not limit:
-            return {}
-        large = [task for task in tasks if task.estimated_bytes > limit]
-        pages = {row["oid"]: row["pages"] for row in self.source.rows(_PAGES, {"oids": [task.oid for task in large]})}
-        return {
-            task.oid: copying.split(task, tasks, pages=pages[task.oid], limit_bytes=limit, jobs=self.options.jobs)
-            for task in large
-            if task.oid in pages
-        }
-
 
 # Blocks of a table's main part now; relpages may be old.
 _PAGES = """
@@ -600,6 +596,29 @@ SELECT c.oid::bigint AS oid,
          / pg_catalog.current_setting('block_size')::integer AS pages
   FROM pg_catalog.pg_class AS c WHERE c.oid = ANY (%(oids)s::oid[])
 """
+
+
+def _pieces(source: Session, tasks: Sequence[CopyTask], options: InitOptions) -> dict[int, list[CopyTask]]:
+    """Return the pieces of the tables that are split, by OID."""
+    limit = options.split_tables_larger_than
+    large = [task for task in tasks if limit and task.estimated_bytes > limit]
+    if source.major < copying.TID_RANGE_MAJOR or not large:
+        return {}
+    pages = {row["oid"]: row["pages"] for row in source.rows(_PAGES, {"oids": [task.oid for task in large]})}
+    cut = {
+        task.oid: copying.split(task, tasks, pages=pages.get(task.oid, 0), limit_bytes=limit, jobs=options.jobs)
+        for task in large
+    }
+    return {oid: parts for oid, parts in cut.items() if len(parts) > 1}
+
+
+def _unsplit(source_major: int, tasks: Sequence[CopyTask], options: InitOptions) -> list[str]:
+    """Say so where large tables are not split because the source would read them whole for each piece."""
+    limit = options.split_tables_larger_than
+    large = [task.qualified for task in tasks if limit and task.estimated_bytes > limit]
+    if source_major >= copying.TID_RANGE_MAJOR or not large:
+        return []
+    return [f"PostgreSQL {source_major} has no TID range scans, so these are copied whole: {', '.join(large)}"]
 
 
 def _rewritten_too_often(record: Record) -> MigrationError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import database, drift, finishing, lag, ledger, partitions, replication, stream, subscription
+from .. import database, drift, finishing, foreign_keys, lag, ledger, partitions, replication, stream, subscription
 from ..catalog import Catalog
 from ..claim import Claim, claimed
 from ..conninfo import subscription_conninfo
@@ -127,7 +127,10 @@ def _planned(
             enable = replication.alter_subscription(item.subscription, "ENABLE")
             migration.log.add("target", enable.as_string(None))
     unlisted = [str(found) for found in partitions.find(source, record)]
-    changed = any(state != "enabled" for state in before.values()) or bool(unlisted)
+    unchecked = [] if record.is_done("foreign_keys") else record.unchecked_foreign_keys
+    for key in unchecked:
+        migration.log.add("target", foreign_keys.validation(key).as_string(None))
+    changed = bool(unchecked) or any(state != "enabled" for state in before.values()) or bool(unlisted)
     after = dict.fromkeys(before, "enabled")
     result = _result(record, target, changed=changed, adopted=unlisted, before=before, drifted=drifted)
     return Result("sync", changed, result.data, {"before": before, "after": after})
@@ -166,6 +169,10 @@ class _Run:
         if not record.is_done("materialized_views"):
             self._refresh_views(record)
             worked = True
+        jobs = record.options.get("jobs") or 1
+        worked |= finishing.validate_foreign_keys(
+            self.migration, self.claim, record, self.target, jobs, self.progress, phase="sync"
+        )
         return adopted, worked
 
     def _subscribe(self, record: Record, item: Stream) -> bool:

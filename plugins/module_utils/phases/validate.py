@@ -38,6 +38,7 @@ class ValidateOptions:
     skip_checks: Sequence[str] = ()
     severities: Mapping[str, str] = field(default_factory=dict)
     jobs: int = 4
+    index_jobs: int | None = None
     streams: int = 1
     large_objects: Literal["fail", "skip", "copy"] = "fail"
     unlogged_tables: Literal["copy", "skip", "fail"] = "copy"
@@ -130,8 +131,9 @@ def verdict(findings: Sequence[Finding], fail_on: str) -> MigrationError | None:
 
 def _verify(options: ValidateOptions) -> None:
     verify_ids(options.skip_checks, options.severities)
-    if options.streams < 1:
-        raise MigrationError("bad_option", f"streams is {options.streams}.", "Give 1 or more.")
+    for option, given in (("jobs", options.jobs), ("index_jobs", options.index_jobs), ("streams", options.streams)):
+        if given is not None and given < 1:
+            raise MigrationError("bad_option", f"{option} is {given}.", "Give 1 or more.", {"option": option})
     if options.fail_on not in FAIL_ON:
         raise MigrationError("bad_option", f"fail_on is {options.fail_on!r}.", f"One of {', '.join(FAIL_ON)}.")
 

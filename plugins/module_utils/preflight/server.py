@@ -240,7 +240,10 @@ def connections(context: Context, side: Side) -> Outcome:
     """S18."""
     server = context.server(side)
     # Once it replicates, each stream's WAL sender is a connection for the limits of its role and of the database.
-    wanted = {"jobs": context.options.jobs, "streams": context.options.streams if side == "source" else 0}
+    options = context.options
+    wanted = {"jobs": options.jobs, "streams": options.streams}
+    if side == "target":
+        wanted = {"jobs and index_jobs": options.jobs + (options.index_jobs or options.jobs)}
     most = max(wanted, key=lambda option: wanted[option])
     needed = wanted[most] + EXTRA_CONNECTIONS
     role, activity, facts = server.role, server.activity, server.facts
