@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 REPOSITORY = Path(__file__).parents[2]
 END_TIMEOUT_S = 20.0
@@ -76,6 +77,41 @@ def play(playbook: str, variables: Mapping[str, Any], *arguments: str, timeout_s
         return Played(done.returncode, done.stdout, _lines(results))
 
 
+@dataclass
+class Playing:
+    """A run of ansible-playbook that goes on by itself. `mark` stands in the environment of each of its processes."""
+
+    process: subprocess.Popen[bytes]
+    mark: str
+    log: Path
+
+    @property
+    def code(self) -> int | None:
+        """The exit code of ansible-playbook, None while it runs."""
+        return self.process.poll()
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+MARK = "SEREN_MIGRATOR_TEST_RUN"
+
+
+@contextmanager
+def playing(playbook: str, variables: Mapping[str, Any], *arguments: str) -> Iterator[Playing]:
+    """As `play`, without waiting for its end; ended with the block."""
+    with _files(variables) as (given, results):
+        token = secrets.token_hex(8)
+        log = results.with_name("output")
+        with open(log, "wb") as output:
+            started = _process(
+                command(playbook, "-e", f"@{given}", *arguments), {**environment(results), MARK: token}, output
+            )
+            with started as process:
+                yield Playing(process, f"{MARK}={token}", log)
+
+
 def show(playbook: str, variables: Mapping[str, Any], *arguments: str) -> Played:
     """As `play`, for as long as it takes, with the output on our own standard output as it comes."""
     with _files(variables) as (given, results):
@@ -100,13 +136,17 @@ def _lines(results: Path) -> tuple[dict[str, Any], ...]:
 
 
 @contextmanager
-def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own, which is ended, politely first, when the block is left before it."""
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=None if output is None else subprocess.STDOUT,
         start_new_session=True,
     )
     try:
