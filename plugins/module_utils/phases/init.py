@@ -44,6 +44,7 @@ from ..post_data import Script
 from ..progress import Event, Progress, silent
 from ..replication import publication_members
 from ..result import Result
+from ..retention import Retention, give_up
 from ..schema import Archive
 from ..selection import select
 from ..session import Session, translated
@@ -63,13 +64,15 @@ class InitOptions(validate.ValidateOptions):
     """Options of init: validate's, for its gate and its policies, and those of the copy.
 
     ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
-    (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync.
+    (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync;
+    ``max_retained_wal`` is the bytes of WAL that the source may keep for the copy (None: no limit).
     """
 
     slot_timeout: float = 60
     index_jobs: int | None = None
     split_tables_larger_than: int = 10 * 2**30
     max_rate: int = 0
+    max_retained_wal: int | None = None
     validate_foreign_keys: str = "before_sync"
     check_mode: bool = False
 
@@ -78,7 +81,8 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
     """Copy the selected part of the source to the target, ready for sync. Idempotent; continues what was interrupted.
 
     Data of the result: ``tables`` (schema, name, stream, rows, bytes, format), ``streams``, ``copied_bytes``,
-    ``elapsed`` (seconds), ``rate`` (bytes per second), ``left`` (what stayed behind, and why), ``plan`` (check mode).
+    ``elapsed`` (seconds), ``rate`` (bytes per second), ``left`` (what stayed behind, and why), ``warnings`` (where the
+    source had to keep much WAL), ``plan`` (check mode).
     Raises MigrationError: ``not_ready``, ``migration_busy``, ``ledger_mismatch``, ``copy_failed`` and others.
     """
     started = time.monotonic()
@@ -120,14 +124,17 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
         else:
             _check_same(record, migration, source)
         try:
-            with claimed(migration, "init", fingerprint(migration, options)) as claim:
-                _carry_out(_Run(migration, options, progress, claim, source, target), claim)
+            with (
+                claimed(migration, "init", fingerprint(migration, options)) as claim,
+                Retention(migration, claim, options.max_retained_wal, progress) as retention,
+            ):
+                _carry_out(_Run(migration, options, progress, claim, source, target, retention), claim)
                 record = claim.read()
         except MigrationError as error:
             if error.code == "migration_busy":
                 raise _Overtaken from None  # it has the claim by now, and will be followed
             raise
-    return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
+    return _finished(record, changed=True, elapsed_s=time.monotonic() - started, warnings=retention.warnings)
 
 
 class _Overtaken(Exception):
@@ -305,6 +312,9 @@ def _carry_out(work: _Run, claim: Claim) -> None:
     try:
         work.carry_out()
     except MigrationError as error:
+        if error.code == "wal_limit_exceeded":
+            with suppress(MigrationError, psycopg.Error):
+                give_up(work.migration, claim, work.source, work.target)
         with suppress(MigrationError, psycopg.Error):
             kept = [stream.slot for stream in claim.read().live_streams]
             error.details["slots_kept"] = kept
@@ -327,9 +337,10 @@ class _Run:
         claim: Claim,
         source: Session,
         target: Session,
+        retention: Retention,
     ) -> None:
         self.migration, self.options, self.progress = migration, options, progress
-        self.claim, self.source, self.target = claim, source, target
+        self.claim, self.source, self.target, self.retention = claim, source, target, retention
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
 
@@ -354,6 +365,7 @@ class _Run:
 
     def _watch(self) -> None:
         """Look after what must not be forgotten while workers work; called about once a second."""
+        self.retention.check()
 
     def _copy_all(self, crew: Crew) -> None:
         rounds = 0
@@ -570,7 +582,7 @@ class _Moved(Exception):
     """The source's schema changed between publishing and the snapshot."""
 
 
-def _finished(record: Record, *, changed: bool, elapsed_s: float) -> Result:
+def _finished(record: Record, *, changed: bool, elapsed_s: float, warnings: Sequence[str] = ()) -> Result:
     """Return the result of a copy that is complete, from the ledger."""
     tables: list[Mapping[str, Any]] = [
         {
@@ -594,6 +606,8 @@ def _finished(record: Record, *, changed: bool, elapsed_s: float) -> Result:
         "left": record.left,
         "state": record.state,
     }
+    if warnings:
+        data["warnings"] = list(warnings)
     after = {"state": record.state, "tables": len(tables), "streams": len(record.live_streams)}
     before = {"state": "absent"} if changed else after
     return Result("init", changed, data, {"before": before, "after": after})
