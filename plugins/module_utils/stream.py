@@ -198,7 +198,8 @@ def slot_lost(slot: str) -> MigrationError:
         "slot_lost",
         f"The replication slot {slot} is gone, or the source has discarded WAL that it still needed; changes are lost "
         "between the copy and now.",
-        "Run pg_migration_cleanup, empty the target and start again. Look at max_slot_wal_keep_size and "
+        "Before sync has run: run pg_migration_init with resume: false, which copies everything again. After it: run "
+        "pg_migration_cleanup, empty the target and start again. Look at max_slot_wal_keep_size and "
         "idle_replication_slot_timeout of the source, and at its provider's rules for inactive slots.",
         {"slot": slot},
     )

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .. import (
@@ -27,6 +27,7 @@ from .. import (
     ledger,
     roles,
     schema,
+    starting_over,
     stream,
     tuning,
 )
@@ -55,6 +56,7 @@ MAX_ROUNDS = 20
 FOLLOW_INTERVAL_S = 1.0
 # How often two runners may cross each other's way before one gives up.
 MAX_OVERTAKEN = 5
+_START_OVER = "run init with resume: false, which drops what it has made on the target and copies everything again."
 # What the gate says about a target, or a source, on which a migration was cleaned up.
 _AFTER_CLEANUP = ("not_ready", "target_not_empty", "name_taken")
 
@@ -65,13 +67,15 @@ class InitOptions(validate.ValidateOptions):
 
     ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
     (0: no limit); ``index_jobs`` is ``jobs`` when None; ``validate_foreign_keys`` is before_sync or after_sync;
-    ``max_retained_wal`` is the bytes of WAL that the source may keep for the copy (None: no limit).
+    ``max_retained_wal`` is the bytes of WAL that the source may keep for the copy (None: no limit); ``resume`` False
+    takes back what an earlier run has made and begins anew.
     """
 
     slot_timeout: float = 60
     index_jobs: int | None = None
     split_tables_larger_than: int = 10 * 2**30
     max_rate: int = 0
+    resume: bool = True
     max_retained_wal: int | None = None
     validate_foreign_keys: str = "before_sync"
     check_mode: bool = False
@@ -102,9 +106,15 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
 def _attempt_once(migration: Migration, options: InitOptions, progress: Progress, started: float) -> Result:
     target_exists = database.exists(migration, options.maintenance_db)
     record = _find(migration) if target_exists else None
-    if record is not None and record.state == "copying" and record.is_held and not options.check_mode:
+    follows = record is not None and record.state == "copying" and record.is_held and not options.check_mode
+    if record is not None and follows:
         record = _follow(migration, options, record, progress)
-    if record is not None and record.state not in ("copying", "cleaned"):
+    starts_over = not options.resume and record is not None and record.state != "cleaned"
+    if follows and record is not None and record.state != "copying":
+        starts_over = False  # the same command has just done it
+    if record is not None and starts_over:
+        starting_over.refuse_too_late(record)
+    elif record is not None and record.state not in ("copying", "cleaned"):
         with migration.open("source", "init", read_only=True) as source:
             _check_same(record, migration, source)
         return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
@@ -128,7 +138,13 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
                 claimed(migration, "init", fingerprint(migration, options)) as claim,
                 Retention(migration, claim, options.max_retained_wal, progress) as retention,
             ):
-                _carry_out(_Run(migration, options, progress, claim, source, target, retention), claim)
+                work = _Run(migration, options, progress, claim, source, target, retention)
+                if starts_over:
+                    progress(Event("init", "taking back what was copied"))
+                    starting_over.start_over(migration, claim, source, target, work.client)
+                    numbers = _numbers(plans.read(migration, options, source))
+                    starting_over.rewrite_plan(claim, _recorded(options), numbers)
+                _carry_out(work, claim)
                 record = claim.read()
         except MigrationError as error:
             if error.code == "migration_busy":
@@ -166,13 +182,15 @@ def _pass_gate(migration: Migration, options: InitOptions, record: Record | None
 
 def fingerprint(migration: Migration, options: InitOptions) -> str:
     """Return a digest that two equal commands share; no secret goes into it in a form that could be recovered."""
-    facts = {
+    facts: dict[str, Any] = {
         "source": migration.source.public(),
         "target": migration.target.public(),
         "selection": migration.selection.as_data(),
         "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
         "foreign_keys": options.validate_foreign_keys,
     }
+    if not options.resume:
+        facts["resume"] = False
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -205,15 +223,15 @@ def _register(migration: Migration, options: InitOptions, source: Session, targe
             source=ledger.identity(source),
             target=ledger.identity(target),
             options=_recorded(options),
-            plan={
-                "tables": len(plan.carried),
-                "bytes": sum(table.bytes for table in plan.carried),
-                "created_database": created,
-            },
+            plan={**_numbers(plan), "created_database": created},
             relations=plans.relations(plan, options),
         )
     except psycopg.errors.UniqueViolation:
         raise _Overtaken from None
+
+
+def _numbers(plan: Plan) -> dict[str, int]:
+    return {"tables": len(plan.carried), "bytes": sum(table.bytes for table in plan.carried)}
 
 
 def _recorded(options: InitOptions) -> dict[str, Any]:
@@ -225,7 +243,9 @@ def _recorded(options: InitOptions) -> dict[str, Any]:
 def _follow(migration: Migration, options: InitOptions, record: Record, progress: Progress) -> Record | None:
     """Wait for a living runner of the same command; refuse beside a different one."""
     holder = record.holder or {}
-    if holder.get("fingerprint") != fingerprint(migration, options):
+    # A runner that has started over does what one that goes on wants; not the other way round.
+    same = {fingerprint(migration, replace(options, resume=resume)) for resume in {options.resume, False}}
+    if holder.get("fingerprint") not in same:
         raise MigrationError(
             "migration_busy",
             f"The migration {migration.name!r} is being worked on by {ledger.describe_holder(holder)}, with other "
@@ -247,6 +267,7 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
 
 def _planned(migration: Migration, options: InitOptions, record: Record | None, target_exists: bool) -> Result:
     """Return what a real run would do, without doing it."""
+    starts_over = not options.resume and record is not None and record.state != "cleaned"
     with migration.open("source", "init", read_only=True) as source:
         plan = plans.read(migration, options, source)
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
@@ -261,7 +282,12 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
                 migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
             for setting in role_plan.settings:
                 migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
-        pending = {r.source_oid for r in record.pending} if record and record.state == "copying" else None
+            if record is not None and starts_over:
+                client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
+                for text in starting_over.planned(migration, record, target, client):
+                    migration.log.add("target", text)
+        continues = record is not None and record.state == "copying" and not starts_over
+        pending = {r.source_oid for r in record.pending} if record is not None and continues else None
         carried = [t for t in plan.carried if pending is None or t.oid in pending]
         number = 1 + max((s.number for s in record.streams), default=0) if record else 1
         members = publication_members(plan.whole, {t.oid for t in carried}, plan.selected.predicates, source.major)
@@ -284,6 +310,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         for task in tasks
     ]
     summary = {
+        "start_over": starts_over,
         "create_database": not target_exists,
         "create_roles": [role.name for role in role_plan.create],
         "publication": migration.names("0" * 32, number).publication,
@@ -346,6 +373,7 @@ class _Run:
 
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
+        starting_over.drop_large_objects(self.claim, self.target)
         stream.settle(self.migration, self.claim, self.source, self.target)
         record = self.claim.read()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
@@ -354,7 +382,6 @@ class _Run:
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
         finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
-        self.claim.forget_dump()
         self.claim.set_state("copied")
 
     def _sizes(self, pending: int) -> Sizes:
@@ -466,7 +493,8 @@ class _Run:
         readable = plan.whole.database.encoding != "SQL_ASCII"
         self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
         reader.connection.execute("COMMIT")
-        schema.restore_pre_data(self.migration, archive, self.claim.done_mark("pre_data"))
+        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
+        schema.restore_pre_data(self.migration, archive, mark)
 
     def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
         unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
@@ -498,7 +526,7 @@ class _Run:
                 raise MigrationError(
                     "schema_changed",
                     f"{relation.schema}.{relation.name} was dropped, or made anew, on the source during the copy.",
-                    "Undo the change, or clean up with pg_migration_cleanup, empty the target and start again.",
+                    f"Undo the change, or {_START_OVER}",
                     {"table": f"{relation.schema}.{relation.name}"},
                 )
 
@@ -515,7 +543,7 @@ class _Run:
                     "schema_changed",
                     f"{table.qualified} on the target is missing or has other columns than on the source: the "
                     "source's schema changed after it was copied.",
-                    "Undo the change on the source, or clean up, empty the target and start again.",
+                    f"Undo the change on the source, or {_START_OVER}",
                     {"table": table.qualified},
                 )
 
@@ -526,10 +554,10 @@ class _Run:
             return
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
             self._import(reader, snapshot)
-            if "large_objects" not in record.steps:
-                large_objects.check_free(reader, self.target)
-            with self.claim.step("large_objects"):
-                large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            intended = {"oids": large_objects.intended(reader, self.target, record)}
+            self.claim.begin("large_objects", intended)
+            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            self.claim.finish("large_objects", intended)
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStream) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
