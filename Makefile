@@ -89,7 +89,7 @@ molecule: venv ## The playbooks: converge, idempotence, verify
 	@$(BIN)/molecule test --all --report --no-command-borders
 
 .PHONY: test-slow
-test-slow: venv ## The matrix of server versions
+test-slow: venv ## The matrix of server versions, and kills at random moments
 	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not external" tests/unit tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-external

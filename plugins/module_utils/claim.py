@@ -29,6 +29,7 @@ from .ledger import (
     index_builds,
     insert_index_builds,
     insert_relations,
+    kept_dump,
 )
 from .migration import Migration, StreamNames
 from .session import Session
@@ -38,9 +39,19 @@ HEARTBEAT_INTERVAL_S = 5
 _DONE_MARK = """
 SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
                                    WHERE m.id = {id} AND m.epoch = {epoch} FOR SHARE) AS held);
-INSERT INTO seren_migrator.step (migration_id, step, state, finished_at)
-VALUES ({id}, {step}, 'done', pg_catalog.now())
-ON CONFLICT (migration_id, step) DO UPDATE SET state = 'done', finished_at = pg_catalog.now();
+INSERT INTO seren_migrator.step AS s (migration_id, step, state, detail, finished_at)
+SELECT {id}, {step}, 'done', {detail}::jsonb || pg_catalog.jsonb_build_object('created', (
+         SELECT coalesce(pg_catalog.jsonb_agg(c.oid::bigint), '[]')
+           FROM (SELECT r.oid, r.xmin FROM pg_catalog.pg_class AS r WHERE r.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+                  UNION ALL SELECT p.oid, p.xmin FROM pg_catalog.pg_proc AS p
+                  UNION ALL SELECT t.oid, t.xmin FROM pg_catalog.pg_type AS t WHERE t.typtype IN ('e', 'd', 'r')
+                  UNION ALL SELECT n.oid, n.xmin FROM pg_catalog.pg_namespace AS n
+                  UNION ALL SELECT e.oid, e.xmin FROM pg_catalog.pg_extension AS e
+                  UNION ALL SELECT l.oid, l.xmin FROM pg_catalog.pg_language AS l
+                  UNION ALL SELECT e.oid, e.xmin FROM pg_catalog.pg_event_trigger AS e) AS c(oid, made_by)
+          WHERE c.made_by = pg_catalog.pg_current_xact_id()::xid)), pg_catalog.now()
+ON CONFLICT (migration_id, step)
+  DO UPDATE SET state = 'done', detail = s.detail || excluded.detail, finished_at = pg_catalog.now();
 """
 
 
@@ -191,13 +202,17 @@ class Claim:
             detail=json.dumps(detail or {}),
         )
 
-    def done_mark(self, step: str) -> sql.Composed:
+    def done_mark(self, step: str, detail: Mapping[str, Any] | None = None) -> sql.Composed:
         """Return the statements that record a step as done, to run in the transaction that does it.
 
-        They fail (division by zero) when the claim is lost.
+        They fail (division by zero) when the claim is lost. To ``detail`` they add ``created``: the OIDs of everything
+        that this transaction has made.
         """
         return sql.SQL(_DONE_MARK).format(
-            id=sql.Literal(self.id), epoch=sql.Literal(self.epoch), step=sql.Literal(step)
+            id=sql.Literal(self.id),
+            epoch=sql.Literal(self.epoch),
+            step=sql.Literal(step),
+            detail=sql.Literal(json.dumps(detail or {})),
         )
 
     def retire_stream(self, number: int) -> None:
@@ -222,15 +237,13 @@ class Claim:
 
     def kept_dump(self) -> bytes:
         """Return the archive of the schema."""
-        archive = self.session.value(
-            "SELECT archive FROM seren_migrator.schema_dump WHERE migration_id = %(id)s", self.key()
-        )
+        archive = kept_dump(self.session, self.id)
         if archive is None:
             raise LookupError("the ledger has lost the archive of the schema")
-        return bytes(archive)
+        return archive
 
     def forget_dump(self) -> None:
-        """Remove the archive of the schema, which nobody needs after the copy."""
+        """Remove the archive of the schema, which nobody needs once replication has begun."""
         self.write("DELETE FROM seren_migrator.schema_dump WHERE migration_id = %(id)s")
 
     def bury(self) -> None:

@@ -349,7 +349,8 @@ class Crew:
             return MigrationError(
                 "schema_changed",
                 f"{table} changed on the source while it was being copied: {message}{suffix}",
-                "Undo the change, or remove the migration with pg_migration_cleanup, empty the target and start again.",
+                "Undo the change, or run init with resume: false, which drops what it has made on the target and copies "
+                "everything again.",
                 {**details, "table": table},
             )
         return MigrationError(

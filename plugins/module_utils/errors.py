@@ -44,6 +44,8 @@ CODES: dict[str, str] = {
     "status_unreadable": "the status could not be read several times in a row",
     "target_not_empty": "the target already holds relations in the selected schemas",
     "unsupported_version": "a server's version is outside of what can be migrated",
+    "wal_limit_exceeded": "the source had to keep more WAL for the copy than max_retained_wal allows",
+    "cannot_start_over": "what init has made on the target cannot be taken back",
     "cannot_clean": "objects of the migration could not be removed",
     "not_verified": "source and target differ, or their equality could not be proven",
     "verify_failed": "the comparison could not be carried out",

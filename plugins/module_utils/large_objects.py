@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from .driver import sql
 from .errors import MigrationError
+from .ledger import Record
 from .session import Session
 
 PIECE_BYTES = 1 << 20
+DROPPED_AT_ONCE = 1000
 
 _LIST = """
 SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner
@@ -17,13 +21,57 @@ SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner
 """
 
 
-def check_free(source: Session, target: Session) -> None:
-    """Raise ``target_not_empty`` when an OID of a large object of the source is in use on the target."""
-    oids = [item["oid"] for item in source.rows(_LIST)]
+_DROP = """
+SELECT count(pg_catalog.lo_unlink(m.oid)) AS dropped
+  FROM (SELECT l.oid FROM pg_catalog.pg_largeobject_metadata AS l
+         WHERE l.oid BETWEEN %(first)s::bigint AND %(last)s::bigint LIMIT %(count)s) AS m
+"""
+
+
+def oid_ranges(oids: Iterable[int]) -> list[list[int]]:
+    """Return OIDs as [first, last] of consecutive ones, which is short for what was made in a row. Pure."""
+    ranges: list[list[int]] = []
+    for oid in sorted(set(oids)):
+        if ranges and ranges[-1][1] == oid - 1:
+            ranges[-1][1] = oid
+        else:
+            ranges.append([oid, oid])
+    return ranges
+
+
+def recorded(record: Record) -> list[list[int]]:
+    """Return the ranges of OIDs that the ledger knows as ours."""
+    ranges: list[list[int]] = (
+        record.steps["large_objects"].detail.get("oids", []) if "large_objects" in record.steps else []
+    )
+    return ranges
+
+
+def drop(target: Session, ranges: Sequence[Sequence[int]]) -> None:
+    """Drop the large objects of these ranges, some at a time: each one takes a lock until its transaction ends."""
+    for first, last in ranges:
+        while target.value(_DROP, {"first": first, "last": last, "count": DROPPED_AT_ONCE}):
+            pass
+    target.log.add("target", "lo_unlink: the large objects that were copied")
+
+
+def intended(source: Session, target: Session, record: Record) -> list[list[int]]:
+    """Return the ranges of OIDs that the ledger is to know as ours before they are copied.
+
+    Raises ``target_not_empty`` when one of them that is not ours yet is in use on the target.
+    """
+    known = recorded(record)
+    oids = {item["oid"] for item in source.rows(_LIST)}
+    check_free(target, [oid for oid in oids if not any(first <= oid <= last for first, last in known)])
+    return oid_ranges(oids | {oid for first, last in known for oid in range(first, last + 1)})
+
+
+def check_free(target: Session, oids: Sequence[int]) -> None:
+    """Raise ``target_not_empty`` when one of these OIDs of large objects is in use on the target."""
     taken = target.rows(
         "SELECT m.oid::bigint AS oid FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = ANY (%(oids)s::oid[])"
         " ORDER BY m.oid LIMIT 5",
-        {"oids": oids},
+        {"oids": list(oids)},
     )
     if taken:
         names = ", ".join(str(row["oid"]) for row in taken)
@@ -37,7 +85,7 @@ def check_free(source: Session, target: Session) -> None:
 def copy_all(source: Session, target: Session, *, without_owners: bool = False) -> int:
     """Copy every large object under its own OID; return how many.
 
-    ``source`` is inside the snapshot's transaction. :func:`check_free` comes before the first attempt; what has one of
+    ``source`` is inside the snapshot's transaction. What :func:`intended` returned is recorded before; what has one of
     these OIDs on the target is then left from an earlier attempt of ours, and replaced. Owners are kept, unless
     ``without_owners``; grants are not.
     """

@@ -420,6 +420,14 @@ def insert_index_builds(session: Session, migration_id: str, builds: Sequence[In
         )
 
 
+def kept_dump(session: Session, migration_id: str) -> bytes | None:
+    """Return the archive of the schema that a migration has restored, or None."""
+    archive = session.value(
+        "SELECT archive FROM seren_migrator.schema_dump WHERE migration_id = %(id)s", {"id": migration_id}
+    )
+    return None if archive is None else bytes(archive)
+
+
 def describe_holder(holder: Mapping[str, Any] | None) -> str:
     """Return who holds a claim, for people."""
     if not holder:

@@ -289,6 +289,20 @@ def _not_copied(slot: str, copy: str, reason: str, sqlstate: str | None) -> Migr
     )
 
 
+def drop_sync_slots(source: Session, subscription_oid: int, target_system: str | None) -> None:
+    """Drop the slots that table synchronisation may have left (pg_<subscription>_sync_<table>_<target's system>).
+
+    Subscriptions of two targets easily have the same OID; the system identifier tells them apart. Nothing of ours
+    reads from them any more, so one that stays active is waited for and never ended.
+    """
+    rows = source.rows(
+        "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
+        {"pattern": f"^pg_{subscription_oid}_sync_[0-9]+_{target_system}$"},
+    )
+    for row in rows:
+        drop_slot(source, row["slot_name"], terminate=False)
+
+
 @dataclass
 class SlotHold:
     """A new logical slot, and the connection that keeps its exported snapshot alive.

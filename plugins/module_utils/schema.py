@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -302,19 +302,94 @@ def restore_post_data(migration: Migration, archive: Archive, script: bytes, mar
         run_script(migration, session, script, mark)
 
 
-def _script(migration: Migration, archive: Archive, section: str, *options: str) -> tuple[bytes, str]:
+def _script(
+    migration: Migration,
+    archive: Archive,
+    section: str,
+    *options: str,
+    choose: Callable[[str, frozenset[tuple[int, int]]], str] = filtered_list,
+) -> tuple[bytes, str]:
     """Return a section of the archive as a script, without what only psql knows, and the list it was made by."""
     program = archive.client.pg_restore
     with tempfile.TemporaryDirectory(prefix="seren_migrator_") as folder:
         path, use_list = Path(folder, "schema.dump"), Path(folder, "entries")
         path.write_bytes(archive.content)
         entries = clients.run([program, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
-        listing = filtered_list(entries, archive.skipped.objects)
+        listing = choose(entries, archive.skipped.objects)
         use_list.write_text(listing)
         owners = ["--no-owner", "--no-privileges"] if archive.skipped.owners else []
         command = [program, f"--section={section}", f"--use-list={use_list}", "--no-tablespaces", *owners, *options]
         script = clients.run([*command, "--file=-", str(path)], {}, migration.redactor)
     return _without_psql(script), listing
+
+
+# Restored where they are missing (pg_namespace, pg_extension, pg_language); what was there before is not ours.
+_SHARED_CLASSES = ("2615", "3079", "2612")
+_ATTACH = "INDEX ATTACH "
+
+
+def drops(migration: Migration, archive: Archive) -> tuple[bytes, bytes]:
+    """Return the scripts that drop what the archive's sections have made, the last section's first.
+
+    Without CASCADE, in the order in which pg_restore --clean does it. Schemas, extensions and languages are not in it.
+    """
+    parts = []
+    for section in ("post-data", "pre-data"):
+        plain, cleaning = (
+            _script(migration, archive, section, *options, choose=dropped_list)[0]
+            for options in ((), ("--clean", "--if-exists"))
+        )
+        parts.append(_added(plain, cleaning))
+    (prologue, last), (_same, first) = parts
+    return prologue + last, first
+
+
+def _added(plain: bytes, longer: bytes) -> tuple[bytes, bytes]:
+    """Return what two scripts begin with, and the lines that ``longer`` has after that and ``plain`` has not."""
+    common = 0
+    for ours, theirs in zip(plain.splitlines(keepends=True), longer.splitlines(keepends=True), strict=False):
+        if ours != theirs:
+            break
+        common += len(ours)
+    rest = plain[common:]
+    if not longer.endswith(rest):
+        raise MigrationError("client_failed", "pg_restore --clean has answered with a script that nobody expected.")
+    return plain[:common], longer[common : len(longer) - len(rest)]
+
+
+def dropped_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
+    """Return pg_restore's list of what a --clean drops. Pure; ``listing`` comes from ``--list --verbose``.
+
+    Not what was skipped, nor what may have been there before, nor an index of a partition that belongs to one of its
+    partitioned table: it goes with that one, and cannot be dropped before.
+    """
+    texts: dict[str, str] = {}
+    attached: set[str] = set()
+    attaching = ""
+    for line in listing.splitlines():
+        entry = _ENTRY.match(line)
+        if entry is not None:
+            texts[entry["id"]] = text = entry["text"]
+            attaching = text.removeprefix(_ATTACH) if text.startswith(_ATTACH) else ""
+        elif attaching and line.startswith(_DEPENDS_ON):
+            needed = line.removeprefix(_DEPENDS_ON).split()
+            attached |= set([number for number in needed if _is_called(texts.get(number, ""), attaching)][:1])
+    kept = []
+    for line in filtered_list(listing, skipped).splitlines():
+        entry = _ENTRY.match(line)
+        if entry is not None and entry["classid"] not in _SHARED_CLASSES and entry["id"] not in attached:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def _is_called(text: str, called: str) -> bool:
+    """True when the entry ``text`` is an index or constraint of the schema, name and owner that ``called`` begins with."""
+    kind, _space, rest = text.partition(" ")
+    if kind == "INDEX":
+        return rest == called
+    # A constraint's entry has its table between schema and name, and any of them may hold spaces.
+    spaces = [position for position, character in enumerate(called) if character == " "]
+    return kind == "CONSTRAINT" and any(rest.startswith(called[: p + 1]) and rest.endswith(called[p:]) for p in spaces)
 
 
 def _without_psql(script: bytes) -> bytes:

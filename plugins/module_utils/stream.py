@@ -236,6 +236,9 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
         if carries and record.is_done("post_data"):
             raise slot_lost(stream.slot)
         remove(migration, claim, stream, target, source)
+    given_up = [stream.slot for stream in record.streams if stream.state == "removed"]
+    if given_up and record.pending and record.is_done("post_data"):
+        raise slot_lost(given_up[-1])  # rows cannot be copied into tables that have their foreign keys and triggers
 
 
 def release(migration: Migration, claim: Claim, source: Session, target: Session, number: int) -> None:
@@ -263,7 +266,8 @@ def slot_lost(slot: str) -> MigrationError:
         "slot_lost",
         f"The replication slot {slot} is gone, or the source has discarded WAL that it still needed; changes are lost "
         "between the copy and now.",
-        "Run pg_migration_cleanup, empty the target and start again. Look at max_slot_wal_keep_size and "
+        "Before sync has run: run pg_migration_init with resume: false, which copies everything again. After it: run "
+        "pg_migration_cleanup, empty the target and start again. Look at max_slot_wal_keep_size and "
         "idle_replication_slot_timeout of the source, and at its provider's rules for inactive slots.",
         {"slot": slot},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -78,23 +79,29 @@ def play(playbook: str | Path, variables: Mapping[str, Any], *arguments: str, ti
         return Played(done.returncode, done.stdout, _lines(results))
 
 
+@dataclass
 class Playing:
-    """A run of ansible-playbook that is still going on."""
+    """A run of ansible-playbook that is still going on. `mark` stands in the environment of each of its processes."""
 
-    def __init__(self, process: subprocess.Popen[bytes], shown: Path, results: Path) -> None:
-        self.process = process
-        self._shown = shown
-        self._results = results
+    process: subprocess.Popen[bytes]
+    mark: str
+    log: Path
+    results: Path
+
+    @property
+    def code(self) -> int | None:
+        """The exit code of ansible-playbook, None while it runs."""
+        return self.process.poll()
 
     @property
     def output(self) -> str:
-        return self._shown.read_text(encoding="utf-8", errors="replace")
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, condition: Callable[[str], bool], timeout_s: float = 120) -> None:
         """Wait until the output meets a condition; an error with the output when it does not, or the run has ended."""
         end = time.monotonic() + timeout_s
         while not condition(self.output):
-            if self.process.poll() is not None or time.monotonic() > end:
+            if self.code is not None or time.monotonic() > end:
                 raise AssertionError(self.output)
             time.sleep(0.1)
 
@@ -105,17 +112,24 @@ class Playing:
 
     def finish(self, timeout_s: float = 300) -> Played:
         self.process.wait(timeout_s)
-        return Played(self.process.returncode, self.output, _lines(self._results))
+        return Played(self.process.returncode, self.output, _lines(self.results))
+
+
+MARK = "SEREN_MIGRATOR_TEST_RUN"
 
 
 @contextmanager
 def playing(playbook: str | Path, variables: Mapping[str, Any], *arguments: str) -> Iterator[Playing]:
-    """As `play`, without waiting for the end."""
+    """As `play`, without waiting for its end; ended with the block."""
     with _files(variables) as (given, results):
-        shown = results.with_name("output")
+        token = secrets.token_hex(8)
+        log = results.with_name("output")
         words = command(playbook, "-e", f"@{given}", *arguments)
-        with shown.open("wb") as output, _process(words, environment(results), output) as process:
-            yield Playing(process, shown, results)
+        with (
+            log.open("wb") as output,
+            _process(words, {**environment(results), MARK: token}, output) as process,
+        ):
+            yield Playing(process, f"{MARK}={token}", log, results)
 
 
 def show(playbook: str, variables: Mapping[str, Any], *arguments: str) -> Played:
@@ -152,7 +166,7 @@ def _process(
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=output and subprocess.STDOUT,
+        stderr=None if output is None else subprocess.STDOUT,
         start_new_session=True,
     )
     try:

@@ -184,7 +184,7 @@ class _Run:
             target.execute(replication.drop_subscription(item.name))
         known = self.claim.read().steps.get(step)
         if known is not None and self.source is not None:
-            _drop_sync_slots(self.source, known.detail["oid"], self.record.target.get("system_identifier"))
+            replication.drop_sync_slots(self.source, known.detail["oid"], self.record.target.get("system_identifier"))
         return known is not None
 
     @property
@@ -241,20 +241,6 @@ def _incomplete(left: list[dict[str, str]]) -> MigrationError:
         "Mend what each entry's reason says and run cleanup again. A slot that stays behind keeps WAL on the source.",
         {"left": left},
     )
-
-
-def _drop_sync_slots(source: Session, subscription_oid: int, target_system: str | None) -> None:
-    """Drop the slots that table synchronisation may have left (pg_<subscription>_sync_<table>_<target's system>).
-
-    Subscriptions of two targets easily have the same OID; the system identifier tells them apart. Nothing of ours
-    reads from them any more, so one that stays active is waited for and never ended.
-    """
-    rows = source.rows(
-        "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
-        {"pattern": f"^pg_{subscription_oid}_sync_[0-9]+_{target_system}$"},
-    )
-    for row in rows:
-        replication.drop_slot(source, row["slot_name"], terminate=False)
 
 
 def _drop_marker(session: Session, marker: str) -> bool:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .. import (
@@ -28,6 +28,7 @@ from .. import (
     ledger,
     roles,
     schema,
+    starting_over,
     stream,
     tuning,
 )
@@ -46,6 +47,7 @@ from ..post_data import Script
 from ..preflight.server import EXTRA_CONNECTIONS
 from ..progress import Event, Progress, silent
 from ..result import Result
+from ..retention import Retention, give_up
 from ..schema import Archive
 from ..selection import select
 from ..session import Session, translated
@@ -57,6 +59,7 @@ MAX_ROUNDS = 20
 FOLLOW_INTERVAL_S = 1.0
 # How often two runners may cross each other's way before one gives up.
 MAX_OVERTAKEN = 5
+_START_OVER = "run init with resume: false, which drops what it has made on the target and copies everything again."
 # What the gate says about a target, or a source, on which a migration was cleaned up.
 _AFTER_CLEANUP = ("not_ready", "target_not_empty", "name_taken")
 
@@ -66,13 +69,17 @@ class InitOptions(validate.ValidateOptions):
     """Options of init: validate's, for its gate and its policies, and those of the copy.
 
     ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
-    (0: no limit); ``validate_foreign_keys`` is before_sync or after_sync; ``progress_interval`` is in seconds, between two words about the same long step.
+    (0: no limit); ``validate_foreign_keys`` is before_sync or after_sync; ``progress_interval`` is in seconds, between
+    two words about the same long step; ``max_retained_wal`` is the bytes of WAL that the source may keep for the copy
+    (None: no limit); ``resume`` False takes back what an earlier run has made and begins anew.
     """
 
     slot_timeout: float = 60
     progress_interval: float = 10
     split_tables_larger_than: int = 10 * 2**30
     max_rate: int = 0
+    resume: bool = True
+    max_retained_wal: int | None = None
     validate_foreign_keys: str = "before_sync"
     check_mode: bool = False
 
@@ -81,7 +88,8 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
     """Copy the selected part of the source to the target, ready for sync. Idempotent; continues what was interrupted.
 
     Data of the result: ``tables`` (schema, name, stream, rows, bytes, format), ``streams``, ``copied_bytes``,
-    ``elapsed`` (seconds), ``rate`` (bytes per second), ``left`` (what stayed behind, and why), ``plan`` (check mode).
+    ``elapsed`` (seconds), ``rate`` (bytes per second), ``left`` (what stayed behind, and why), ``warnings`` (where the
+    source had to keep much WAL), ``plan`` (check mode).
     Raises MigrationError: ``not_ready``, ``migration_busy``, ``ledger_mismatch``, ``copy_failed`` and others.
     """
     started = time.monotonic()
@@ -101,9 +109,15 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
 def _attempt_once(migration: Migration, options: InitOptions, progress: Progress, started: float) -> Result:
     target_exists = database.exists(migration, options.maintenance_db)
     record = _find(migration) if target_exists else None
-    if record is not None and record.state == "copying" and record.is_held and not options.check_mode:
+    follows = record is not None and record.state == "copying" and record.is_held and not options.check_mode
+    if record is not None and follows:
         record = _follow(migration, options, record, progress)
-    if record is not None and record.state not in ("copying", "cleaned"):
+    starts_over = not options.resume and record is not None and record.state != "cleaned"
+    if follows and record is not None and record.state != "copying":
+        starts_over = False  # the same command has just done it
+    if record is not None and starts_over:
+        starting_over.refuse_too_late(record)
+    elif record is not None and record.state not in ("copying", "cleaned"):
         with migration.open("source", "init", read_only=True) as source:
             _check_same(record, migration, source)
         return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
@@ -123,14 +137,23 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
         else:
             _check_same(record, migration, source)
         try:
-            with claimed(migration, "init", fingerprint(migration, options)) as claim:
-                _carry_out(_Run(migration, options, progress, claim, source, target), claim)
+            with (
+                claimed(migration, "init", fingerprint(migration, options)) as claim,
+                Retention(migration, claim, options.max_retained_wal, progress) as retention,
+            ):
+                work = _Run(migration, options, progress, claim, source, target, retention)
+                if starts_over:
+                    progress(Event("init", "taking back what was copied"))
+                    starting_over.start_over(migration, claim, source, target, work.client)
+                    numbers = _numbers(plans.read(migration, options, source))
+                    starting_over.rewrite_plan(claim, _recorded(options), numbers)
+                _carry_out(work, claim)
                 record = claim.read()
         except MigrationError as error:
             if error.code == "migration_busy":
                 raise _Overtaken from None  # it has the claim by now, and will be followed
             raise
-    return _finished(record, changed=True, elapsed_s=time.monotonic() - started)
+    return _finished(record, changed=True, elapsed_s=time.monotonic() - started, warnings=retention.warnings)
 
 
 class _Overtaken(Exception):
@@ -162,7 +185,7 @@ def _pass_gate(migration: Migration, options: InitOptions, record: Record | None
 
 def fingerprint(migration: Migration, options: InitOptions) -> str:
     """Return a digest that two equal commands share; no secret goes into it in a form that could be recovered."""
-    facts = {
+    facts: dict[str, Any] = {
         "source": migration.source.public(),
         "target": migration.target.public(),
         "selection": migration.selection.as_data(),
@@ -170,6 +193,8 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
         "foreign_keys": options.validate_foreign_keys,
         "streams": options.streams,
     }
+    if not options.resume:
+        facts["resume"] = False
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -202,15 +227,15 @@ def _register(migration: Migration, options: InitOptions, source: Session, targe
             source=ledger.identity(source),
             target=ledger.identity(target),
             options=_recorded(options),
-            plan={
-                "tables": len(plan.carried),
-                "bytes": sum(table.bytes for table in plan.carried),
-                "created_database": created,
-            },
+            plan={**_numbers(plan), "created_database": created},
             relations=plans.relations(plan, options),
         )
     except psycopg.errors.UniqueViolation:
         raise _Overtaken from None
+
+
+def _numbers(plan: Plan) -> dict[str, int]:
+    return {"tables": len(plan.carried), "bytes": sum(table.bytes for table in plan.carried)}
 
 
 def _recorded(options: InitOptions) -> dict[str, Any]:
@@ -222,7 +247,9 @@ def _recorded(options: InitOptions) -> dict[str, Any]:
 def _follow(migration: Migration, options: InitOptions, record: Record, progress: Progress) -> Record | None:
     """Wait for a living runner of the same command; refuse beside a different one."""
     holder = record.holder or {}
-    if holder.get("fingerprint") != fingerprint(migration, options):
+    # A runner that has started over does what one that goes on wants; not the other way round.
+    same = {fingerprint(migration, replace(options, resume=resume)) for resume in {options.resume, False}}
+    if holder.get("fingerprint") not in same:
         raise MigrationError(
             "migration_busy",
             f"The migration {migration.name!r} is being worked on by {ledger.describe_holder(holder)}, with other "
@@ -248,6 +275,7 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
 def _planned(migration: Migration, options: InitOptions, record: Record | None, target_exists: bool) -> Result:
     """Return what a real run would do, without doing it."""
     index_jobs = options.index_jobs or options.jobs
+    starts_over = not options.resume and record is not None and record.state != "cleaned"
     with migration.open("source", "init", read_only=True) as source:
         plan = plans.read(migration, options, source)
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
@@ -263,7 +291,11 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
             for setting in role_plan.settings:
                 migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
             settings = tuning.settings(target, index_jobs)
-        going_on = record if record and record.state == "copying" else None
+            if record is not None and starts_over:
+                client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
+                for text in starting_over.planned(migration, record, target, client):
+                    migration.log.add("target", text)
+        going_on = record if record and record.state == "copying" and not starts_over else None
         dealt = plans.deal(plan, source, going_on, options.streams)
         for text in stream.create_statements(
             migration,
@@ -293,6 +325,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         for task in tasks
     ]
     summary = {
+        "start_over": starts_over,
         "create_database": not target_exists,
         "create_roles": [role.name for role in role_plan.create],
         "publication": migration.names("0" * 32, dealt.first).publication,
@@ -348,6 +381,9 @@ def _carry_out(work: _Run, claim: Claim) -> None:
     try:
         work.carry_out()
     except MigrationError as error:
+        if error.code == "wal_limit_exceeded":
+            with suppress(MigrationError, psycopg.Error):
+                give_up(work.migration, claim, work.source, work.target)
         with suppress(MigrationError, psycopg.Error):
             kept = [stream.slot for stream in claim.read().live_streams]
             error.details["slots_kept"] = kept
@@ -370,15 +406,17 @@ class _Run:
         claim: Claim,
         source: Session,
         target: Session,
+        retention: Retention,
     ) -> None:
         self.migration, self.options, self.progress = migration, options, progress
-        self.claim, self.source, self.target = claim, source, target
+        self.claim, self.source, self.target, self.retention = claim, source, target, retention
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
+        starting_over.drop_large_objects(self.claim, self.target)
         stream.settle(self.migration, self.claim, self.source, self.target)
         record = self.claim.read()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
@@ -388,7 +426,6 @@ class _Run:
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
         finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
-        self.claim.forget_dump()
         self.claim.set_state("copied")
 
     def _sizes(self, pending: int) -> Sizes:
@@ -399,6 +436,7 @@ class _Run:
 
     def _watch(self) -> None:
         """Look after what must not be forgotten while workers work; called about once a second."""
+        self.retention.check()
         if not self.ticker.seconds_left:
             self._tell_how_far()
 
@@ -509,7 +547,8 @@ class _Run:
         readable = plan.whole.database.encoding != "SQL_ASCII"
         self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
         reader.connection.execute("COMMIT")
-        schema.restore_pre_data(self.migration, archive, self.claim.done_mark("pre_data"))
+        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
+        schema.restore_pre_data(self.migration, archive, mark)
 
     def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
         unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
@@ -541,7 +580,7 @@ class _Run:
                 raise MigrationError(
                     "schema_changed",
                     f"{relation.schema}.{relation.name} was dropped, or made anew, on the source during the copy.",
-                    "Undo the change, or clean up with pg_migration_cleanup, empty the target and start again.",
+                    f"Undo the change, or {_START_OVER}",
                     {"table": f"{relation.schema}.{relation.name}"},
                 )
 
@@ -558,7 +597,7 @@ class _Run:
                     "schema_changed",
                     f"{table.qualified} on the target is missing or has other columns than on the source: the "
                     "source's schema changed after it was copied.",
-                    "Undo the change on the source, or clean up, empty the target and start again.",
+                    f"Undo the change on the source, or {_START_OVER}",
                     {"table": table.qualified},
                 )
 
@@ -569,10 +608,10 @@ class _Run:
             return
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
             self._import(reader, snapshot)
-            if "large_objects" not in record.steps:
-                large_objects.check_free(reader, self.target)
-            with self.claim.step("large_objects"):
-                large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            intended = {"oids": large_objects.intended(reader, self.target, record)}
+            self.claim.begin("large_objects", intended)
+            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            self.claim.finish("large_objects", intended)
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
@@ -634,7 +673,7 @@ class _Moved(Exception):
     """The source's schema changed between publishing and the snapshot."""
 
 
-def _finished(record: Record, *, changed: bool, elapsed_s: float) -> Result:
+def _finished(record: Record, *, changed: bool, elapsed_s: float, warnings: Sequence[str] = ()) -> Result:
     """Return the result of a copy that is complete, from the ledger."""
     tables: list[Mapping[str, Any]] = [
         {
@@ -658,6 +697,8 @@ def _finished(record: Record, *, changed: bool, elapsed_s: float) -> Result:
         "left": record.left,
         "state": record.state,
     }
+    if warnings:
+        data["warnings"] = list(warnings)
     after = {"state": record.state, "tables": len(tables), "streams": len(record.live_streams)}
     before = {"state": "absent"} if changed else after
     return Result("init", changed, data, {"before": before, "after": after})

@@ -164,6 +164,7 @@ class _Run:
             worked |= self._enable(item)
         if record.state == "copied":
             self.claim.set_state("synced")
+        self.claim.forget_dump()  # init cannot start over any more
         adopted = self._adopt(record)
         worked |= bool(adopted)
         if not record.is_done("materialized_views"):
