@@ -295,6 +295,7 @@ def test_a_killed_playbook_leaves_the_job_alive_and_the_same_command_follows_it(
     with playing("init", slow.variables, *host(tmp_path)) as run:
         run.wait_for(is_growing)
         run.kill()
+    slow.proxy.bytes_per_s = SLOW_BYTES_PER_S / 10  # there is enough left for the next play
     job = place.job()
     with playing("init", slow.variables, *host(tmp_path)) as run:
         run.wait_for(lambda output: is_growing(output) and 'text="following init' in output)
