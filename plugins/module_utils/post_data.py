@@ -68,7 +68,7 @@ def split(script: bytes, listing: str) -> Script:
     places = {int(number): position for position, (number, _class, _oid) in enumerate(_ENTRY_LINE.findall(listing))}
     heads = list(_HEADER.finditer(script))
     order = [places.get(int(head[1]), -1) for head in heads]
-    if -1 in order or order != sorted(set(order)):
+    if not heads or -1 in order or order != sorted(set(order)):
         return Script(script, ())
     starts = [head.start() for head in heads]
     ends = [*starts[1:], len(script)]
@@ -76,7 +76,7 @@ def split(script: bytes, listing: str) -> Script:
         Entry(int(head[2]), int(head[3]), script[start:end])
         for head, start, end in zip(heads, starts, ends, strict=True)
     )
-    return Script(script[: starts[0]] if starts else script, entries)
+    return Script(script[: starts[0]], entries)
 
 
 def unchecked(foreign_key: bytes) -> bytes:
