@@ -96,6 +96,24 @@ test-slow: venv ## The matrix of server versions, and kills at random moments
 test-external: venv ## Your own servers: TEST_SOURCE_URL and TEST_TARGET_URL; TEST_ALLOW_WRITES=1 for the whole workflow
 	@$(BIN)/python -m pytest -s -v -m external tests/external $(PYTEST_ARGS)
 
+##@ Measure
+
+.PHONY: bench-copy
+bench-copy: venv ## init against pg_dump, pg_restore, pgcopydb and the floor (BENCH_SIZE_MB=3000 BENCH_RUNS=3 BENCH_JOBS=2 ...)
+	@$(BIN)/python -m tests.benchmark near
+
+.PHONY: bench-copy-far
+bench-copy-far: venv ## The same with both servers far away: many small tables, one large (BENCH_DELAY_MS=20 ...)
+	@$(BIN)/python -m tests.benchmark far
+
+.PHONY: bench-memory
+bench-memory: venv ## Peak memory of init: a table of 2 GB, rows of 100 MB
+	@$(BIN)/python -m tests.benchmark memory
+
+.PHONY: bench-clean
+bench-clean: venv ## Remove the servers and data that the benchmark keeps between runs
+	@$(BIN)/python -m tests.benchmark clean
+
 .PHONY: bench-apply
 bench-apply: venv ## How fast the target applies with 1 and with 4 streams (BENCH_ARGS="--repeat 5", see its --help)
 	@PYTHONPATH=$(COLLECTIONS) $(BIN)/python -m tests.benchmark.apply_rate $(BENCH_ARGS)

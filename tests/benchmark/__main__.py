@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import conftest  # noqa: F401  # pylint: disable=unused-import  # makes ansible_collections.seren.migrator importable
 from tests.benchmark import copying, memory, servers
 from tests.benchmark.settings import BadSetting, Settings
+from tests.support.demo import interruption
 
 USAGE = "usage: make bench-copy, make bench-copy-far, make bench-memory, make bench-clean"
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     try:
+        interruption.expect()
         return COMMANDS[arguments[0]](Settings.read(os.environ))
     except KeyboardInterrupt:
         print("\nInterrupted. The servers are stopped; their data stays for the next run.", file=sys.stderr)

@@ -19,7 +19,10 @@ from tests.support.playbooks import REPOSITORY
 
 @contextmanager
 def delayed(ports: Sequence[int], round_trip_ms: float) -> Iterator[list[int]]:
-    """The ports through which `ports` are so far away; half of the round trip is spent in each direction."""
+    """The ports through which `ports` are so far away; half of the round trip is spent in each direction.
+
+    A new connection costs one more round trip, for the handshake of TCP.
+    """
     command = [sys.executable, "-m", "tests.benchmark.far", str(round_trip_ms / 2), *map(str, ports)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     try:
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         proxies = [stack.enter_context(FaultProxy(int(port))) for port in arguments[1:]]
         for proxy in proxies:
             proxy.delay_ms = float(arguments[0])
+            proxy.connect_delay_ms = 2 * proxy.delay_ms
         print(*(proxy.port for proxy in proxies), flush=True)
         sys.stdin.read()
     return 0

@@ -30,7 +30,8 @@ POOLER_PARAMETERS = ("replication", "options")
 class FaultProxy:
     """Listens on `port` of 127.0.0.1 and forwards to a server. As a context manager it runs until exit.
 
-    `delay_ms` holds back each chunk in both directions. While `is_black_hole`, nothing is forwarded and nothing is
+    `delay_ms` holds back each chunk in both directions, and `connect_delay_ms` what follows a connection's beginning, as
+    the handshake with a far server would. While `is_black_hole`, nothing is forwarded and nothing is
     closed. `bytes_per_s` limits each direction of all connections together (None: unlimited). Connections whose
     startup packet has one of `refused_parameters` get the answer of a pooler; the proxy then speaks no TLS.
     """
@@ -39,6 +40,7 @@ class FaultProxy:
         self.server = (server_host, server_port)
         self.refused_parameters = frozenset(refused_parameters)
         self.delay_ms = 0.0
+        self.connect_delay_ms = 0.0
         self.is_black_hole = False
         self.bytes_per_s: float | None = None
         self.bytes_to_server = 0
@@ -128,6 +130,7 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._while_black_hole()
+        await asyncio.sleep(self.connect_delay_ms / 1000)
         first = b""
         if self.refused_parameters:
             first = await _startup_packet(reader, writer)

@@ -63,6 +63,17 @@ def test_a_delay_and_a_bandwidth_limit_take_their_time(target_cluster: Cluster) 
         assert 0.4 <= time.monotonic() - started < 3
 
 
+def test_a_far_server_takes_its_time_to_connect_to(target_cluster: Cluster) -> None:
+    with FaultProxy(target_cluster.port) as proxy:
+        proxy.connect_delay_ms = 200
+        started = time.monotonic()
+        with psycopg.connect(**through(proxy, target_cluster), autocommit=True) as connection:
+            assert 0.2 <= time.monotonic() - started < 2
+            started = time.monotonic()
+            connection.execute("SELECT 1")
+            assert time.monotonic() - started < 0.2
+
+
 def test_a_black_hole_swallows_new_connections_and_lets_old_ones_go_on_afterwards(target_cluster: Cluster) -> None:
     with (
         FaultProxy(target_cluster.port) as proxy,
