@@ -53,14 +53,18 @@ def postponed(catalog: Catalog, stream_of: Mapping[int, int | None]) -> list[For
 def checked_later(catalog: Catalog, postponed: Iterable[ForeignKey]) -> list[ForeignKey]:
     """Return the foreign keys that can be added without checking the rows, and validated afterwards.
 
-    Adding one checks all rows in one session, under a lock that stops every writer; validating does neither. Before 18
-    a partitioned table's keys cannot wait; what is NOT VALID on the source stays so.
+    Adding one checks all rows in one session, under a lock that stops every writer; validating does neither. Keys of
+    partitioned tables cannot wait before 18, and keys that refer to one keep parts that are never validated; what is
+    NOT VALID on the source stays so.
     """
     waiting = {key.oid for key in postponed}
     return [
         key
         for key in catalog.foreign_keys
-        if key.oid not in waiting and key.is_validated and key.parent == 0 and catalog.by_oid[key.table].kind == "r"
+        if key.oid not in waiting
+        and key.is_validated
+        and key.parent == 0
+        and all(catalog.by_oid[oid].stores_rows for oid in (key.table, key.referenced))
     ]
 
 

@@ -24,11 +24,11 @@ def settings(target: Session, index_jobs: int) -> dict[str, str]:
     """Return settings for sessions that load rows and build indexes, ``index_jobs`` of them at a time.
 
     Memory: the server's shared_buffers, which its operator sized to the machine, shared by the builds; never less than
-    the server gives by itself. Parallel workers: the server's own number as long as its pool is enough for all builds.
+    the server gives by itself. Parallel workers: at most the server's own number, within its pool.
     """
     row = target.row(_SERVER) or {}
     memory_kb = max(row["memory_kb"], min(MAX_MAINTENANCE_WORK_MEM_KB, row["shared_buffers_kb"] // max(1, index_jobs)))
-    workers = min(row["maintenance_workers"], row["parallel_workers"] // max(1, index_jobs))
+    workers = min(row["maintenance_workers"], row["parallel_workers"])
     return {
         "synchronous_commit": "off",
         "maintenance_work_mem": f"{memory_kb}kB",

@@ -115,11 +115,15 @@ class SealWork:
 
 @dataclass(frozen=True)
 class BuildWork:
-    """Indexes to build on a table whose rows are there; ``name`` is for people."""
+    """Indexes to build on a table whose rows are there; ``name`` is for people.
+
+    ``helpers`` are the parallel workers that the server may use for each.
+    """
 
     oid: int
     name: str
     indexes: Indexes
+    helpers: int = 0
 
 
 if TYPE_CHECKING:
@@ -443,7 +447,8 @@ class _Worker:
     # --- indexes -----------------------------------------------------------------------------------------------
 
     def _build(self, work: BuildWork) -> Answer:
-        statements = b"BEGIN;\n" + work.indexes.statements + b"\n"
+        begin = f"BEGIN; SET LOCAL max_parallel_maintenance_workers = {work.helpers:d};\n".encode()
+        statements = begin + work.indexes.statements + b"\n"
         ending = sql.SQL("; ").join([self._sql(_CLAIM_HELD), *self._built([work.indexes]), sql.SQL("COMMIT")])
         return self._short(None, statements + ending.as_bytes(self.target.connection))
 

@@ -124,6 +124,7 @@ def test_encrypted_connections_are_copied_over_too(source_cluster: Cluster, case
 
 @pytest.mark.usefixtures("way")
 def test_a_large_table_is_copied_in_pieces_and_counts_once(case: Case) -> None:
+    case.source.execute("TRUNCATE wide")  # or the others would keep the workers busy for longer
     case.source.execute("DELETE FROM narrow WHERE id BETWEEN 1000 AND 30000")
     case.source.execute("UPDATE narrow SET n = n + 1 WHERE id % 3 = 0")  # tuples in other blocks than their rows' first
     plan = case.init(check_mode=True, jobs=3, split_tables_larger_than=1 << 20).data["plan"]
@@ -136,12 +137,14 @@ def test_a_large_table_is_copied_in_pieces_and_counts_once(case: Case) -> None:
 def test_a_split_table_that_is_rewritten_meanwhile_moves_as_a_whole(case: Case) -> None:
     def rewrite() -> None:
         with case.source.connect() as connection:
-            while not case.target.execute("SELECT count(*) > 0 FROM narrow")[0][0]:  # a piece has arrived
+            connection.execute("SET statement_timeout = '60s'")
+            while not case.target.execute("SELECT 1 FROM pg_stat_progress_copy WHERE relid = 'narrow'::regclass"):
                 time.sleep(0.02)
-            connection.execute("VACUUM FULL narrow")
+            connection.execute("VACUUM FULL narrow")  # waits for the first pieces, and the next ones for it
 
+    case.source.execute("TRUNCATE wide")
     rewriter = threading.Thread(target=rewrite)
-    case.init(at_step("copying", rewriter.start), jobs=2, split_tables_larger_than=1 << 18, max_rate=4 << 20)
+    case.init(at_step("copying", rewriter.start), jobs=2, split_tables_larger_than=1 << 18, max_rate=1 << 20)
     rewriter.join()
     streams = case.target.execute("SELECT name, stream FROM seren_migrator.relation WHERE name = 'narrow'")
     assert streams == [("narrow", 2)]
@@ -149,6 +152,8 @@ def test_a_split_table_that_is_rewritten_meanwhile_moves_as_a_whole(case: Case) 
 
 
 def test_a_split_table_that_was_begun_is_emptied_by_the_next_run(case: Case) -> None:
+    case.source.execute("TRUNCATE wide")
+
     def cut() -> None:
         while not case.target.execute("SELECT count(*) > 0 FROM narrow")[0][0]:
             time.sleep(0.02)
@@ -158,7 +163,7 @@ def test_a_split_table_that_was_begun_is_emptied_by_the_next_run(case: Case) -> 
 
     cutter = threading.Thread(target=cut)
     with pytest.raises(MigrationError) as caught:
-        case.init(at_step("copying", cutter.start), jobs=2, split_tables_larger_than=1 << 18, max_rate=2 << 20)
+        case.init(at_step("copying", cutter.start), jobs=2, split_tables_larger_than=1 << 18, max_rate=1 << 20)
     cutter.join()
     assert caught.value.code == "copy_failed"
     assert case.target.execute("SELECT count(*) > 0 FROM narrow") == [(True,)]
@@ -242,21 +247,20 @@ def test_an_index_that_cannot_be_built_is_named_and_built_by_the_next_run(
     assert caught.value.code == "index_failed"
     assert name in caught.value.message
     assert "public.i" in caught.value.message
-    built = indexed.target.execute("SELECT count(*) FROM seren_migrator.index_build WHERE state <> 'pending'")[0][0]
     indexed.target.execute(f"DROP TABLE public.{name}")
     filenodes = "SELECT relfilenode FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'i'"
     before = set(indexed.target.execute(filenodes))
     indexed.init()
-    assert len(before) >= built
+    assert before
     assert before <= set(indexed.target.execute(filenodes))  # what was built has been kept
     exact(indexed)
 
 
 def test_foreign_keys_are_validated_by_sync_when_asked(indexed: Case) -> None:
     left = indexed.init(validate_foreign_keys="after_sync").data["left"]
-    waiting = {"foreign key refers_i_a_fkey on public.refers", "foreign key refers_q_id_k_fkey on public.refers"}
+    waiting = {"foreign key refers_i_a_fkey on public.refers"}
     assert waiting <= {entry["object"] for entry in left}
-    assert len(indexed.target.execute("SELECT 1 FROM pg_constraint WHERE contype = 'f' AND NOT convalidated")) >= 3
+    assert len(indexed.target.execute("SELECT 1 FROM pg_constraint WHERE contype = 'f' AND NOT convalidated")) == 2
     planned = indexed.sync(check_mode=True)
     assert planned.changed
     result = indexed.sync()
