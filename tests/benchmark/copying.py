@@ -70,9 +70,10 @@ def far(settings: Settings) -> int:
 @contextmanager
 def pair(settings: Settings) -> Iterator[tuple[KeptCluster, KeptCluster]]:
     """Both servers, running."""
+    tls = settings.sslmode != "disable"
     with (
-        KeptCluster(settings.source_major, f"source-{settings.source_major}") as source,
-        KeptCluster(settings.target_major, f"target-{settings.target_major}") as target,
+        KeptCluster(settings.source_major, f"source-{settings.source_major}", tls) as source,
+        KeptCluster(settings.target_major, f"target-{settings.target_major}", tls) as target,
     ):
         yield source, target
 
@@ -92,6 +93,7 @@ def _rounds(settings: Settings, scenario: Scenario, original: Database, target: 
     """Let the tools take turns, print each run and the result, and write all of it to a file."""
     print(
         f"\n== {scenario.name}: PostgreSQL {settings.source_major} -> {settings.target_major}, {os.cpu_count()} cores, "
+        f"sslmode {settings.sslmode}, "
         f"{settings.runs} round(s)\n{HEADER}",
         flush=True,
     )

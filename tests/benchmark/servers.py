@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.binaries import cache_dir
+from tests.support.certificates import make_certificates
 from tests.support.cluster import Cluster, ClusterError
 from tests.support.postmaster import stop_postmaster
 from tests.support.template import server_user
@@ -36,8 +37,8 @@ COMPLETE = "complete"
 class KeptCluster(Cluster):
     """A cluster in a folder of its own that outlives the process. As a context manager it is stopped on exit."""
 
-    def __init__(self, major: int, name: str, settings: Mapping[str, str | int] | None = None) -> None:
-        super().__init__(major, {**SETTINGS, **(settings or {})})
+    def __init__(self, major: int, name: str, tls: bool = False) -> None:
+        super().__init__(major, SETTINGS, tls=tls)
         self.folder = servers_dir() / name
         self._lock: int | None = None
 
@@ -53,7 +54,7 @@ class KeptCluster(Cluster):
             super().start()
             (self.folder / COMPLETE).touch()
             return self
-        self._write_configuration()
+        self._configure()
         self._launch(keep_port=False)
         return self
 
@@ -109,6 +110,13 @@ class KeptCluster(Cluster):
         )
         if completed.returncode != 0:
             raise ClusterError(f"initdb of PostgreSQL {self.major} failed:\n{completed.stderr[-2000:]}")
+        self._configure()
+
+    def _configure(self) -> None:
+        if self.tls:
+            folder = self.folder / "tls"
+            shutil.rmtree(folder, ignore_errors=True)
+            self._offer_tls(make_certificates(folder, server_user()))
         self._write_configuration()
 
 

@@ -13,6 +13,7 @@ from tests.support.playbooks import REPOSITORY
 FOLDER = REPOSITORY / ".build" / "benchmark"
 TOOLS = ("ours", "dump_psql", "dump_restore", "dump_restore_z0", "pgcopydb", "floor")
 DEFAULT_TOOLS = ("ours", "dump_psql", "dump_restore", "pgcopydb", "floor")
+SSLMODES = ("disable", "require")
 
 
 class BadSetting(RuntimeError):
@@ -31,6 +32,7 @@ class Settings:
     target_major: int = 15
     tools: tuple[str, ...] = ()
     delay_ms: float | None = None
+    sslmode: str = "disable"
     small_tables: int = 2000
     large_table_mb: int = 500
     memory_table_mb: int = 2000
@@ -74,6 +76,7 @@ class Settings:
             target_major=count("BENCH_TARGET", cls.target_major),
             tools=tools,
             delay_ms=number("BENCH_DELAY_MS", 0) if delay else None,
+            sslmode=_sslmode(environment.get("BENCH_SSLMODE") or cls.sslmode),
             small_tables=count("BENCH_SMALL_TABLES", cls.small_tables),
             large_table_mb=count("BENCH_LARGE_TABLE_MB", cls.large_table_mb),
             memory_table_mb=count("BENCH_MEMORY_TABLE_MB", cls.memory_table_mb),
@@ -83,6 +86,12 @@ class Settings:
             maintenance_work_mem=environment.get("BENCH_MAINTENANCE_WORK_MEM") or cls.maintenance_work_mem,
             pgcopydb=_program(environment.get("PGCOPYDB", "")),
         )
+
+
+def _sslmode(text: str) -> str:
+    if text not in SSLMODES:
+        raise BadSetting(f"BENCH_SSLMODE is one of {', '.join(SSLMODES)}, not {text!r}.")
+    return text
 
 
 def _program(named: str) -> str | None:

@@ -67,6 +67,7 @@ class Way:
             **kept,
             "PATH": f"{self.bin_dir}:{kept.get('PATH', '')}",
             "PGPASSFILE": str(passwords),
+            "PGSSLMODE": self.settings.sslmode,
             "PYTHONPATH": f"{COLLECTIONS}:{REPOSITORY}",
             "TMPDIR": str(self.folder),
         }

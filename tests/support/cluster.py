@@ -231,16 +231,19 @@ class Cluster:
             raise ClusterError(f"{socket_path} is too long for a socket: set SEREN_MIGRATOR_CACHE to a shorter path")
         copy_template(self.installation, self.data_dir)
         if self.tls:
-            self.certificates = make_certificates(self.folder / "tls", user)
-            self.settings.update(
-                ssl="on",
-                ssl_cert_file=os.fspath(self.certificates.certificate),
-                ssl_key_file=os.fspath(self.certificates.key),
-                ssl_ca_file=os.fspath(self.certificates.ca),
-            )
+            self._offer_tls(make_certificates(self.folder / "tls", user))
         for path in (self.folder, self.socket_dir):
             user.give(path)
         self._write_configuration()
+
+    def _offer_tls(self, certificates: Certificates) -> None:
+        self.certificates = certificates
+        self.settings.update(
+            ssl="on",
+            ssl_cert_file=os.fspath(certificates.certificate),
+            ssl_key_file=os.fspath(certificates.key),
+            ssl_ca_file=os.fspath(certificates.ca),
+        )
 
     def _write_configuration(self) -> None:
         """Settings go to the file, not to the command line, so that ALTER SYSTEM can still override them."""
