@@ -16,6 +16,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.progress import Eve
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.migrations import Case, at_step
+from tests.support.playbooks import play
 
 MEGABYTE = 1024**2
 # The rows of a table take seconds to arrive, without keeping a core busy.
@@ -144,3 +145,12 @@ def test_a_source_that_cannot_be_asked_stops_nothing(case: Case, monkeypatch: py
 
     monkeypatch.setattr(retention, "read_slots", unreachable)
     assert case.init(max_retained_wal=1).data["state"] == "copied"
+
+
+def test_the_play_takes_a_size_with_a_unit_and_the_copy_begins_anew(case: Case) -> None:
+    given = {"source_url": case.source.url, "target_url": case.target.url, "migrate_client_bin_dir": case.bin_dir}
+    for resume in (True, False):
+        done = play("init", {**given, "migrate_max_retained_wal": "5G", "migrate_resume": resume})
+        assert done.code == 0, done.output
+        assert done.changed == 1
+    assert play("init", given).changed == 0
