@@ -309,6 +309,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         carried = [table for table in plan.carried if table.oid in dealt.carried]
         tasks = copying.plan_tasks(plan.selected, carried, dealt.stream_of(carried))
         pieces = _pieces(source, tasks, options)
+        notes = [*dealt.notes, *_unsplit(source.major, tasks, options)]
     for section in ("pre-data", "post-data"):
         migration.log.add("target", f"pg_restore --section={section}")
     tables = [
@@ -331,7 +332,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         "publication": migration.names("0" * 32, dealt.first).publication,
         "tables": tables,
         "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
-        "notes": [*dealt.notes, *_unsplit(source.major, tasks, options)],
+        "notes": notes,
         "estimated_bytes": sum(task.estimated_bytes for task in tasks),
         "jobs": options.jobs,
         "index_jobs": index_jobs,
