@@ -171,10 +171,10 @@ class Ticker:
         """Seconds until something is to be told again; 0 when it is time."""
         return max(self._next - time.monotonic(), 0.0)
 
-    def tell(self, look: CopyProgress, prefix: str = "") -> None:
-        """Tell this look, with ``prefix`` before its text."""
-        elapsed = round(time.monotonic() - self._begin, 1)
-        self._progress(Event("init", prefix + look.text, {**self._pace.numbers(look), "elapsed_seconds": elapsed}))
+    def tell(self, look: CopyProgress, prefix: str = "", more: Mapping[str, Any] | None = None) -> None:
+        """Tell this look, with ``prefix`` before its text and ``more`` numbers."""
+        elapsed = {"elapsed_seconds": round(time.monotonic() - self._begin, 1)}
+        self._progress(Event("init", prefix + look.text, {**self._pace.numbers(look), **elapsed, **(more or {})}))
         self._next = time.monotonic() + self._interval_s
 
 

@@ -58,8 +58,9 @@ class Drift:
         raise MigrationError(
             "schema_changed",
             f"{'; '.join(str(item) for item in self.replaced[:5])}. Its changes do not reach the target's copy.",
-            "Give a renamed table its name back, when nothing was written to it under the new one. Otherwise run "
-            "pg_migration_cleanup, empty the target and start again.",
+            "Give a renamed table its name back, when nothing was written to it under the new one. Otherwise copy again: "
+            "before sync has run, with init and resume: false; after it, run pg_migration_cleanup, empty the target and "
+            "start again.",
             {"tables": [f"{item.relation.schema}.{item.relation.name}" for item in self.replaced]},
         )
 

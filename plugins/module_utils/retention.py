@@ -127,7 +127,9 @@ class Retention:
             self._next_at_s = time.monotonic() + INTERVAL_S
         self.retained_bytes = reading.retained_bytes
         if reading.lost:
-            raise stream.slot_lost(reading.lost[0])
+            error = stream.slot_lost(reading.lost[0])
+            error.remedy = f"Run the same command again: it copies again what this slot was for. {error.remedy}"
+            raise error
         if self._limit_bytes is not None and (reading.retained_bytes or 0) > self._limit_bytes:
             raise _exceeded(reading.retained_bytes or 0, self._limit_bytes)
         text = warning(reading, self._limit_bytes, self._database_bytes)

@@ -91,6 +91,23 @@ _SHARED = (
     ("SCHEMA", "SELECT n.nspname AS name FROM pg_catalog.pg_namespace AS n WHERE n.oid = ANY (%(ours)s::oid[])"),
 )
 
+# Default privileges would be given to the tables of the next restore; so those that came with the last section go.
+_DEFAULT_PRIVILEGES = """
+SELECT pg_catalog.pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema,
+       CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+                            WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS kind,
+       ARRAY(SELECT DISTINCT CASE a.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END
+               FROM pg_catalog.aclexplode(d.defaclacl) AS a)::text[] AS given,
+       ARRAY(SELECT DISTINCT CASE a.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END
+               FROM pg_catalog.aclexplode(pg_catalog.acldefault(
+                 CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole)) AS a
+              WHERE d.defaclnamespace = 0)::text[] AS usual
+  FROM pg_catalog.pg_default_acl AS d
+  LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
+ WHERE d.oid = ANY (%(ours)s::oid[]) AND NOT d.oid = ANY (%(privileges_before)s::oid[])
+ ORDER BY 1, 2, 3
+"""
+
 _RESET = (
     "UPDATE seren_migrator.stream SET state = 'removing' WHERE migration_id = %(id)s AND state <> 'removed'",
     """
@@ -146,7 +163,7 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
             for stream in record.live_streams:
                 dropped.update(_drop_subscription(session, stream.subscription, comment))
             if archive is not None:
-                _drop_restored(migration, session, archive, {"id": claim.id, "ours": _created(record)})
+                _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)
     for oid in dropped:
         replication.drop_sync_slots(source, oid, record.target.get("system_identifier"))
@@ -177,8 +194,13 @@ def _archive(record: Record, target: Session, client: Client) -> Archive | None:
     return Archive(content, client, Skips(skipped), "")
 
 
-def _created(record: Record) -> list[int]:
-    return [oid for step in record.steps.values() for oid in step.detail.get("created", [])]
+def _key(record: Record) -> dict[str, Any]:
+    """Return the parameters of the queries: what is ours, and the default privileges that were there before."""
+    return {
+        "id": record.id,
+        "ours": [oid for step in record.steps.values() for oid in step.detail.get("created", [])],
+        "privileges_before": record.steps["pre_data"].detail["default_privileges"],
+    }
 
 
 def _drop_subscription(session: Session, name: str, comment: str) -> dict[int, str]:
@@ -202,6 +224,8 @@ def _drop_restored(migration: Migration, session: Session, archive: Archive, key
     on_ours = [row["description"] for row in session.rows(_ON_OURS, key)]
     if on_ours:
         raise _in_the_way(on_ours)
+    for row in session.rows(_DEFAULT_PRIVILEGES, key):
+        _reset_default_privileges(session, row)
     _run(migration, session, first)
     for kind, query in _SHARED:
         _drop_where_free(session, kind, [row["name"] for row in session.rows(query, key)])
@@ -209,6 +233,16 @@ def _drop_restored(migration: Migration, session: Session, archive: Archive, key
     gone = [description for item, description in before.items() if item not in after]
     if gone:
         raise _in_the_way(gone)
+
+
+def _reset_default_privileges(session: Session, row: Row) -> None:
+    where = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(row["schema"])) if row["schema"] else sql.SQL("")
+    begin = sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {}{} ").format(sql.Identifier(row["role"]), where)
+    for action, way, grantees in (("REVOKE", "FROM", row["given"]), ("GRANT", "TO", row["usual"])):
+        for grantee in grantees:
+            who = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+            change = sql.SQL("{} ALL ON {} {} {}").format(sql.SQL(action), sql.SQL(row["kind"]), sql.SQL(way), who)
+            session.execute(begin + change)
 
 
 def _described(rows: Iterable[Row]) -> dict[tuple[int, int], str]:

@@ -38,6 +38,26 @@ options:
     description: Bytes per second that all copies together may move, or a number with a unit such as V(50M). V(0) sets no limit.
     type: bytes
     default: "0"
+  max_retained_wal:
+    description:
+      - How much WAL the source may keep for the replication slots of the copy, in bytes, or a number with a unit such as V(50G). The slots keep it until
+        replication has begun.
+      - Above it the copy is given up with RV(code=wal_limit_exceeded), and its slots and publications are removed, so that the source's disk
+        does not fill. What was copied has to be copied again.
+      - Without it nothing is given up. A warning tells when the slots keep more than the source database's size, and at least 1 GiB.
+      - It is measured every few seconds while rows are copied and indexes are built, and before each later step. After this module
+        M(seren.migrator.pg_migration_status) shows it.
+    type: bytes
+  resume:
+    description:
+      - V(false) starts over. It takes back what this migration has made on the target, by its ledger and nothing else, removes its streams on both
+        sides, and copies again from the beginning. It helps when the source's schema has changed during the copy, or when a slot was lost.
+      - It starts over each time it runs, until M(seren.migrator.pg_migration_sync) has begun; from then on it is refused. Beside a
+        living runner it is refused, too, unless that one runs the same command.
+      - What others have made in the same schemas stays. When others have made something on top of what would be dropped, such as a view, an
+        index or a partition, it is refused with RV(code=cannot_start_over) and nothing is changed. Roles stay.
+    type: bool
+    default: true
   validate_foreign_keys:
     description:
       - Foreign keys are added without a look at the rows, and validated afterwards, several tables at a time and without stopping a writer.
@@ -111,6 +131,15 @@ EXAMPLES = r"""
       url: "{{ target_url }}"
     jobs: 8
     streams: 4
+
+- name: Start over, because the schema of the source has changed, and give up rather than fill the source's disk
+  seren.migrator.pg_migration_init:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    resume: false
+    max_retained_wal: 50G
 
 - name: Copy one schema, without the rows of its archive
   seren.migrator.pg_migration_init:
@@ -242,7 +271,7 @@ left:
   sample: [{object: unlogged table shop.session, reason: 'copied once, never replicated'}]
 plan:
   description:
-    - What would be done; V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes), V(jobs),
+    - What would be done; V(start_over), V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes), V(jobs),
       V(index_jobs) and V(left).
     - V(connections) has the most connections that would be open to V(source) and V(target), V(settings) what our sessions on the target are
       given for the load. In V(tables), V(pieces) says in how many pieces a table would be copied.
@@ -277,6 +306,8 @@ SPEC = {
     "slot_timeout": {"type": "float", "default": 60.0},
     "split_tables_larger_than": {"type": "bytes", "default": "10G"},
     "max_rate": {"type": "bytes", "default": "0"},
+    "max_retained_wal": {"type": "bytes"},
+    "resume": {"type": "bool", "default": True},
     "validate_foreign_keys": {"type": "str", "choices": ["before_sync", "after_sync"], "default": "before_sync"},
 }
 

@@ -214,6 +214,29 @@ def test_large_objects_that_were_copied_go_and_others_stay(case: Case) -> None:
     assert case.target.execute("SELECT lo_get(6000)") == [(b"mine",)]
 
 
+def test_default_privileges_of_the_first_copy_are_not_given_to_the_tables_of_the_second(case: Case) -> None:
+    case.source.execute("CREATE ROLE reader")
+    case.source.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader")
+    case.source.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    case.source.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO reader")
+    case.source.execute("CREATE ROLE other")
+    case.target.execute("CREATE ROLE other")
+    case.target.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO other")
+    case.init()
+    granted = case.target.execute("SELECT relacl::text FROM pg_class WHERE oid = 'app.customer'::regclass")
+    between: list[Any] = []
+    look = "SELECT defaclobjtype, defaclacl::text FROM pg_default_acl"
+    case.init(at_step("opening stream", lambda: between.append(case.target.execute(look))), resume=False)
+    assert between == [[("S", "{other=U/postgres}")]]
+    assert case.target.execute("SELECT relacl::text FROM pg_class WHERE oid = 'app.customer'::regclass") == granted
+    # 17 knows MAINTAIN, written m.
+    is_equal = (
+        "SELECT defaclobjtype, replace(defaclacl::text, 'Dxtm', 'Dxt') FROM pg_default_acl WHERE defaclobjtype <> 'S'"
+    )
+    is_equal += " ORDER BY 1, 2"
+    assert case.target.execute(is_equal) == case.source.execute(is_equal)
+
+
 def test_after_sync_it_is_refused_with_the_way_out(case: Case) -> None:
     case.init()
     case.sync()

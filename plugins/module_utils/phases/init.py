@@ -426,7 +426,7 @@ class _Run:
                 self._tell_how_far()
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
-        finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self.progress)
+        finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self._step)
         self.claim.set_state("copied")
 
     def _sizes(self, pending: int) -> Sizes:
@@ -441,9 +441,14 @@ class _Run:
         if not self.ticker.seconds_left:
             self._tell_how_far()
 
+    def _step(self, event: Event) -> None:
+        """Tell that a step begins, unless the source must not go on keeping WAL for it."""
+        self.retention.check()
+        self.progress(event)
+
     def _tell_how_far(self) -> None:
         if (seen := copy_progress.look(self.target, self.migration.name)) is not None:
-            self.ticker.tell(seen[1])
+            self.ticker.tell(seen[1], more={"retained_wal_bytes": self.retention.retained_bytes})
 
     def _copy_all(self, crew: Crew) -> None:
         rounds = 0

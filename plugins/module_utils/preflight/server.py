@@ -13,7 +13,7 @@ from .context import Context, Server
 
 CHECKS: list[Check] = []
 
-# Sessions that init opens besides its workers: the snapshot, the plan, the dump, the ledger, and some room.
+# Sessions that init opens besides its workers: the snapshot, the plan, the dump, the ledger, the watch over WAL, and some room.
 EXTRA_CONNECTIONS = 6
 RESTART_SETTINGS = ("wal_level", "max_replication_slots", "max_wal_senders")
 # A transaction older than this would hold up the creation of the slot; AWS DMS draws the same line.

@@ -73,7 +73,7 @@ def test_every_option_of_a_module_is_one_of_its_phase_with_the_same_default(phas
             default = field.default_factory()
         default = list(default) if isinstance(default, tuple) else default
         given = spec.get("default")
-        if spec["type"] == "bytes":
+        if spec["type"] == "bytes" and given is not None:
             given = check_type_bytes(given)
         assert given == default, option
 
