@@ -252,6 +252,19 @@ def playbook(folder: Path, keyword: str) -> Path:
     return path
 
 
+def test_without_a_place_for_ansible_s_record_it_runs_plainly_and_says_so(
+    quick: Slow, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_ASYNC_DIR", "/proc/nowhere")
+    played = play("init", quick.variables, *host(tmp_path))
+    assert played.code == 0, played.output
+    result = played.result("pg_migration_init", "shop")
+    assert (result["changed"], result["state"]) == (True, "copied")
+    assert "/proc/nowhere" in played.output
+    assert lines(played.output) == []
+    assert place.left() == []
+
+
 def test_check_mode_runs_plainly_and_writes_no_file(quick: Slow, place: Place, tmp_path: Path) -> None:
     path = tmp_path / "progress"
     variables = {**quick.variables, "migrate_progress_path": os.fspath(path)}
