@@ -74,4 +74,14 @@ options:
     type: str
     choices: [referenced, none]
     default: referenced
+  copy_method:
+    description:
+      - Who carries the rows of the initial copy.
+      - V(runner) is the machine that runs the module; it reads from one server and writes to the other, as many tables at a time as O(jobs) says.
+      - With V(subscription) the servers do it by themselves, by PostgreSQL's own table synchronisation; for a machine far from both, or with a
+        narrow line. The target then copies as many tables at a time as its setting C(max_sync_workers_per_subscription) allows, each
+        needs a replication slot and a WAL sender of the source meanwhile, and replication is on when the copy ends.
+    type: str
+    choices: [runner, subscription]
+    default: runner
 """

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import ledger
+from . import ledger, table_sync
 from .driver import Row
 from .gates import RATE_SPAN_S
 from .ledger import Record, Relation
@@ -218,6 +218,7 @@ def look(target: Session, name: str) -> tuple[Record, CopyProgress] | None:
     record = ledger.find(target, name)
     if record is None:
         return None
+    record = table_sync.observed(target, record)
     return record, summarise(record, running, building, time.monotonic(), target.row(_BUILDS, {"id": record.id}))
 
 
@@ -267,7 +268,7 @@ def current_step(record: Record, *, has_indexes_left: bool) -> str | None:
         return "schema" if record.is_done("roles") else "roles"
     if "large_objects" in started:
         return "large_objects"
-    if record.pending:
+    if record.pending or table_sync.joining(record):
         return "copy"
     if has_indexes_left:
         return "indexes"

@@ -176,6 +176,25 @@ class Crew:
             if waiting and not beside:
                 self._close_table(oid)
 
+    def build_first(self, oids: Collection[int], is_wanted: Callable[[IndexBuild], bool]) -> None:
+        """Build some of the indexes of tables that are still empty; return when they are there.
+
+        The others are left for :meth:`build`.
+        """
+        for oid in oids:
+            wanted = [build for build in self._builds.get(oid, []) if is_wanted(build)]
+            if wanted:
+                marks = tuple((*build.key, indexes.DONE) for build in wanted)
+                work = Indexes(indexes.whole(wanted, self._script), marks)
+                self._push(BuildWork(oid, f"the keys of {self._name(oid)}", work), 0)
+        self._work_until(lambda: not any(is_wanted(build) for oid in oids for build in self._builds.get(oid, [])))
+
+    def work_for(self, seconds: float) -> bool:
+        """Go on with what was begun for about this long; return whether anything is left."""
+        end_s = time.monotonic() + seconds
+        self._work_until(lambda: time.monotonic() >= end_s)
+        return bool(self._ready) or any(member.work for member in self._members)
+
     def copy(
         self, tasks: Sequence[CopyTask], snapshot: str, pieces: Mapping[int, Sequence[CopyTask]] | None = None
     ) -> CopyOutcome:
@@ -339,7 +358,7 @@ class Crew:
                 self._copies.appendleft(SealWork(split.task, split.rows, split.bytes))
 
     def _after_build(self, work: BuildWork, answer: Answer) -> None:
-        if answer.kind == "locked" and self._retry(work, work.name, answer):
+        if answer.kind == "locked" and (self._builds_elsewhere(work) or self._retry(work, work.name, answer)):
             self._push(work, 0)
             return
         done = {(classid, objid): state for classid, objid, state in work.indexes.marks}
@@ -351,6 +370,10 @@ class Crew:
             self._parallel[work.oid] -= 1
             if not self._parallel[work.oid] and self._builds[work.oid]:
                 self._close_table(work.oid)
+
+    def _builds_elsewhere(self, work: BuildWork) -> bool:
+        """True while another table's index is built: apply may wait for that one with a lock on this table in hand."""
+        return any(isinstance(m.work, BuildWork) and m.work.oid != work.oid for m in self._members)
 
     def _close_table(self, oid: int) -> None:
         """Do what needs the table for itself, before any other table's builds: it takes a moment."""

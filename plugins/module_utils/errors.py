@@ -22,6 +22,7 @@ CODES: dict[str, str] = {
     "client_failed": "pg_dump or pg_restore ended with an error",
     "constraint_violated": "rows do not satisfy a foreign key",
     "copy_failed": "a table could not be copied",
+    "copy_stalled": "the servers' own copy does not get on",
     "database_error": "a statement of ours was refused by a server",
     "index_failed": "an index or a constraint could not be built",
     "job_timeout": "the time that the option job_timeout gives was over",

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Protocol
 
-from . import firing, foreign_keys, indexes, roles, schema, sequences
+from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -61,14 +61,17 @@ def finish(
     whole = Catalog.read(source)
     selected = select(whole, migration.selection, options.foreign_tables)
     record = claim.read()
-    if not record.is_done("post_data"):
-        progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
-        _post_data(migration, claim, record, source, target, client, options, whole, selected)
+    if not record.is_done("post_data") or not record.is_done("firing"):
+        with native_copy.paused(claim, target):
+            if not record.is_done("post_data"):
+                progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
+                _post_data(migration, claim, record, source, target, client, options, whole, selected)
+            _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
         record = claim.read()
+    else:
+        native_copy.resume(claim, target)  # an earlier run may have ended before it did
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
-    if not record.is_done("firing"):
-        _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected)

@@ -114,6 +114,7 @@ def preflight_options() -> Spec:
         "unlogged_tables": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},
         "foreign_tables": {"type": "str", "choices": ["create", "skip", "fail"], "default": "create"},
         "roles": {"type": "str", "choices": ["referenced", "none"], "default": "referenced"},
+        "copy_method": {"type": "str", "choices": ["runner", "subscription"], "default": "runner"},
         **replication_options(),
         **client_options(),
     }

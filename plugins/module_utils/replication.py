@@ -400,14 +400,21 @@ _OF_THE_SLOT = ("two_phase", "failover")
 
 
 def create_subscription(
-    name: str, conninfo: str, publication: str, slot: str, options: Mapping[str, Any]
+    name: str, conninfo: str, publication: str, slot: str, options: Mapping[str, Any], *, copy_data: bool = False
 ) -> sql.Composed:
-    """Return the statement that creates a disabled subscription on a prepared slot, without copying data.
+    """Return the statement that creates a disabled subscription on a prepared slot.
 
+    Without ``copy_data`` its tables count as copied; with it, its workers will copy them once it is enabled.
     ``options`` are PostgreSQL's own WITH options; those on which correctness rests cannot be overridden.
     Source: PostgreSQL manual, CREATE SUBSCRIPTION.
     """
-    fixed = {"create_slot": "false", "enabled": "false", "copy_data": "false", "slot_name": slot, "connect": "true"}
+    fixed = {
+        "create_slot": "false",
+        "enabled": "false",
+        "copy_data": _option_value(copy_data),
+        "slot_name": slot,
+        "connect": "true",
+    }
     given = {option.lower(): _option_value(value) for option, value in options.items()}
     for option, value in given.items():
         if option in fixed or option in _OF_THE_SLOT or (option == "origin" and value.lower() != "any"):
@@ -442,6 +449,13 @@ def set_subscription_publication(name: str, publication: str) -> sql.Composed:
 def drop_subscription(name: str) -> sql.Composed:
     """Return the statement that drops a subscription, when it is there."""
     return sql.SQL("DROP SUBSCRIPTION IF EXISTS {}").format(sql.Identifier(name))
+
+
+def drop_own_subscription(target: Session, name: str) -> None:
+    """Drop a subscription without letting it reach for its slot, which is dropped on its own."""
+    target.execute(alter_subscription(name, "DISABLE"))
+    target.execute(alter_subscription(name, "SET (slot_name = NONE)"))
+    target.execute(drop_subscription(name))
 
 
 def comment_subscription(name: str, comment: str) -> sql.Composed:

@@ -208,9 +208,7 @@ def _drop_subscription(session: Session, name: str, comment: str) -> dict[int, s
     found = replication.find_subscription(session, name)
     if found is None or found.comment != comment:
         return {}
-    session.execute(replication.alter_subscription(name, "DISABLE"))
-    session.execute(replication.alter_subscription(name, "SET (slot_name = NONE)"))
-    session.execute(replication.drop_subscription(name))
+    replication.drop_own_subscription(session, name)
     return {found.oid: name}
 
 

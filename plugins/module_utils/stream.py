@@ -276,12 +276,13 @@ def slot_lost(slot: str) -> MigrationError:
 def remove(
     migration: Migration, claim: Claim, stream: ledger.Stream, target: Session, source: Session | None = None
 ) -> None:
-    """Give a stream's tables back and remove everything of it, on both sides; no subscription may use it yet."""
+    """Give a stream's tables back and remove everything of it, on both sides."""
     if source is None:
         with migration.open("source", "undo") as opened_source:
             remove(migration, claim, stream, target, opened_source)
         return
     claim.retire_stream(stream.number)
+    _remove_subscription(migration, claim, stream, target, source)
     replication.drop_slot(source, stream.slot)
     claim.removed("source", "slot", stream.slot)
     comment = replication.publication_comment(source, stream.publication)
@@ -292,3 +293,17 @@ def remove(
         session.execute(replication.drop_marker(stream.marker))
         claim.removed(session.endpoint.side, "table", stream.marker, OWN_SCHEMA)
     claim.set_stream(stream.number, "removed")
+
+
+def _remove_subscription(
+    migration: Migration, claim: Claim, stream: ledger.Stream, target: Session, source: Session
+) -> None:
+    """Drop the subscription of a stream whose servers copy by themselves; what it has on the source goes with it."""
+    found = replication.find_subscription(target, stream.subscription)
+    if found is None or found.comment != replication.ownership_comment(migration.name, claim.id):
+        return
+    # Recorded first: the slots of its table synchronisation are found by its OID, also by cleanup.
+    claim.finish(f"subscription {stream.subscription}", {"oid": found.oid})
+    replication.drop_own_subscription(target, stream.subscription)
+    replication.drop_sync_slots(source, found.oid, claim.read().target.get("system_identifier"))
+    claim.removed("target", "subscription", stream.subscription)

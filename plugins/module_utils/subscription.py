@@ -7,14 +7,15 @@ Here belongs what a subscription must look like and how it gets there; its state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
 
 from . import replication, stream
 from .catalog import OWN_SCHEMA
 from .claim import Claim
+from .conninfo import subscription_conninfo
 from .driver import sql
-from .errors import MigrationError
+from .errors import MASK, MigrationError
 from .ledger import Record, Stream
 from .migration import Migration, bounded
 from .replication import Subscription
@@ -23,6 +24,42 @@ from .session import Session
 START_AGAIN = "Run pg_migration_cleanup, empty the target and start again."
 
 _IS_PAST = "SELECT %(confirmed)s::pg_lsn > %(point)s::pg_lsn AS is_past"
+
+
+class Access(Protocol):
+    """The options that say how a subscription reaches the source, and what else it is told."""
+
+    @property
+    def source_from_target(self) -> Mapping[str, Any] | None:
+        """How the target reaches the source, where that differs."""
+
+    @property
+    def replication_role(self) -> Mapping[str, Any] | None:
+        """The role that it uses on the source."""
+
+    @property
+    def subscription_options(self) -> Mapping[str, Any]:
+        """PostgreSQL's own WITH options."""
+
+
+def create_statement(
+    migration: Migration, options: Access, item: Stream, publication: str, *, hidden: bool, copy_data: bool = False
+) -> sql.Composed:
+    """Return CREATE SUBSCRIPTION for a stream; ``hidden`` shows no conninfo, for people.
+
+    Raises ``bad_option`` for what cannot be a conninfo, or must not be overridden.
+    """
+    conninfo = subscription_conninfo(
+        migration.source, options.source_from_target, options.replication_role, item.subscription
+    )
+    return replication.create_subscription(
+        item.subscription,
+        f"... {MASK}" if hidden else conninfo,
+        publication,
+        item.slot,
+        options.subscription_options,
+        copy_data=copy_data,
+    )
 
 
 def list_publication(migration_name: str, number: int) -> str:

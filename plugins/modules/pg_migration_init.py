@@ -88,6 +88,20 @@ options:
       - Seconds after which the copy is ended in order, with the error RV(code=job_timeout). The same command continues it.
       - Without it the copy takes as long as it takes.
     type: float
+  subscription_options:
+    description:
+      - With O(copy_method=subscription), options of C(CREATE SUBSCRIPTION ... WITH) as in M(seren.migrator.pg_migration_sync), which then
+        finds the subscription made. Otherwise not used.
+      - Without C(binary) among them, binary form is used where both servers copy so (16 or newer) and every column of every table is of a type
+        that has one binary form.
+    type: dict
+    default: {}
+  stall_timeout:
+    description:
+      - With O(copy_method=subscription), seconds that may pass without any progress of the servers before the run ends with what can be
+        seen of the cause. The servers go on trying, and the same command goes on waiting.
+    type: float
+    default: 600.0
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.endpoints.replication
@@ -149,6 +163,16 @@ EXAMPLES = r"""
       url: "{{ target_url }}"
     schemas: [shop]
     exclude_data: [shop.archive_*]
+
+- name: Let the servers copy by themselves, which are close to each other and far from here
+  seren.migrator.pg_migration_init:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    source_from_target:
+      host: db1.internal
+    copy_method: subscription
 """
 
 RETURN = r"""
@@ -170,7 +194,7 @@ statements:
   elements: str
   sample: ['source: CREATE PUBLICATION "seren_migration_pub" FOR TABLE ONLY "public"."orders"']
 state:
-  description: State of the migration.
+  description: State of the migration, V(copied), or V(synced) where replication is on already.
   returned: success, not in check mode
   type: str
   sample: copied
@@ -198,11 +222,11 @@ tables:
       type: int
       sample: 1
     rows:
-      description: Rows copied.
+      description: Rows copied; V(null) where PostgreSQL copied by itself and does not tell.
       type: int
       sample: 120000
     bytes:
-      description: Bytes copied.
+      description: Bytes copied; where PostgreSQL copied by itself, the bytes that the table then takes on the target.
       type: int
       sample: 16777216
     pieces:
@@ -271,8 +295,8 @@ left:
   sample: [{object: unlogged table shop.session, reason: 'copied once, never replicated'}]
 plan:
   description:
-    - What would be done; V(start_over), V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes), V(jobs),
-      V(index_jobs) and V(left).
+    - What would be done; V(start_over), V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes),
+      V(copy_method), V(jobs), V(index_jobs) and V(left).
     - V(connections) has the most connections that would be open to V(source) and V(target), V(settings) what our sessions on the target are
       given for the load. In V(tables), V(pieces) says in how many pieces a table would be copied.
     - Each of V(streams) has V(number), V(publication), V(tables) and V(groups) (how many), V(estimated_bytes), V(rows_written) since the
@@ -280,7 +304,7 @@ plan:
       to be dealt out.
   returned: in check mode
   type: dict
-  sample: {create_database: true, create_roles: [shop_owner], publication: seren_migration_pub, estimated_bytes: 1073741824, jobs: 4}
+  sample: {create_database: true, create_roles: [shop_owner], publication: seren_migration_pub, estimated_bytes: 1073741824, copy_method: runner, jobs: 4}
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -309,6 +333,8 @@ SPEC = {
     "max_retained_wal": {"type": "bytes"},
     "resume": {"type": "bool", "default": True},
     "validate_foreign_keys": {"type": "str", "choices": ["before_sync", "after_sync"], "default": "before_sync"},
+    "subscription_options": {"type": "dict", "default": {}},
+    "stall_timeout": {"type": "float", "default": 600.0},
 }
 
 

@@ -153,12 +153,13 @@ def test_two_managed_databases_migrate_from_end_to_end(pair: Callable[..., Case]
     assert case.target.execute(owners) == [("owner1",)]
 
 
-def test_a_plain_owner_with_replication_is_enough_on_both_sides(pair: Callable[..., Case]) -> None:
+@pytest.mark.parametrize("copy_method", ["runner", "subscription"])
+def test_a_plain_owner_with_replication_is_enough_on_both_sides(pair: Callable[..., Case], copy_method: str) -> None:
     case = pair(STRICT, STRICT)
     target = case.target
     assert isinstance(target, AsAdmin)
     grant_subscriptions(target)
-    migrate_and_prove(case)
+    migrate_and_prove(case, copy_method=copy_method)
 
 
 def test_a_target_role_that_may_not_subscribe_is_told_so_before_anything_is_written(pair: Callable[..., Case]) -> None:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .. import (
@@ -26,6 +26,7 @@ from .. import (
     indexes,
     large_objects,
     ledger,
+    native_copy,
     roles,
     schema,
     starting_over,
@@ -71,7 +72,9 @@ class InitOptions(validate.ValidateOptions):
     ``slot_timeout`` is in seconds, ``split_tables_larger_than`` in bytes (0: never), ``max_rate`` in bytes per second
     (0: no limit); ``validate_foreign_keys`` is before_sync or after_sync; ``progress_interval`` is in seconds, between
     two words about the same long step; ``max_retained_wal`` is the bytes of WAL that the source may keep for the copy
-    (None: no limit); ``resume`` False takes back what an earlier run has made and begins anew.
+    (None: no limit); ``resume`` False takes back what an earlier run has made and begins anew. Where the servers copy by
+    themselves, ``subscription_options`` are PostgreSQL's, and ``stall_timeout`` is how many seconds they may stand
+    still.
     """
 
     slot_timeout: float = 60
@@ -81,6 +84,8 @@ class InitOptions(validate.ValidateOptions):
     resume: bool = True
     max_retained_wal: int | None = None
     validate_foreign_keys: str = "before_sync"
+    subscription_options: Mapping[str, Any] = field(default_factory=dict)
+    stall_timeout: float = 600
     check_mode: bool = False
 
 
@@ -119,7 +124,7 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
         starting_over.refuse_too_late(record)
     elif record is not None and record.state not in ("copying", "cleaned"):
         with migration.open("source", "init", read_only=True) as source:
-            _check_same(record, migration, source)
+            _check_same(record, migration, options, source)
         return _finished(record, changed=False, elapsed_s=time.monotonic() - started)
     try:
         _pass_gate(migration, options, record)
@@ -135,7 +140,7 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
         if record is None or record.state == "cleaned":
             _register(migration, options, source, target, created=not target_exists)
         else:
-            _check_same(record, migration, source)
+            _check_same(record, migration, options, source)
         try:
             with (
                 claimed(migration, "init", fingerprint(migration, options)) as claim,
@@ -192,6 +197,7 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
         "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
         "foreign_keys": options.validate_foreign_keys,
         "streams": options.streams,
+        "copy_method": options.copy_method,
     }
     if not options.resume:
         facts["resume"] = False
@@ -206,7 +212,7 @@ def _find(migration: Migration) -> Record | None:
         return ledger.find(target, migration.name)
 
 
-def _check_same(record: Record, migration: Migration, source: Session) -> None:
+def _check_same(record: Record, migration: Migration, options: InitOptions, source: Session) -> None:
     ledger.check_source(record, source)
     if record.selection != json.loads(json.dumps(migration.selection.as_data())):
         raise MigrationError(
@@ -214,6 +220,14 @@ def _check_same(record: Record, migration: Migration, source: Session) -> None:
             f"The migration {migration.name!r} was started with another selection of schemas, tables or rows.",
             "Use the same selection, or clean up with pg_migration_cleanup and start again.",
             {"recorded": record.selection, "given": migration.selection.as_data()},
+        )
+    recorded = record.options.get("copy_method", "runner")
+    if options.resume and record.state == "copying" and recorded != options.copy_method:
+        raise MigrationError(
+            "ledger_mismatch",
+            f"The migration {migration.name!r} was started with copy_method: {recorded}, and its copy is not finished.",
+            f"Go on with copy_method: {recorded}, or {_START_OVER}",
+            {"recorded": recorded, "given": options.copy_method},
         )
 
 
@@ -280,6 +294,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         plan = plans.read(migration, options, source)
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
         with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
+            majors = (source.major, target.major)
             role_plan = _role_plan(options, source, target, plan)
             if not target_exists:
                 statement = database.create_statement(migration.target.dbname, plan.whole.database, target.major)
@@ -297,9 +312,10 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
                     migration.log.add("target", text)
         going_on = record if record and record.state == "copying" and not starts_over else None
         dealt = plans.deal(plan, source, going_on, options.streams)
+        migration_id = going_on.id if going_on else "0" * 32
         for text in stream.create_statements(
             migration,
-            going_on.id if going_on else "0" * 32,
+            migration_id,
             dealt.tables(plan.whole),
             plan.whole,
             plan.selected.predicates,
@@ -308,17 +324,24 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
             migration.log.add("source", text)
         carried = [table for table in plan.carried if table.oid in dealt.carried]
         tasks = copying.plan_tasks(plan.selected, carried, dealt.stream_of(carried))
-        pieces = _pieces(source, tasks, options)
-        notes = [*dealt.notes, *_unsplit(source.major, tasks, options)]
-    for section in ("pre-data", "post-data"):
-        migration.log.add("target", f"pg_restore --section={section}")
+        is_native = options.copy_method == "subscription"
+        pieces = {} if is_native else _pieces(source, tasks, options)
+        notes = [*dealt.notes, *([] if is_native else _unsplit(source.major, tasks, options))]
+    migration.log.add("target", "pg_restore --section=pre-data")
+    by_servers = None
+    if is_native and carried:
+        by_servers = native_copy.format_of(carried, *majors, options.subscription_options)
+        for number in dealt.shares:
+            for text in native_copy.statements(migration, options, migration_id, number, by_servers):
+                migration.log.add("target", text)
+    migration.log.add("target", "pg_restore --section=post-data")
     tables = [
         {
             "schema": task.schema,
             "name": task.name,
             "estimated_rows": plan.whole.by_oid[task.oid].estimated_rows,
             "estimated_bytes": task.estimated_bytes,
-            "format": task.format,
+            "format": by_servers or task.format,
             "stream": task.stream,
             "pieces": len(pieces.get(task.oid, [task])),
             **_written(dealt.rates.get(task.oid)),
@@ -334,6 +357,7 @@ def _planned(migration: Migration, options: InitOptions, record: Record | None, 
         "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
         "notes": notes,
         "estimated_bytes": sum(task.estimated_bytes for task in tasks),
+        "copy_method": options.copy_method,
         "jobs": options.jobs,
         "index_jobs": index_jobs,
         "connections": {
@@ -421,17 +445,26 @@ class _Run:
         stream.settle(self.migration, self.claim, self.source, self.target)
         record = self.claim.read()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
-            with Crew(self.migration, self.claim, self._sizes(len(record.pending)), self.progress, self._watch) as crew:
+            with Crew(self.migration, self.claim, self._sizes(record), self.progress, self._watch) as crew:
                 self._copy_all(crew)
+                if self._is_native:
+                    parts = (self.migration, self.claim, self.source, self.target, self.options, self.progress)
+                    native_copy.carry_out(*parts, crew)
                 self._tell_how_far()
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
         finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self._step)
-        self.claim.set_state("copied")
+        # Where the servers copied by themselves, replication goes on since.
+        self.claim.set_state("synced" if native_copy.has_begun(self.claim.read()) else "copied")
 
-    def _sizes(self, pending: int) -> Sizes:
+    @property
+    def _is_native(self) -> bool:
+        return self.options.copy_method == "subscription"
+
+    def _sizes(self, record: Record) -> Sizes:
         """Return how many processes work, and with which settings on the target."""
-        jobs = min(self.options.jobs, pending)
+        ours = [relation for relation in record.pending if not self._is_native or relation.kind == "unlogged"]
+        jobs = max(int(self._is_native), min(self.options.jobs, len(ours)))
         index_jobs = self.options.index_jobs or self.options.jobs
         return Sizes(jobs, index_jobs, tuning.settings(self.target, index_jobs), self.options.max_rate)
 
@@ -621,6 +654,8 @@ class _Run:
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
+        by_servers = [table for table in tables if self._is_native and table.oid in dealt.carried]
+        tables = [table for table in tables if table not in by_servers]
         tasks = copying.plan_tasks(plan.selected, tables, dealt.stream_of(tables), dealt.carried)
         self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": dealt.first, "step": "copy"}))
         outcome = crew.copy(tasks, opened.snapshot, _pieces(self.source, tasks, self.options))
@@ -630,6 +665,12 @@ class _Run:
             parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
             crew.forget(parted)
             self.claim.reset_tables(sorted(parted))
+        if by_servers:
+            native_copy.refuse_without_identity(by_servers, self.claim.index_builds())
+            given = self.options.subscription_options
+            form = native_copy.format_of(by_servers, self.source.major, self.target.major, given)
+            native_copy.empty(self.target, by_servers)
+            native_copy.hand_over(self.claim, dealt.stream_of(by_servers), form)
         for number in opened.numbers:
             stream.release(self.migration, self.claim, self.source, self.target, number)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import copy_progress, database, drift, lag, ledger, partitions, replication, subscription
+from .. import copy_progress, database, drift, lag, ledger, native_copy, partitions, replication, subscription
 from ..catalog import OWN_SCHEMA
 from ..drift import Drift
 from ..driver import psycopg
@@ -118,6 +118,8 @@ def _copying(target: Session, record: Record, options: StatusOptions) -> tuple[R
             record, look = seen
             numbers = pace.numbers(look)
     reason = "the initial copy is running" if record.is_held else "the initial copy was interrupted; run init again"
+    if not record.is_held and native_copy.has_begun(record) and not record.is_done("post_data"):
+        reason = "the servers copy by themselves, and no runner follows them; run init again"
     data = _empty("copying", [reason])
     data["progress"] = _progress(record, numbers)
     data["tables"] = dict(Counter(relation.state for relation in record.relations))

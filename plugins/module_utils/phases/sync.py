@@ -12,10 +12,9 @@ from typing import Any
 from .. import database, drift, finishing, foreign_keys, lag, ledger, partitions, replication, stream, subscription
 from ..catalog import Catalog
 from ..claim import Claim, claimed
-from ..conninfo import subscription_conninfo
 from ..drift import Drift
 from ..driver import sql
-from ..errors import MASK, MigrationError
+from ..errors import MigrationError
 from ..ledger import Record, Stream
 from ..migration import Migration, Selection
 from ..progress import Event, Progress, silent
@@ -93,22 +92,12 @@ def _states(target: Session, record: Record) -> dict[str, Any]:
     return shown
 
 
-def _statement(
-    migration: Migration, options: SyncOptions, item: Stream, publication: str, *, hidden: bool
-) -> sql.Composed:
-    conninfo = subscription_conninfo(
-        migration.source, options.source_from_target, options.replication_role, item.subscription
-    )
-    text = f"... {MASK}" if hidden else conninfo
-    return replication.create_subscription(
-        item.subscription, text, publication, item.slot, options.subscription_options
-    )
-
-
 def _planned_before_init(migration: Migration, options: SyncOptions) -> Result:
     names = migration.names("0" * 32, 1)
     item = Stream(1, names.publication, names.slot, names.subscription, names.marker, None, "intended")
-    migration.log.add("target", _statement(migration, options, item, item.publication, hidden=True).as_string(None))
+    migration.log.add(
+        "target", subscription.create_statement(migration, options, item, item.publication, hidden=True).as_string(None)
+    )
     data: dict[str, Any] = {"subscriptions": [], "consistent_point": None, "adopted": [], "left": []}
     after = {item.subscription: "enabled"}
     return Result("sync", True, data, {"before": {item.subscription: "absent"}, "after": after})
@@ -121,7 +110,7 @@ def _planned(
     for item in record.live_streams:
         subscription.check(migration, record, source, target, item)
         if before[item.subscription] == "absent":
-            statement = _statement(migration, options, item, item.publication, hidden=True)
+            statement = subscription.create_statement(migration, options, item, item.publication, hidden=True)
             migration.log.add("target", statement.as_string(None))
         if before[item.subscription] != "enabled":
             enable = replication.alter_subscription(item.subscription, "ENABLE")
@@ -180,7 +169,7 @@ class _Run:
         self.progress(Event("sync", f"looking after the subscription {item.subscription}"))
 
         def statement(publication: str, hidden: bool) -> sql.Composed:
-            return _statement(self.migration, self.options, item, publication, hidden=hidden)
+            return subscription.create_statement(self.migration, self.options, item, publication, hidden=hidden)
 
         return subscription.ensure(
             self.migration,

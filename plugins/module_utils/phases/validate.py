@@ -44,6 +44,7 @@ class ValidateOptions:
     unlogged_tables: Literal["copy", "skip", "fail"] = "copy"
     foreign_tables: Literal["create", "skip", "fail"] = "create"
     roles: Literal["referenced", "none"] = "referenced"
+    copy_method: Literal["runner", "subscription"] = "runner"
     source_from_target: Mapping[str, Any] | None = field(default=None, repr=False)
     replication_role: Mapping[str, Any] | None = field(default=None, repr=False)
     client_bin_dir: str | None = None

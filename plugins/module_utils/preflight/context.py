@@ -47,6 +47,7 @@ SETTINGS = (
     "max_logical_replication_workers",
     "max_replication_slots",
     "max_slot_wal_keep_size",
+    "max_sync_workers_per_subscription",
     "max_wal_senders",
     "max_worker_processes",
     "reserved_connections",

@@ -5,10 +5,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from ..driver import sql
 from ..endpoint import Side
-from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements, unknown
+from .check import (
+    Check,
+    Outcome,
+    Severity,
+    check,
+    check_both,
+    failed,
+    name,
+    passed,
+    skipped,
+    statement,
+    statements,
+    unknown,
+)
 from .context import Context, Server
 
 CHECKS: list[Check] = []
@@ -134,15 +148,46 @@ def read_only(context: Context, side: Side) -> Outcome:
     )
 
 
-def _shortage(what: str, setting: str, limit: int, used: int, needed: int) -> str:
-    """Say that there is not enough of something that each stream needs one of."""
-    if needed == 1:
+@dataclass(frozen=True)
+class _Demand:
+    """How much of a resource the streams take: what they cannot go without, and what they would make use of."""
+
+    streams: int
+    least: int
+    most: int
+
+    def severity(self, free: int) -> Severity | None:
+        """Return ``warning`` where there is enough to go on, only slower."""
+        return "warning" if free >= self.least else None
+
+
+def _demand(context: Context, streams: int) -> _Demand:
+    """Return one for each stream that is to be made.
+
+    Where the servers copy by themselves, each table that is being copied takes a slot, a WAL sender, a worker and an
+    origin more; the target decides how many those are.
+    """
+    if not streams or context.options.copy_method != "subscription":
+        return _Demand(streams, streams, streams)
+    at_once = max(1, context.target.number("max_sync_workers_per_subscription"))
+    return _Demand(streams, streams + 1, streams * (1 + at_once))
+
+
+def _shortage(what: str, setting: str, limit: int, used: int, demand: _Demand) -> str:
+    """Say that there is not enough of something that each stream, or each table that is being copied, needs one of."""
+    if demand.most == 1:
         return f"All {limit} {what} ({setting}) are in use."
-    return f"{needed} {what} are needed, one for each stream; {max(0, limit - used)} of {limit} ({setting}) are free."
+    free = f"{max(0, limit - used)} of {limit} ({setting}) are free."
+    if demand.least == demand.most:
+        return f"{demand.most} {what} are needed, one for each stream; {free}"
+    slower = " Fewer tables will be copied at the same time." if demand.severity(limit - used) else ""
+    return (
+        f"{demand.most} {what} are wanted, one for each stream and for each table that is being copied; {free}{slower}"
+    )
 
 
-def _fewer(needed: int) -> str:
-    return "\n-- or lower streams" if needed > 1 else ""
+def _fewer(demand: _Demand) -> str:
+    return "\n-- or lower streams" if demand.streams > 1 else ""
 
 
 @check(CHECKS, "source_slots", "A replication slot is free on the source", side="source")
@@ -150,17 +195,18 @@ def slots(context: Context) -> Outcome:
     """S5."""
     limit = context.source.number("max_replication_slots")
     row = context.source.session.rows(_SLOTS)[0]
-    needed = context.new_slots
-    if limit - row["used"] >= needed:
+    demand = _demand(context, context.new_slots)
+    if limit - row["used"] >= demand.most:
         return passed(f"{row['used']} of {limit} in use.")
     idle = [statement("SELECT pg_catalog.pg_drop_replication_slot({})", sql.Literal(slot)) for slot in row["idle"]]
-    raised = statements(_set("max_replication_slots", row["used"] + max(needed, 4))) + f"\n{RESTART}"
+    raised = statements(_set("max_replication_slots", row["used"] + max(demand.most, 4))) + f"\n{RESTART}"
     return failed(
-        _shortage("replication slots", "max_replication_slots", limit, row["used"], needed),
+        _shortage("replication slots", "max_replication_slots", limit, row["used"], demand),
         raised
-        + _fewer(needed)
+        + _fewer(demand)
         + ("\n-- or drop slots that nobody needs, these are not in use now:\n" + statements(*idle) if idle else ""),
         objects=row["idle"],
+        severity=demand.severity(limit - row["used"]),
     )
 
 
@@ -169,13 +215,14 @@ def walsenders(context: Context) -> Outcome:
     """S6. Every replication connection counts, base backups and standbys too."""
     limit = context.source.number("max_wal_senders")
     row = context.source.session.rows(_WALSENDERS)[0]
-    needed = context.new_subscriptions
-    if limit - row["used"] >= needed:
+    demand = _demand(context, context.new_subscriptions)
+    if limit - row["used"] >= demand.most:
         return passed(f"{row['used']} of {limit} in use.")
     return failed(
-        _shortage("WAL senders", "max_wal_senders", limit, row["used"], needed),
-        statements(_set("max_wal_senders", row["used"] + max(needed, 4))) + f"\n{RESTART}" + _fewer(needed),
+        _shortage("WAL senders", "max_wal_senders", limit, row["used"], demand),
+        statements(_set("max_wal_senders", row["used"] + max(demand.most, 4))) + f"\n{RESTART}" + _fewer(demand),
         objects=[item for item in row["names"] if item],
+        severity=demand.severity(limit - row["used"]),
     )
 
 
@@ -185,12 +232,30 @@ def workers(context: Context) -> Outcome:
     limit = context.target.number("max_logical_replication_workers")
     row = context.target.session.rows(_WORKERS)[0]
     used = max(row["running"], row["enabled"])
-    needed = context.new_subscriptions
-    if limit - used >= needed:
+    demand = _demand(context, context.new_subscriptions)
+    if limit - used >= demand.most:
         return passed(f"{used} of {limit} in use.")
     return failed(
-        _shortage("logical replication workers", "max_logical_replication_workers", limit, used, needed),
-        statements(_set("max_logical_replication_workers", used + max(needed, 4))) + f"\n{RESTART}" + _fewer(needed),
+        _shortage("logical replication workers", "max_logical_replication_workers", limit, used, demand),
+        statements(_set("max_logical_replication_workers", used + max(demand.most, 4)))
+        + f"\n{RESTART}"
+        + _fewer(demand),
+        severity=demand.severity(limit - used),
+    )
+
+
+@check(CHECKS, "target_sync_workers", "A subscription on the target may copy tables", side="target")
+def sync_workers(context: Context) -> Outcome:
+    """S7, where the servers copy by themselves."""
+    if context.options.copy_method != "subscription":
+        return skipped("Concerns copy_method: subscription.")
+    limit = context.target.number("max_sync_workers_per_subscription")
+    if limit > 0:
+        return passed(f"{limit} tables at the same time.")
+    return failed(
+        "max_sync_workers_per_subscription is 0: no table would be copied.",
+        statements(_set("max_sync_workers_per_subscription", 2)) + f"\n{RELOAD}",
+        objects=["max_sync_workers_per_subscription=0"],
     )
 
 
@@ -199,20 +264,21 @@ def worker_processes(context: Context) -> Outcome:
     """S7. Where statistics are hidden, every hidden session counts as a worker; only if even so one is free, pass."""
     limit = context.target.number("max_worker_processes")
     activity = context.target.activity
-    needed = context.new_subscriptions
-    if limit - activity.background_workers - activity.hidden >= needed:
+    demand = _demand(context, context.new_subscriptions)
+    if limit - activity.background_workers - activity.hidden >= demand.most:
         return passed(f"{activity.background_workers} of {limit} in use.")
-    if limit - activity.background_workers >= needed:
+    if limit - activity.background_workers >= demand.most:
         return unknown(
             f"Of {limit} worker processes {activity.background_workers} are known to be in use, but {activity.hidden} "
             "sessions of other roles cannot be seen.",
             _see_statistics(context.target),
         )
     return failed(
-        _shortage("background worker processes", "max_worker_processes", limit, activity.background_workers, needed),
-        statements(_set("max_worker_processes", activity.background_workers + max(needed, 8)))
+        _shortage("background worker processes", "max_worker_processes", limit, activity.background_workers, demand),
+        statements(_set("max_worker_processes", activity.background_workers + max(demand.most, 8)))
         + f"\n{RESTART}"
-        + _fewer(needed),
+        + _fewer(demand),
+        severity=demand.severity(limit - activity.background_workers - activity.hidden),
     )
 
 
@@ -226,12 +292,13 @@ def origins(context: Context) -> Outcome:
     setting = "max_active_replication_origins" if context.target.major >= 18 else "max_replication_slots"
     limit = context.target.number(setting)
     used = context.target.session.value(_ORIGINS)
-    needed = context.new_subscriptions
-    if limit - used >= needed:
+    demand = _demand(context, context.new_subscriptions)
+    if limit - used >= demand.most:
         return passed(f"{used} of {limit} in use.")
     return failed(
-        _shortage("replication origins", setting, limit, used, needed),
-        statements(_set(setting, used + max(needed, 4))) + f"\n{RESTART}" + _fewer(needed),
+        _shortage("replication origins", setting, limit, used, demand),
+        statements(_set(setting, used + max(demand.most, 4))) + f"\n{RESTART}" + _fewer(demand),
+        severity=demand.severity(limit - used),
     )
 
 

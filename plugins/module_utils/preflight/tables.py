@@ -245,7 +245,10 @@ def predicate_words(predicate: str) -> tuple[set[str], set[str], bool]:
 
 @check(CHECKS, "row_predicates", "Row predicates can be used as publication filters", side="source")
 def row_predicates(context: Context) -> Outcome:
-    """R4: source 15+, immutable built-in functions only, and only columns of the replica identity."""
+    """R4: source 15+, immutable built-in functions only, and only columns of the replica identity.
+
+    A target before 15 would copy all rows by itself.
+    """
     predicates = context.row_predicates
     if not predicates:
         return passed()
@@ -254,6 +257,12 @@ def row_predicates(context: Context) -> Outcome:
             f"Row predicates need a source of major 15 or newer; this one is {context.source.major}.",
             "Remove rows, or exclude the tables, or upgrade the source first.",
             objects=[context.catalog.by_oid[oid].qualified for oid in sorted(predicates)],
+        )
+    if context.options.copy_method == "subscription" and context.target.major < 15:
+        return failed(
+            f"A target of major {context.target.major} does not look at row predicates when it copies by itself; from "
+            "15 on it does.",
+            "Use copy_method: runner.",
         )
     found: list[str] = []
     for table in context.selected.data_tables:
