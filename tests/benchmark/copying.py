@@ -124,9 +124,13 @@ def one_run(
     target: KeptCluster,
     expected: Mapping[str, Any],
     delay_ms: float = 0.0,
+    results: Path = FOLDER,
 ) -> Run:
-    """Measure one tool once, in a new database; what it leaves on both sides is removed again."""
-    folder = FOLDER / "run"
+    """Measure one tool once, in a new database; what it leaves on both sides is removed again.
+
+    Its output stays in the folder `results`.
+    """
+    folder = results / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     copy = Database(target, TARGET)
@@ -147,7 +151,7 @@ def one_run(
             environment=ready.environment,
             timeout_s=settings.timeout_s,
             stdin=ready.stdin,
-            log=FOLDER / f"{tool}.log",
+            log=results / f"{tool}.log",
         )
     problem = _problem(cost, copy, expected)
     _remove(original, target)

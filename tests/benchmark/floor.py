@@ -74,9 +74,14 @@ def prepare(
     }
 
 
+def files_dir(source: Database) -> Path:
+    """Where the files of a database are, or will be."""
+    return servers_dir() / f"files-{source.cluster.major}-{source.name}"
+
+
 def _files(source: Database, tables: Sequence[tuple[Any, ...]]) -> Path:
     """The folder with a binary COPY file of each table, kept between runs."""
-    folder = servers_dir() / f"files-{source.cluster.major}-{source.name}"
+    folder = files_dir(source)
     if not (folder / COMPLETE).exists():
         folder.mkdir(mode=0o755, exist_ok=True)
         server_user().give(folder)

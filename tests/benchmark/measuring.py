@@ -55,9 +55,9 @@ class Cost:
 
 @dataclass
 class _Sampler:
-    """Follows the memory of a process and of everything below it, in a thread."""
+    """Follows, in a thread, the memory of everything below this process but `others` and what is below them."""
 
-    root: int
+    others: frozenset[int]
     peak_pss_bytes: int = 0
     found: dict[int, Process] = field(default_factory=dict)
 
@@ -73,8 +73,8 @@ class _Sampler:
     def _run(self) -> None:
         while not self._end.wait(SAMPLE_INTERVAL_S):
             total = 0
-            for pid in descendants(self.root):
-                total += self._look_at(pid)
+            for child in started_since(self.others):
+                total += sum(self._look_at(pid) for pid in descendants(child))
             self.peak_pss_bytes = max(self.peak_pss_bytes, total)
 
     def _look_at(self, pid: int) -> int:
@@ -117,11 +117,22 @@ def descendants(root: int) -> list[int]:
     while waiting:
         pid = waiting.pop()
         found.append(pid)
-        for task in _tasks(pid):
-            try:
-                waiting += [int(child) for child in Path(task, "children").read_text(encoding="ascii").split()]
-            except OSError:
-                continue
+        waiting += _children(pid)
+    return found
+
+
+def started_since(others: frozenset[int]) -> list[int]:
+    """The children of this process, adopted ones too, but `others`."""
+    return [pid for pid in _children(os.getpid()) if pid not in others]
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in _tasks(pid):
+        try:
+            found += [int(child) for child in Path(task, "children").read_text(encoding="ascii").split()]
+        except OSError:
+            continue
     return found
 
 
@@ -166,6 +177,7 @@ def measure(
     killed with all of its descendants.
     """
     adopt_orphans()
+    others = frozenset(_children(os.getpid()))
     before = {name: server_cpu_s(pid) for name, pid in servers.items()}
     client_before = _children_cpu_s()
     with open(log, "wb") as output:
@@ -173,7 +185,7 @@ def measure(
         process = subprocess.Popen(
             list(command), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=dict(environment)
         )
-        sampler = _Sampler(process.pid)
+        sampler = _Sampler(others)
         try:
             process.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -185,7 +197,7 @@ def measure(
             wall_s = time.monotonic() - started
             process.wait()
             sampler.stop()
-    _reap_orphans(set(sampler.found))
+            _reap(started_since(others))
     return Cost(
         wall_s=wall_s,
         client_cpu_s=_children_cpu_s() - client_before,
@@ -210,12 +222,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _reap_orphans(pids: set[int]) -> None:
-    """Collect processes of the command that outlived it and have become our children; those still running are killed."""
-    for pid in pids:
-        try:
-            if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                _signal(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-        except ChildProcessError:
-            continue
+def _reap(orphans: list[int]) -> None:
+    """Collect what the command has left behind; what still runs is killed."""
+    for pid in orphans:
+        kill_all(pid)
+        os.waitpid(pid, 0)
