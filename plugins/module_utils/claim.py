@@ -168,6 +168,13 @@ class Claim:
             number=stream,
         )
 
+    def forget_pieces(self) -> None:
+        """Forget what pieces of tables have brought that are not whole: a new round copies these tables anew."""
+        self.write(
+            "UPDATE seren_migrator.relation SET rows = NULL, bytes = NULL"
+            " WHERE migration_id = %(id)s AND state = 'pending' AND bytes IS NOT NULL"
+        )
+
     def reset_tables(self, source_oids: Sequence[int]) -> None:
         """Give single relations back: their rows have to be copied again, by another stream."""
         self.write(

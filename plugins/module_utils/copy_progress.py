@@ -232,17 +232,17 @@ def summarise(
     indexes, built = (builds["indexes"], builds["built"]) if builds else (None, None)
     wanted = {(item.schema, item.name): item for item in record.relations if item.state != "skipped"}
     copied = [item for item in wanted.values() if item.state == "copied"]
+    # What pieces of a table have brought counts for as long as somebody is bringing the others.
     now = {
-        (row["schema"], row["name"]): RunningCopy(
-            row["schema"],
-            row["name"],
-            row["rows"] or 0,
-            row["bytes"] or 0,
-            wanted[row["schema"], row["name"]].estimated_bytes,
-        )
-        for row in running
-        if (row["schema"], row["name"]) in wanted and wanted[row["schema"], row["name"]].state != "copied"
+        key: RunningCopy(*key, item.rows or 0, item.bytes, item.estimated_bytes)
+        for key, item in wanted.items()
+        if item.state != "copied" and item.bytes and record.is_held
     }
+    for row in running:
+        key = (row["schema"], row["name"])
+        if key in wanted and wanted[key].state != "copied":
+            before = now.get(key, RunningCopy(*key, 0, 0, wanted[key].estimated_bytes))
+            now[key] = replace(before, rows=before.rows + (row["rows"] or 0), bytes=before.bytes + (row["bytes"] or 0))
     return CopyProgress(
         at_s=at_s,
         step=current_step(record, has_indexes_left=indexes != built),
@@ -255,7 +255,7 @@ def summarise(
         remaining_bytes=_remaining(list(wanted.values()), now),
         indexes=indexes,
         indexes_built=built,
-        running=tuple(now.values()),
+        running=tuple(now[key] for key in sorted(now)),
         building=tuple(_build(row) for row in building if (row["schema"], row["table"]) in wanted),
         uncopied=frozenset(key for key, item in wanted.items() if item.state != "copied"),
     )

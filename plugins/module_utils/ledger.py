@@ -136,7 +136,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class Relation:
-    """One table. ``kind`` is table, unlogged or schema_only; ``state`` is pending, joining or copied."""
+    """One table. ``kind`` is table, unlogged or schema_only; ``state`` is pending, joining or copied.
+
+    ``rows`` and ``bytes`` of a pending one are what its pieces have brought so far, None without any.
+    """
 
     schema: str
     name: str

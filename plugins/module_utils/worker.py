@@ -56,6 +56,12 @@ UPDATE seren_migrator.relation AS r
   FROM (VALUES {values}) AS v(schema, name, stream, rows, bytes, format)
  WHERE r.migration_id = {id} AND r.schema = v.schema AND r.name = v.name
 """
+# What a table's pieces have brought so far, for whoever watches; the table counts only once it is marked as copied.
+_ADD_PIECE = """
+UPDATE seren_migrator.relation AS r
+   SET rows = coalesce(r.rows, 0) + {rows}, bytes = coalesce(r.bytes, 0) + {bytes}
+ WHERE r.migration_id = {id} AND r.schema = {schema} AND r.name = {name}
+"""
 _MARK_BUILT = """
 UPDATE seren_migrator.index_build AS i SET state = v.state, finished_at = pg_catalog.clock_timestamp()
   FROM (VALUES {values}) AS v(classid, objid, state)
@@ -280,7 +286,9 @@ class _Worker:
         if not is_unchanged:
             transfer.roll_back(self.target)
             return Answer("rewritten", task)
-        transfer.command(self.target, sql.SQL("; ").join([self._sql(_CLAIM_HELD), sql.SQL("COMMIT")]))
+        values = {"rows": rows, "bytes": size, "schema": task.schema, "name": task.name}
+        arrived = self._sql(_ADD_PIECE, **{key: sql.Literal(value) for key, value in values.items()})
+        transfer.command(self.target, sql.SQL("; ").join([self._sql(_CLAIM_HELD), arrived, sql.SQL("COMMIT")]))
         return Answer("copied", task, rows, size)
 
     def _seal(self, work: SealWork) -> Answer:

@@ -203,6 +203,28 @@ def test_lines_with_the_host_show_growing_bytes_and_nothing_is_left_behind(
     assert_exact(slow)
 
 
+def test_the_pieces_of_a_split_table_that_have_arrived_are_counted(slow: Slow, place: Place, tmp_path: Path) -> None:
+    arrived = sql.SQL("SELECT bytes FROM seren_migrator.relation WHERE state = 'pending' AND bytes > 0")
+    with playing("init", {**slow.variables, "migrate_split_tables_larger_than": 1_000_000}, *host(tmp_path)) as run:
+        run.wait_for(is_growing)
+        slow.proxy.bytes_per_s = SLOW_BYTES_PER_S * 4
+        end = time.monotonic() + 60
+        while not (found := slow.target.execute(arrived)):
+            assert run.process.poll() is None, run.output
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        slow.proxy.bytes_per_s = SLOW_BYTES_PER_S / 10
+        progress = slow.case.status(window=0).data["progress"]
+        assert [item["name"] for item in progress["running"]] == ["big"]
+        assert progress["running"][0]["bytes"] >= found[0][0]
+        assert progress["bytes_copied"] >= found[0][0]
+        slow.hasten()
+        assert run.finish().code == 0, run.output
+    (big,) = slow.target.execute("SELECT rows, state FROM seren_migrator.relation WHERE name = 'big'")
+    assert big == (ROWS, "copied")
+    assert_exact(slow)
+
+
 def host(folder: Path, *names: str) -> list[str]:
     """Arguments for an inventory with one host, or several, that have no variables of their own."""
     path = folder / "hosts.json"

@@ -533,7 +533,7 @@ class _Run:
         for note in dealt.notes:
             self.progress(Event("init", note))
         numbers = ", ".join(str(number) for number in dealt.shares)
-        self.progress(Event("init", f"opening stream {numbers}", {"tables": len(dealt.carried)}))
+        self.progress(Event("init", f"opening stream {numbers} for {len(dealt.carried)} table(s)"))
 
     def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
         """Bring what the rows need, as the snapshot shows it; return the plan as the snapshot shows it."""
@@ -658,6 +658,7 @@ class _Run:
         tables = [table for table in tables if table not in by_servers]
         tasks = copying.plan_tasks(plan.selected, tables, dealt.stream_of(tables), dealt.carried)
         self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": dealt.first, "step": "copy"}))
+        self.claim.forget_pieces()
         outcome = crew.copy(tasks, opened.snapshot, _pieces(self.source, tasks, self.options))
         if outcome.rewritten:
             moved = {task.oid for task in outcome.rewritten}

@@ -57,7 +57,7 @@ def runner(monkeypatch):
     monkeypatch.setattr(init, "time", clock)
     monkeypatch.setattr(live_line.display, "display", lambda line, **how: shown.append((line, how)))
 
-    def run(looks, answers=(DONE,), started=STARTED, check_mode=False, async_val=0, no_log=False, **arguments):
+    def run(looks, answers=(DONE,), started=None, check_mode=False, async_val=0, no_log=False, **arguments):
         done = SimpleNamespace(lines=shown, modules=[], commands=[], removed=[], limits=[], names=[])
         shell = SimpleNamespace(tmpdir=None, join_path=lambda *parts: "/".join(parts))
         task = SimpleNamespace(
@@ -77,7 +77,7 @@ def runner(monkeypatch):
             if module_name is None:
                 done.limits.append(task.async_val)
                 done.names += [value for pair in task.environment for value in pair.values()]
-                return dict(started) if wrap_async and not async_val else dict(PLAIN)
+                return dict(started or STARTED) if wrap_async and not async_val else dict(PLAIN)
             assert module_args == {"jid": "j1.7", "_async_dir": "/home/u/.ansible_async"}
             return dict(answers.pop(0) if len(answers) > 1 else answers[0])
 

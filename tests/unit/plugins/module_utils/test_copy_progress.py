@@ -62,8 +62,8 @@ def building(table: str, **values: Any) -> dict[str, Any]:
     return {"schema": "public", "table": table, "name": None, "phase": "building index", **nothing, **values}
 
 
-def look(at_s: float, *relations: Relation, copying: list[dict[str, Any]] = [], **more: Any) -> CopyProgress:  # noqa: B006
-    return summarise(record(*relations), copying, more.get("built", []), at_s)
+def look(at_s: float, *relations: Relation, **seen: list[dict[str, Any]]) -> CopyProgress:
+    return summarise(record(*relations), seen.get("copying", []), seen.get("built", []), at_s)
 
 
 def test_rows_and_bytes_include_the_tables_that_are_being_copied_once() -> None:
@@ -77,6 +77,16 @@ def test_rows_and_bytes_include_the_tables_that_are_being_copied_once() -> None:
     assert (seen.tables, seen.tables_copied, seen.rows_copied, seen.bytes_copied) == (3, 1, 13, 570)
     assert seen.running == (RunningCopy("public", "b", 3, 70, MB),)
     assert seen.estimated_bytes == 3 * MB
+
+
+def test_the_pieces_of_a_table_that_have_arrived_count_with_those_that_are_coming() -> None:
+    pieces = replace(relation("a"), rows=20, bytes=600)
+    seen = look(0, pieces, relation("b"), copying=[running("a", 70)])
+    assert seen.running == (RunningCopy("public", "a", 23, 670, MB),)
+    assert (seen.rows_copied, seen.bytes_copied, seen.tables_copied) == (23, 670, 0)
+    assert look(0, pieces).bytes_copied == 600
+    abandoned = replace(record(pieces), is_held=False)
+    assert summarise(abandoned, [], [], 0).bytes_copied == 0  # they will be brought again
 
 
 def test_the_numbers_of_an_event_without_an_earlier_look_have_no_rate() -> None:
