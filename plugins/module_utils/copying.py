@@ -9,7 +9,7 @@ handing out the work ``crew.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .catalog import Table
 from .driver import sql
@@ -20,8 +20,6 @@ SMALL_BYTES = 256 * 1024
 BATCH_TABLES = 32
 # A table up to this size gets its indexes in the transaction that brings its rows.
 INLINE_INDEX_BYTES = 16 * 1024 * 1024
-# COPY with a range of blocks reads the whole table on older sources.
-TID_RANGE_MAJOR = 14
 
 # Types whose binary form is the same on every major from 12 to 18. Everything else travels as text.
 BINARY_SAFE_TYPES = frozenset(
@@ -108,25 +106,6 @@ def batches(tasks: Sequence[CopyTask], jobs: int) -> list[tuple[CopyTask, ...]]:
     length = max(1, min(BATCH_TABLES, len(small) // (4 * max(1, jobs))))
     alone = [(task,) for task in tasks if not task.is_small]
     return alone + [tuple(small[start : start + length]) for start in range(0, len(small), length)]
-
-
-def split(task: CopyTask, tasks: Sequence[CopyTask], *, pages: int, limit_bytes: int, jobs: int) -> list[CopyTask]:
-    """Return the pieces of a table that would otherwise be copied long after all others are done; else itself.
-
-    Pieces cost more than the whole, because they cannot be frozen (several transactions). So a table is split only
-    when it is larger than ``limit_bytes`` (0: never) and than its fair share of all the work. ``pages`` is the size of
-    its main part in blocks; the last piece is open, because the table may have grown.
-    """
-    total = sum(other.estimated_bytes for other in tasks)
-    if not limit_bytes or jobs < 2 or pages < jobs or task.estimated_bytes <= max(limit_bytes, total // jobs):
-        return [task]
-    # Several pieces a worker even out, but never smaller ones than the limit asks for.
-    count = max(2, min(2 * jobs, -(-task.estimated_bytes // limit_bytes)))
-    bounds = [pages * number // count for number in range(count)]
-    return [
-        replace(task, blocks=(first, end), estimated_bytes=task.estimated_bytes // count)
-        for first, end in zip(bounds, [*bounds[1:], None], strict=True)
-    ]
 
 
 def copy_out(task: CopyTask) -> sql.Composed:

@@ -191,6 +191,11 @@ def is_reserved(name: str) -> bool:
     return name.startswith("pg_")
 
 
+def plan_by_policy(policy: str, source: Session, target: Session, left_out: frozenset[int]) -> RolePlan:
+    """Return what to do about roles: nothing where ``policy`` is none, else see :func:`plan`."""
+    return RolePlan((), (), (), ()) if policy == "none" else plan(source, target, left_out)
+
+
 def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan:
     """Compare the roles that the selection refers to with those of the target.
 

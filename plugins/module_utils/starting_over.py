@@ -22,6 +22,7 @@ from .migration import Migration, backend_name
 from .schema import Archive, Skips
 from .session import Session
 
+REMEDY = "run init with resume: false, which drops what it has made on the target and copies everything again."
 # The step that holds what is left of the large objects: too many for one transaction, so they go after it.
 DROPPING_LARGE_OBJECTS = "dropping_large_objects"
 

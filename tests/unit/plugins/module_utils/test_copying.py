@@ -16,10 +16,10 @@ from ansible_collections.seren.migrator.plugins.module_utils.copying import (
     copy_out,
     empty,
     plan_tasks,
-    split,
 )
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Selection
 from ansible_collections.seren.migrator.plugins.module_utils.selection import select
+from ansible_collections.seren.migrator.plugins.module_utils.splitting import split
 from ansible_collections.seren.migrator.tests.unit.plugins.module_utils.catalogs import catalog, column, table
 
 

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""What init would do: the plan that check mode returns, and the statements that a real run would execute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import clients, copying, database, native_copy, roles, splitting, starting_over, stream, tuning
+from .. import plan as plans
+from ..dealing import Share
+from ..ledger import Record
+from ..migration import Migration
+from ..plan import Dealt
+from ..preflight.server import EXTRA_CONNECTIONS
+from ..result import Result
+from ..session import Session
+from ..write_rate import WriteRate
+from .init_options import InitOptions
+
+
+def planned(migration: Migration, options: InitOptions, record: Record | None, target_exists: bool) -> Result:
+    """Return what a real run would do, without doing it."""
+    index_jobs = options.index_jobs or options.jobs
+    starts_over = not options.resume and record is not None and record.state != "cleaned"
+    with migration.open("source", "init", read_only=True) as source:
+        plan = plans.read(migration, options, source)
+        maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
+        with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
+            majors = (source.major, target.major)
+            role_plan = roles.plan_by_policy(options.roles, source, target, plan.selected.left_out)
+            if not target_exists:
+                statement = database.create_statement(migration.target.dbname, plan.whole.database, target.major)
+                migration.log.add("target", statement.as_string(None))
+            for role in role_plan.create:
+                migration.log.add("target", roles.create_role(role, with_password=False).as_string(None))
+            for membership in role_plan.grant:
+                migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
+            for setting in role_plan.settings:
+                migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
+            settings = tuning.settings(target, index_jobs)
+            if record is not None and starts_over:
+                client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
+                for text in starting_over.planned(migration, record, target, client):
+                    migration.log.add("target", text)
+        going_on = record if record and record.state == "copying" and not starts_over else None
+        dealt = plans.deal(plan, source, going_on, options.streams)
+        migration_id = going_on.id if going_on else "0" * 32
+        for text in stream.create_statements(
+            migration,
+            migration_id,
+            dealt.tables(plan.whole),
+            plan.whole,
+            plan.selected.predicates,
+            source.major,
+        ):
+            migration.log.add("source", text)
+        carried = [table for table in plan.carried if table.oid in dealt.carried]
+        tasks = copying.plan_tasks(plan.selected, carried, dealt.stream_of(carried))
+        is_native = options.copy_method == "subscription"
+        limit = 0 if is_native else options.split_tables_larger_than
+        pieces = splitting.pieces(source, tasks, limit_bytes=limit, jobs=options.jobs)
+        notes = [*dealt.notes, *splitting.notes(source.major, tasks, limit_bytes=limit)]
+    migration.log.add("target", "pg_restore --section=pre-data")
+    by_servers = None
+    if is_native and carried:
+        by_servers = native_copy.format_of(carried, *majors, options.subscription_options)
+        for number in dealt.shares:
+            for text in native_copy.statements(migration, options, migration_id, number, by_servers):
+                migration.log.add("target", text)
+    migration.log.add("target", "pg_restore --section=post-data")
+    tables = [
+        {
+            "schema": task.schema,
+            "name": task.name,
+            "estimated_rows": plan.whole.by_oid[task.oid].estimated_rows,
+            "estimated_bytes": task.estimated_bytes,
+            "format": by_servers or task.format,
+            "stream": task.stream,
+            "pieces": len(pieces.get(task.oid, [task])),
+            **_written(dealt.rates.get(task.oid)),
+        }
+        for task in tasks
+    ]
+    summary = {
+        "start_over": starts_over,
+        "create_database": not target_exists,
+        "create_roles": [role.name for role in role_plan.create],
+        "publication": migration.names("0" * 32, dealt.first).publication,
+        "tables": tables,
+        "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
+        "notes": notes,
+        "estimated_bytes": sum(task.estimated_bytes for task in tasks),
+        "copy_method": options.copy_method,
+        "jobs": options.jobs,
+        "index_jobs": index_jobs,
+        "connections": {
+            "source": options.jobs + EXTRA_CONNECTIONS,
+            "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
+        },
+        "settings": settings,
+        "left": plan.notes + list(role_plan.left),
+    }
+    before = {"state": record.state if record else "absent"}
+    after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}
+    data = {"plan": summary, "tables": tables, "streams": [], "copied_bytes": 0, "left": summary["left"]}
+    return Result("init", True, data, {"before": before, "after": after})
+
+
+def _written(rate: WriteRate | None) -> dict[str, Any]:
+    """Say how much is written to a table, where it was looked at because it decides which stream carries the table."""
+    if rate is None:
+        return {"rows_written": None, "rows_written_per_second": None}
+    return {"rows_written": rate.rows, "rows_written_per_second": round(rate.rows_per_second, 1)}
+
+
+def _share(migration: Migration, number: int, share: Share, dealt: Dealt) -> dict[str, Any]:
+    known = WriteRate(share.rows, share.rows_per_second) if dealt.rates else None
+    return {
+        "number": number,
+        "publication": migration.names("0" * 32, number).publication,
+        "tables": len(share.oids),
+        "groups": share.groups,
+        "estimated_bytes": share.bytes,
+        **_written(known),
+    }

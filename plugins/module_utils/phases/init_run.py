@@ -1,0 +1,334 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""What init does once it holds the claim: the steps in order, each skipped when the ledger says that it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from .. import (
+    clients,
+    copy_progress,
+    copying,
+    finishing,
+    foreign_keys,
+    indexes,
+    large_objects,
+    native_copy,
+    roles,
+    schema,
+    splitting,
+    starting_over,
+    stream,
+    tuning,
+)
+from .. import plan as plans
+from ..catalog import Catalog
+from ..claim import Claim
+from ..crew import Crew, Sizes
+from ..driver import psycopg, sql
+from ..errors import MigrationError
+from ..ledger import Record
+from ..migration import Migration, backend_name
+from ..plan import Dealt, Plan
+from ..post_data import Script
+from ..progress import Event, Progress
+from ..retention import Retention, give_up
+from ..schema import Archive
+from ..selection import select
+from ..session import Session
+from .init_options import InitOptions
+
+# A table that the application rewrites again and again is copied with a new stream each time, up to this often.
+MAX_ROUNDS = 20
+
+
+def carry_out(work: Run, claim: Claim) -> None:
+    """Do the work; when it fails and a slot stays for the next run, say so."""
+    try:
+        work.carry_out()
+    except MigrationError as error:
+        if error.code == "wal_limit_exceeded":
+            with suppress(MigrationError, psycopg.Error):
+                give_up(work.migration, claim, work.source, work.target)
+        with suppress(MigrationError, psycopg.Error):
+            kept = [stream.slot for stream in claim.read().live_streams]
+            error.details["slots_kept"] = kept
+            if kept:
+                error.remedy += (
+                    f" Until then the source keeps WAL for the slot(s) {', '.join(kept)}: run init again to continue "
+                    "with what is copied, or pg_migration_cleanup to give up."
+                )
+        raise
+
+
+class Run:
+    """One run of init under its claim: the steps in order, each skipped when the ledger says it is done."""
+
+    def __init__(
+        self,
+        migration: Migration,
+        options: InitOptions,
+        progress: Progress,
+        claim: Claim,
+        source: Session,
+        target: Session,
+        retention: Retention,
+    ) -> None:
+        self.migration, self.options, self.progress = migration, options, progress
+        self.claim, self.source, self.target, self.retention = claim, source, target, retention
+        self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
+        self.left: list[dict[str, str]] = []
+        self.ticker = copy_progress.Ticker(progress, options.progress_interval)
+
+    def carry_out(self) -> None:
+        """Do everything that the ledger does not call done."""
+        starting_over.drop_large_objects(self.claim, self.target)
+        stream.settle(self.migration, self.claim, self.source, self.target)
+        record = self.claim.read()
+        if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
+            with Crew(self.migration, self.claim, self._sizes(record), self.progress, self._watch) as crew:
+                self._copy_all(crew)
+                if self._is_native:
+                    parts = (self.migration, self.claim, self.source, self.target, self.options, self.progress)
+                    native_copy.carry_out(*parts, crew)
+                self._tell_how_far()
+                self.progress(Event("init", "building indexes", {"step": "indexes"}))
+                crew.finish()
+        finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self._step)
+        # Where the servers copied by themselves, replication goes on since.
+        self.claim.set_state("synced" if native_copy.has_begun(self.claim.read()) else "copied")
+
+    @property
+    def _is_native(self) -> bool:
+        return self.options.copy_method == "subscription"
+
+    def _sizes(self, record: Record) -> Sizes:
+        """Return how many processes work, and with which settings on the target."""
+        ours = [relation for relation in record.pending if not self._is_native or relation.kind == "unlogged"]
+        jobs = max(int(self._is_native), min(self.options.jobs, len(ours)))
+        index_jobs = self.options.index_jobs or self.options.jobs
+        return Sizes(jobs, index_jobs, tuning.settings(self.target, index_jobs), self.options.max_rate)
+
+    def _watch(self) -> None:
+        """Look after what must not be forgotten while workers work; called about once a second."""
+        self.retention.check()
+        if not self.ticker.seconds_left:
+            self._tell_how_far()
+
+    def _step(self, event: Event) -> None:
+        """Tell that a step begins, unless the source must not go on keeping WAL for it."""
+        self.retention.check()
+        self.progress(event)
+
+    def _tell_how_far(self) -> None:
+        if (seen := copy_progress.look(self.target, self.migration.name)) is not None:
+            self.ticker.tell(seen[1], more={"retained_wal_bytes": self.retention.retained_bytes})
+
+    def _copy_all(self, crew: Crew) -> None:
+        rounds = 0
+        record = self.claim.read()
+        if record.is_done("pre_data"):
+            self._plan_builds(crew, record)
+            crew.build(relation.source_oid for relation in record.relations if relation.state == "copied")
+        while record.pending or not record.is_done("pre_data"):
+            if rounds == MAX_ROUNDS:
+                raise _rewritten_too_often(record)
+            rounds += 1
+            try:
+                self._copy_round(crew, record)
+            except _Moved:
+                self.progress(Event("init", "the source's schema changed meanwhile; reading it again"))
+            record = self.claim.read()
+
+    def _copy_round(self, crew: Crew, record: Record) -> None:
+        """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
+        plan = plans.read(self.migration, self.options, self.source)
+        first = not record.is_done("pre_data")
+        if first:
+            self._roles(plan)
+            self.claim.replace_relations(plans.relations(plan, self.options))
+            record = self.claim.read()
+        pending = {relation.source_oid for relation in record.pending}
+        self._check_present(plan, record)
+        if not first:
+            self._check_target(plan, pending)
+        dealt = plans.deal(plan, self.source, record, self.options.streams)
+        self._say_opening(dealt)
+        with stream.opened(
+            self.migration,
+            self.claim,
+            self.source,
+            self.target,
+            plan.whole,
+            dealt.tables(plan.whole),
+            plan.selected.predicates,
+            slot_timeout_s=self.options.slot_timeout,
+        ) as opened:
+            if first:
+                plan = self._schema(plan, pending, opened.snapshot)
+                self._plan_builds(crew, self.claim.read())
+            self._large_objects(plan, opened.snapshot)
+            self._copy(crew, plan, pending, opened, dealt)
+
+    def _say_opening(self, dealt: Dealt) -> None:
+        for note in dealt.notes:
+            self.progress(Event("init", note))
+        numbers = ", ".join(str(number) for number in dealt.shares)
+        self.progress(Event("init", f"opening stream {numbers} for {len(dealt.carried)} table(s)"))
+
+    def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
+        """Bring what the rows need, as the snapshot shows it; return the plan as the snapshot shows it."""
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            seen = plans.read(self.migration, self.options, reader)
+            if plans.shape(seen) != plans.shape(plan):
+                raise _Moved
+            self._pre_data(seen, snapshot, reader)
+            self._check_target(seen, pending)
+        return seen
+
+    def _import(self, reader: Session, snapshot: str) -> None:
+        reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+
+    def _roles(self, plan: Plan) -> None:
+        with self.claim.step("roles"):
+            role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
+            refused = roles.carry_out(role_plan, self.target)
+            self.left += [*plan.notes, *role_plan.left, *refused]
+            self.left += self._unusable(plan).notes
+            if self.claim.read().plan.get("created_database"):
+                self._own_database(plan.whole.database.owner)
+        self.claim.finish("left", {"left": self.left})
+
+    def _own_database(self, owner: str) -> None:
+        """Give a database that we created the owner it has on the source."""
+        try:
+            self.target.execute(
+                sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                    sql.Identifier(self.migration.target.dbname), sql.Identifier(owner)
+                )
+            )
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+            self.left.append({"object": f"owner {owner} of the database", "reason": str(error.diag.message_primary)})
+
+    def _pre_data(self, plan: Plan, snapshot: str, reader: Session) -> None:
+        """Dump the schema in the snapshot, keep the archive, plan the indexes, restore what the rows need.
+
+        ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
+        """
+        self.progress(Event("init", "dumping the schema", {"step": "schema"}))
+        content = schema.dump(self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
+        self.claim.keep_dump(self.client.major, content)
+        archive = self._archive(content, plan.left, plan.selected.left_out)
+        script = schema.post_data_script(self.migration, archive)
+        stored = [table for table in plan.selected.catalog.tables if table.stores_rows]
+        # A restore script in SQL_ASCII has bytes of any encoding, which only a session of its own kind may read.
+        readable = plan.whole.database.encoding != "SQL_ASCII"
+        self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
+        reader.connection.execute("COMMIT")
+        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
+        schema.restore_pre_data(self.migration, archive, mark)
+
+    def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
+        unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
+        return Archive(content, self.client, schema.skips(left, (), unusable), backend_name(self.claim.id, "restore"))
+
+    def _plan_builds(self, crew: Crew, record: Record) -> None:
+        """Tell the crew what is to be built, from the ledger and the archive that it keeps."""
+        builds = self.claim.index_builds()
+        waiting = [build for build in builds if build.state != indexes.DONE]
+        script = Script(b"", ())
+        if waiting:
+            whole = Catalog.read(self.source)
+            selected = select(whole, self.migration.selection, self.options.foreign_tables)
+            left = schema.left_behind(self.source, whole, selected)
+            script = schema.post_data_script(
+                self.migration, self._archive(self.claim.kept_dump(), left, selected.left_out)
+            )
+        names = {relation.source_oid: f"{relation.schema}.{relation.name}" for relation in record.relations}
+        crew.plan_builds(script, waiting, names)
+
+    def _unusable(self, plan: Plan) -> roles.Unusable:
+        return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
+
+    def _check_present(self, plan: Plan, record: Record) -> None:
+        """Refuse to go on when a table that is still to be copied is gone from the source."""
+        present = {table.oid for table in plan.selected.catalog.tables}
+        for relation in record.pending:
+            if relation.source_oid not in present:
+                raise MigrationError(
+                    "schema_changed",
+                    f"{relation.schema}.{relation.name} was dropped, or made anew, on the source during the copy.",
+                    f"Undo the change, or {starting_over.REMEDY}",
+                    {"table": f"{relation.schema}.{relation.name}"},
+                )
+
+    def _check_target(self, plan: Plan, pending: set[int]) -> None:
+        """Refuse to copy into a table whose columns are no longer those of the source."""
+        there = Catalog.read(self.target).by_name
+        for table in plan.selected.catalog.tables:
+            if table.oid not in pending:
+                continue
+            twin = there.get((table.schema, table.name))
+            columns = {(c.name, c.type) for c in table.copied_columns}
+            if twin is None or {(c.name, c.type) for c in twin.copied_columns} != columns:
+                raise MigrationError(
+                    "schema_changed",
+                    f"{table.qualified} on the target is missing or has other columns than on the source: the "
+                    "source's schema changed after it was copied.",
+                    f"Undo the change on the source, or {starting_over.REMEDY}",
+                    {"table": table.qualified},
+                )
+
+    def _large_objects(self, plan: Plan, snapshot: str) -> None:
+        """Copy large objects, before any table, so that they are never forgotten when the tables are done."""
+        record = self.claim.read()
+        if self.options.large_objects != "copy" or record.is_done("large_objects"):
+            return
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            intended = {"oids": large_objects.intended(reader, self.target, record)}
+            self.claim.begin("large_objects", intended)
+            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            self.claim.finish("large_objects", intended)
+
+    def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
+        tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
+        by_servers = [table for table in tables if self._is_native and table.oid in dealt.carried]
+        tables = [table for table in tables if table not in by_servers]
+        tasks = copying.plan_tasks(plan.selected, tables, dealt.stream_of(tables), dealt.carried)
+        self.progress(Event("init", f"copying {len(tasks)} table(s)", {"stream": dealt.first, "step": "copy"}))
+        self.claim.forget_pieces()
+        limit = self.options.split_tables_larger_than
+        pieces = splitting.pieces(self.source, tasks, limit_bytes=limit, jobs=self.options.jobs)
+        outcome = crew.copy(tasks, opened.snapshot, pieces)
+        if outcome.rewritten:
+            moved = {task.oid for task in outcome.rewritten}
+            copied = {done.task.oid for done in outcome.copied}
+            parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
+            crew.forget(parted)
+            self.claim.reset_tables(sorted(parted))
+        if by_servers:
+            native_copy.refuse_without_identity(by_servers, self.claim.index_builds())
+            given = self.options.subscription_options
+            form = native_copy.format_of(by_servers, self.source.major, self.target.major, given)
+            native_copy.empty(self.target, by_servers)
+            native_copy.hand_over(self.claim, dealt.stream_of(by_servers), form)
+        for number in opened.numbers:
+            stream.release(self.migration, self.claim, self.source, self.target, number)
+
+
+def _rewritten_too_often(record: Record) -> MigrationError:
+    names = ", ".join(f"{relation.schema}.{relation.name}" for relation in record.pending[:10])
+    return MigrationError(
+        "rewritten_too_often",
+        f"The application rewrote these tables (TRUNCATE, VACUUM FULL, ALTER) each time they were copied: {names}.",
+        "Pause that job for the length of the copy and run the same command again; finished tables are kept.",
+    )
+
+
+class _Moved(Exception):
+    """The source's schema changed between publishing and the snapshot."""
