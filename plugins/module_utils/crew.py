@@ -28,10 +28,11 @@ from .migration import Migration
 from .post_data import Script
 from .progress import Event, Progress
 from .transfer import Throttle
-from .worker import Answer, BuildWork, CopyWork, EmptyWork, Indexes, Job, PieceWork, SealWork
+from .work import Answer, BuildWork, CopyWork, EmptyWork, Indexes, PieceWork, SealWork
+from .worker import Job
 
 if TYPE_CHECKING:
-    from .worker import Work
+    from .work import Work
 
 # How often a table may be locked by the application before the copy gives up on it (each time for LOCK_TIMEOUT).
 MAX_ATTEMPTS = 10

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from . import transfer, wire
 from .copying import CopyTask, copy_in, copy_out, empty
@@ -25,6 +25,10 @@ from .migration import Migration, backend_name
 from .session import Session
 from .transfer import Refused, Throttle
 from .wire import Wire
+from .work import Answer, BuildWork, CopyWork, EmptyWork, Indexes, PieceWork, SealWork
+
+if TYPE_CHECKING:
+    from .work import Work
 
 # Somebody else's lock, for as long as lock_timeout; or two who wait for each other. Both pass.
 _LOCKED = ("55P03", "40P01")
@@ -76,82 +80,6 @@ SELECT pg_catalog.set_config(s.name, w.value, false)
                ('standard_conforming_strings', 'on'), ('client_min_messages', 'error')) AS w(name, value)
   JOIN pg_catalog.pg_settings AS s ON s.name = w.name
 """
-
-
-@dataclass(frozen=True)
-class Indexes:
-    """Index statements of one table, and what the ledger notes about them: (classid, objid, state)."""
-
-    statements: bytes = b""
-    marks: tuple[tuple[int, int, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class CopyWork:
-    """Whole tables to copy in ``snapshot``; ``indexes`` maps OIDs to what is built in the same transaction."""
-
-    tasks: tuple[CopyTask, ...]
-    snapshot: str
-    indexes: Mapping[int, Indexes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class EmptyWork:
-    """A table to empty before its pieces come."""
-
-    task: CopyTask
-
-
-@dataclass(frozen=True)
-class PieceWork:
-    """One piece of a split table to copy in ``snapshot``."""
-
-    task: CopyTask
-    snapshot: str
-
-
-@dataclass(frozen=True)
-class SealWork:
-    """A split table whose pieces are all there: note it. ``rows`` and ``bytes`` are those of all pieces."""
-
-    task: CopyTask
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class BuildWork:
-    """Indexes to build on a table whose rows are there; ``name`` is for people.
-
-    ``helpers`` are the parallel workers that the server may use for each.
-    """
-
-    oid: int
-    name: str
-    indexes: Indexes
-    helpers: int = 0
-
-
-if TYPE_CHECKING:
-    # ansible-test reads this as Python 3.8 would, without | between types.
-    Work = Union[CopyWork, EmptyWork, PieceWork, SealWork, BuildWork]  # noqa: UP007
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a worker says about one table or one build.
-
-    ``kind`` is copied, rewritten, locked (by the application, for as long as lock_timeout), again (not tried), done or
-    failed.
-    """
-
-    kind: str
-    task: CopyTask | None = None
-    rows: int = 0
-    bytes: int = 0
-    sqlstate: str = ""
-    message: str = ""
-    side: str = ""
 
 
 @dataclass(frozen=True)
