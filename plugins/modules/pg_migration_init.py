@@ -116,7 +116,8 @@ notes:
   - Whoever ends C(ansible-playbook), with Ctrl-C or otherwise, leaves the job running. The same command follows it and returns its result;
     M(seren.migrator.pg_migration_status) shows the same numbers from any machine.
   - With check mode or C(async) the module runs plainly, without live lines.
-  - Ansible keeps its record of the job in C(~/.ansible_async) of the user that runs the module, or in C(ANSIBLE_ASYNC_DIR).
+  - Ansible keeps its record of the job in C(~/.ansible_async) of the user that runs the module, or in C(ANSIBLE_ASYNC_DIR), with the latest
+    event beside it. Both are removed at the end, unless the play was ended before its job; they are small, and hold no secret.
   - While it copies it occupies one of Ansible's C(forks).
 seealso:
   - module: seren.migrator.pg_migration_validate
