@@ -30,11 +30,18 @@ from .ledger import (
     insert_index_builds,
     insert_relations,
     kept_dump,
+    read,
 )
 from .migration import Migration, StreamNames
 from .session import Session
 
 HEARTBEAT_INTERVAL_S = 5
+
+# Division by zero: it fails together with what is sent in the same round trip.
+_HELD = """
+SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
+                                   WHERE m.id = %(id)s AND m.epoch = %(epoch)s FOR SHARE) AS held)
+"""
 
 _DONE_MARK = """
 SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
@@ -78,18 +85,16 @@ class Claim:
 
     def write(self, statement: str, **values: Any) -> None:
         """Run one statement of the ledger in a transaction of its own that checks the claim."""
-        with self.session.transaction():
-            held = self.session.value(
-                "SELECT 1 AS held FROM seren_migrator.migration WHERE id = %(id)s AND epoch = %(epoch)s FOR SHARE",
-                self.key(),
-            )
-            if held is None:
-                raise replaced(self.name)
-            self.session.connection.execute(statement, self.key(**values))
+        try:
+            with self.session.together(), self.session.transaction():
+                self.session.connection.execute(_HELD, self.key())
+                self.session.connection.execute(statement, self.key(**values))
+        except psycopg.errors.DivisionByZero:
+            raise replaced(self.name) from None
 
     def read(self) -> Record:
         """Read the record again."""
-        record = find(self.session, self.name)
+        record = read(self.session, self.name)
         if record is None or record.id != self.id or record.epoch != self.epoch:
             raise replaced(self.name)
         return record

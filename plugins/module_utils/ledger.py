@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from .catalog import OWN_SCHEMA
-from .driver import Row, psycopg
+from .driver import psycopg
 from .errors import MigrationError
 from .migration import Migration
 from .session import Session
@@ -264,20 +264,40 @@ def exists(session: Session) -> bool:
     return bool(session.value(_EXISTS))
 
 
+_MIGRATION = (
+    "SELECT m.*, coalesce(" + HOLDER_LIVES + ", false) AS is_held"
+    "  FROM seren_migrator.migration AS m WHERE m.name = %(name)s"
+)
+_OF_MIGRATION = "(SELECT m.id FROM seren_migrator.migration AS m WHERE m.name = %(name)s)"
+_STREAMS = (
+    "SELECT number, publication, slot, subscription, marker, consistent_point::text AS consistent_point, state"
+    f"  FROM seren_migrator.stream WHERE migration_id = {_OF_MIGRATION} ORDER BY number"
+)
+_RELATIONS = (
+    "SELECT schema, name, kind, source_oid, stream, state, format, rows, bytes, estimated_bytes"
+    f"  FROM seren_migrator.relation WHERE migration_id = {_OF_MIGRATION} ORDER BY schema, name"
+)
+_OBJECTS = (
+    "SELECT side, kind, schema, name FROM seren_migrator.object"
+    f" WHERE migration_id = {_OF_MIGRATION} AND removed_at IS NULL ORDER BY intended_at, kind, name"
+)
+_STEPS = f"SELECT step, state, detail FROM seren_migrator.step WHERE migration_id = {_OF_MIGRATION}"
+
+
 def find(session: Session, name: str) -> Record | None:
     """Read the record of the migration called ``name``, or None. Changes nothing."""
-    if not exists(session):
-        return None
-    row = session.row(
-        "SELECT m.*, coalesce(" + HOLDER_LIVES + ", false) AS is_held"
-        "  FROM seren_migrator.migration AS m WHERE m.name = %(name)s",
-        {"name": name, "stale": HEARTBEAT_STALE_S},
+    return read(session, name) if exists(session) else None
+
+
+def read(session: Session, name: str) -> Record | None:
+    """Do the same where the ledger is known to exist, in one round trip."""
+    params = {"name": name, "stale": HEARTBEAT_STALE_S}
+    found, streams, relations, objects, steps = session.rows_of(
+        _MIGRATION, _STREAMS, _RELATIONS, _OBJECTS, _STEPS, params=params
     )
-    return None if row is None else _record(session, row)
-
-
-def _record(session: Session, row: Row) -> Record:
-    key = {"id": row["id"]}
+    if not found:
+        return None
+    row = found[0]
     return Record(
         id=row["id"],
         name=row["name"],
@@ -291,36 +311,10 @@ def _record(session: Session, row: Row) -> Record:
         holder=row["holder"],
         is_held=row["is_held"],
         cleaned_at=str(row["cleaned_at"]) if row["cleaned_at"] else None,
-        streams=tuple(
-            Stream(**stream)
-            for stream in session.rows(
-                "SELECT number, publication, slot, subscription, marker, consistent_point::text AS consistent_point,"
-                " state FROM seren_migrator.stream WHERE migration_id = %(id)s ORDER BY number",
-                key,
-            )
-        ),
-        relations=tuple(
-            Relation(**relation)
-            for relation in session.rows(
-                "SELECT schema, name, kind, source_oid, stream, state, format, rows, bytes, estimated_bytes"
-                "  FROM seren_migrator.relation WHERE migration_id = %(id)s ORDER BY schema, name",
-                key,
-            )
-        ),
-        objects=tuple(
-            OwnedObject(**item)
-            for item in session.rows(
-                "SELECT side, kind, schema, name FROM seren_migrator.object"
-                " WHERE migration_id = %(id)s AND removed_at IS NULL ORDER BY intended_at, kind, name",
-                key,
-            )
-        ),
-        steps={
-            step["step"]: Step(**step)
-            for step in session.rows(
-                "SELECT step, state, detail FROM seren_migrator.step WHERE migration_id = %(id)s", key
-            )
-        },
+        streams=tuple(Stream(**stream) for stream in streams),
+        relations=tuple(Relation(**relation) for relation in relations),
+        objects=tuple(OwnedObject(**item) for item in objects),
+        steps={step["step"]: Step(**step) for step in steps},
     )
 
 

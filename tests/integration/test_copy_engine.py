@@ -331,6 +331,15 @@ def test_a_table_that_stays_locked_ends_the_copy_with_its_name(case: Case, monke
 
 
 @pytest.mark.usefixtures("way")
+def test_all_small_tables_may_be_truncated_meanwhile(case: Case) -> None:
+    small = ", ".join(f"small_{number}" for number in range(40))
+    case.init(at_step("copying", lambda: case.source.execute(f"TRUNCATE {small}; INSERT INTO small_3 VALUES (1, 'x')")))
+    streams = case.target.execute("SELECT DISTINCT stream FROM seren_migrator.relation WHERE name LIKE 'small_%'")
+    assert streams == [(2,)]
+    exact(case)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("table", ["small_7", "narrow"])
 def test_a_table_that_is_truncated_meanwhile_moves_to_another_stream(case: Case, table: str) -> None:
     case.init(at_step("copying", lambda: case.source.execute(f"TRUNCATE {table}; INSERT INTO {table} (id) VALUES (1)")))
