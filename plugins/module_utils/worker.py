@@ -287,6 +287,9 @@ class _Worker:
             else:
                 undone.append(empty(task))
                 answers.append(Answer("rewritten", task))
+        if not arrived:
+            transfer.roll_back(self.target)
+            return answers
         indexes = [work.indexes.get(item.task.oid, Indexes()) for item in arrived]
         before = b"".join(self._joined(self.target, [statement]) + b"; " for statement in undone)
         transfer.command(self.target, before + self._ending(arrived, indexes))
