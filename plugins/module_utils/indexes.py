@@ -20,14 +20,15 @@ from .session import Session
 
 PENDING, BUILT, DONE = "pending", "built", "done"
 
-# Invalid indexes are not in the archive. conperiod (18) is WITHOUT OVERLAPS, which USING INDEX cannot attach.
+# An index that a rewrite has replaced since the snapshot has no size and no definition. Invalid indexes are not in the
+# archive. conperiod (18) is WITHOUT OVERLAPS, which USING INDEX cannot attach.
 _INDEXES = """
 SELECT i.indrelid::bigint AS table_oid, i.indexrelid::bigint AS index_oid, x.relname AS name,
        k.oid::bigint AS constraint_oid, k.conname AS constraint_name, k.contype AS type,
        coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::boolean, false) AS is_period,
        k.condeferrable AS is_deferrable, k.condeferred AS is_deferred,
        pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
-       pg_catalog.pg_relation_size(i.indexrelid) AS bytes,
+       coalesce(pg_catalog.pg_relation_size(i.indexrelid), 0) AS bytes,
        i.indisprimary OR i.indisreplident AS is_identity
   FROM pg_catalog.pg_index AS i
   JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
@@ -45,7 +46,7 @@ def read(source: Session, tables: Collection[Table], script: Script) -> list[Ind
     for row in source.rows(_INDEXES, {"tables": sorted(by_oid)}):
         table = by_oid[row["table_oid"]]
         is_constraint = row["constraint_oid"] is not None
-        attachable = row["type"] in ("p", "u") and not row["is_period"]
+        attachable = row["type"] in ("p", "u") and not row["is_period"] and row["definition"] is not None
         build = IndexBuild(
             table_oid=table.oid,
             classid=PG_CONSTRAINT if is_constraint else PG_CLASS,

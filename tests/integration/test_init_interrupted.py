@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils import worker
+from ansible_collections.seren.migrator.plugins.module_utils import schema, worker
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database
 from tests.support.migrations import Case, at_step
@@ -75,6 +75,43 @@ def test_a_table_whose_name_was_given_to_another_during_the_copy_is_refused(case
     with pytest.raises(MigrationError) as caught:
         case.init(at_step("copying", swap))
     assert caught.value.code == "schema_changed"
+
+
+def test_small_tables_that_were_all_truncated_before_their_copy_move_to_a_new_stream(case: Case) -> None:
+    tables = "abcdefgh"  # enough for batches of two
+    for table in tables[1:]:
+        case.source.execute(f"CREATE TABLE {table} (id int PRIMARY KEY)")
+        case.source.execute(f"INSERT INTO {table} SELECT generate_series(1, 10)")
+
+    def empty() -> None:
+        for table in tables:
+            case.source.execute(f"TRUNCATE {table}")
+            case.source.execute(f"INSERT INTO {table} (id) VALUES (7)")
+
+    result = case.init(at_step("copying", empty), jobs=1)
+    assert [stream["number"] for stream in result.data["streams"]] == [2]
+    finish(case)
+    assert case.compare().differences == []
+
+
+def test_an_index_that_a_rewrite_has_replaced_since_the_dump_is_built(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.source.execute("INSERT INTO a SELECT n, repeat('x', 500) FROM generate_series(101, 60000) AS n")
+    case.source.execute("CREATE INDEX a_id ON a (id, left(v, 10))")
+    original = schema.post_data_script
+
+    def rewrite_first(*arguments: Any) -> Any:
+        monkeypatch.setattr(schema, "post_data_script", original)
+        case.source.execute("ALTER TABLE a ALTER COLUMN id TYPE int USING id + 0")
+        return original(*arguments)
+
+    monkeypatch.setattr(schema, "post_data_script", rewrite_first)
+    case.init()
+    finish(case)
+    assert case.compare().differences == []
+    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'a' ORDER BY 1"
+    assert case.target.execute(indexes) == case.source.execute(indexes)
 
 
 def test_what_a_deploy_made_during_the_copy_does_not_stop_init(case: Case) -> None:
