@@ -8,7 +8,6 @@ servers go on while no runner lives, so all that a run has to do is to begin, to
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,8 +30,6 @@ from .table_sync import Sample, Watch, joining
 # Subscriptions copy in binary form from this major on, when both servers have it.
 BINARY_COPY_MAJOR = 16
 POLL_S = 1.0
-# How long a worker may take to end once its subscription is disabled, before its backend is ended.
-WORKERS_END_S = 30.0
 
 _HAND_OVER = """
 UPDATE seren_migrator.relation AS r
@@ -217,37 +214,15 @@ def paused(claim: Claim, target: Session) -> Iterator[None]:
     """
     try:
         for item in claim.read().live_streams:
-            if item.state == "subscribed":
-                _pause(target, item)
+            found = replication.find_subscription(target, item.subscription) if item.state == "subscribed" else None
+            if found is not None:
+                replication.stop_subscription(target, found)
         yield
     except BaseException:
         with suppress(MigrationError, psycopg.Error):
             resume(claim, target)
         raise
     resume(claim, target)
-
-
-def _pause(target: Session, item: Stream) -> None:
-    """Disable a stream's subscription, and wait until none of its workers is left."""
-    found = replication.find_subscription(target, item.subscription)
-    if found is None:
-        return
-    if found.is_enabled is not False:
-        target.execute(replication.alter_subscription(item.subscription, "DISABLE"))
-    end = time.monotonic() + WORKERS_END_S
-    is_ended = False
-    while pids := table_sync.workers(target, found.oid):
-        if time.monotonic() > end:
-            if is_ended:
-                raise MigrationError(
-                    "copy_stalled",
-                    f"The workers of the subscription {item.subscription} do not end (pid {', '.join(map(str, pids))}).",
-                    "See what they wait for in pg_stat_activity of the target; then run the same command again.",
-                )
-            for pid in pids:
-                target.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": pid})
-            is_ended, end = True, time.monotonic() + WORKERS_END_S
-        time.sleep(0.1)
 
 
 def _refused(migration: Migration, error: psycopg.Error) -> MigrationError:

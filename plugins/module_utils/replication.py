@@ -21,6 +21,9 @@ from .migration import Migration
 from .session import Session, cannot_connect
 
 _COMMENT_PREFIX = "seren.migrator"
+# How long workers may take to end by themselves, in seconds, and how long DROP SUBSCRIPTION may take.
+WORKERS_END_S = 30
+DROP_TIMEOUT = "60s"
 
 _MARKER_TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -232,8 +235,7 @@ def drop_slot(source: Session, slot: str, *, terminate: bool = True) -> bool:
     if row is None:
         return False
     if terminate and row.get("active_pid"):
-        with suppress(psycopg.errors.InsufficientPrivilege):  # another role's; it may still end by itself
-            source.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": row["active_pid"]})
+        _terminate(source, row["active_pid"])
     for attempt in range(50):
         try:
             source.execute("SELECT pg_catalog.pg_drop_replication_slot(%(slot)s)", {"slot": slot})
@@ -289,17 +291,28 @@ def _not_copied(slot: str, copy: str, reason: str, sqlstate: str | None) -> Migr
     )
 
 
+_SYNC_SLOTS = """
+SELECT s.slot_name, s.active_pid FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s
+"""
+
+
+def _sync_slots(subscription_oid: int, target_system: str | None) -> str:
+    """Return a pattern for the slots of a subscription's table synchronisation."""
+    return f"^pg_{subscription_oid}_sync_[0-9]+_{target_system}$"
+
+
+def _terminate(session: Session, pid: int) -> None:
+    with suppress(psycopg.errors.InsufficientPrivilege):  # another role's; it may still end by itself
+        session.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": pid})
+
+
 def drop_sync_slots(source: Session, subscription_oid: int, target_system: str | None) -> None:
     """Drop the slots that table synchronisation may have left (pg_<subscription>_sync_<table>_<target's system>).
 
     Subscriptions of two targets easily have the same OID; the system identifier tells them apart. Nothing of ours
     reads from them any more, so one that stays active is waited for and never ended.
     """
-    rows = source.rows(
-        "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name ~ %(pattern)s",
-        {"pattern": f"^pg_{subscription_oid}_sync_[0-9]+_{target_system}$"},
-    )
-    for row in rows:
+    for row in source.rows(_SYNC_SLOTS, {"pattern": _sync_slots(subscription_oid, target_system)}):
         drop_slot(source, row["slot_name"], terminate=False)
 
 
@@ -451,13 +464,6 @@ def drop_subscription(name: str) -> sql.Composed:
     return sql.SQL("DROP SUBSCRIPTION IF EXISTS {}").format(sql.Identifier(name))
 
 
-def drop_own_subscription(target: Session, name: str) -> None:
-    """Drop a subscription without letting it reach for its slot, which is dropped on its own."""
-    target.execute(alter_subscription(name, "DISABLE"))
-    target.execute(alter_subscription(name, "SET (slot_name = NONE)"))
-    target.execute(drop_subscription(name))
-
-
 def comment_subscription(name: str, comment: str) -> sql.Composed:
     """Return the statement that marks a subscription as ours."""
     return sql.SQL("COMMENT ON SUBSCRIPTION {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
@@ -487,6 +493,65 @@ def find_subscription(target: Session, name: str) -> Subscription | None:
         {"name": name},
     )
     return None if row is None else Subscription(**{**row, "publications": tuple(row["publications"])})
+
+
+_SUBSCRIPTION_WORKERS = (
+    "SELECT s.pid FROM pg_catalog.pg_stat_subscription AS s WHERE s.subid = %(oid)s::oid AND s.pid IS NOT NULL"
+)
+
+
+def stop_subscription(target: Session, subscription: Subscription) -> None:
+    """Disable a subscription, and wait until none of its workers is left; one that does not end is ended.
+
+    Raises ``replication_broken`` when even so some are left after a minute.
+    """
+    if subscription.is_enabled is not False:
+        target.execute(alter_subscription(subscription.name, "DISABLE"))
+    pids: list[int] = []
+    for attempt in range(2 * WORKERS_END_S * 10):
+        pids = [row["pid"] for row in target.rows(_SUBSCRIPTION_WORKERS, {"oid": subscription.oid})]
+        if not pids:
+            return
+        if attempt == WORKERS_END_S * 10:
+            for pid in pids:
+                _terminate(target, pid)
+        target.value("SELECT pg_catalog.pg_sleep(0.1) AS slept")
+    raise MigrationError(
+        "replication_broken",
+        f"The workers of the subscription {subscription.name} do not end (pid {', '.join(map(str, pids))}).",
+        "See what they wait for in pg_stat_activity of the target; then run the same command again.",
+        {"subscription": subscription.name, "pids": pids},
+    )
+
+
+def end_sync_senders(source: Session, subscription_oid: int, target_system: str | None) -> None:
+    """End what still serves the table synchronisation of a subscription that was stopped.
+
+    A WAL sender that makes a slot waits for every open transaction, also when its client is gone; DROP SUBSCRIPTION
+    would wait for it.
+    """
+    for _attempt in range(50):
+        rows = source.rows(_SYNC_SLOTS, {"pattern": _sync_slots(subscription_oid, target_system)})
+        active = [row["active_pid"] for row in rows if row["active_pid"] is not None]
+        if not active:
+            return
+        for pid in active:
+            _terminate(source, pid)
+        source.value("SELECT pg_catalog.pg_sleep(0.1) AS slept")
+
+
+def drop_own_subscription(target: Session, name: str) -> None:
+    """Drop a stopped subscription without letting it reach for its slot, which is dropped on its own.
+
+    It still reaches for the slots of its table synchronisation, but not for ever.
+    """
+    target.connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", (DROP_TIMEOUT,))
+    try:
+        target.execute(alter_subscription(name, "SET (slot_name = NONE)"))
+        target.execute(drop_subscription(name))
+    finally:
+        with suppress(psycopg.Error):  # in a transaction that has failed, its end sets it back
+            target.connection.execute("SELECT pg_catalog.set_config('statement_timeout', '0', false)")
 
 
 def subscription_tables(target: Session, subscription_oid: int) -> dict[tuple[str, str], str]:

@@ -157,6 +157,8 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
     archive = _archive(record, target, client)
     comment = replication.ownership_comment(migration.name, claim.id)
     dropped: dict[int, str] = {}
+    for stream in record.live_streams:
+        _stop_subscription(source, target, record, stream.subscription, comment)
     with migration.open("target", "restore") as session:
         session.rename(backend_name(claim.id, "restore"))
         with session.transaction():
@@ -202,6 +204,14 @@ def _key(record: Record) -> dict[str, Any]:
         "ours": [oid for step in record.steps.values() for oid in step.detail.get("created", [])],
         "privileges_before": record.steps["pre_data"].detail["default_privileges"],
     }
+
+
+def _stop_subscription(source: Session, target: Session, record: Record, name: str, comment: str) -> None:
+    """Stop a subscription of ours; what it can drop in a transaction then waits for nobody."""
+    found = replication.find_subscription(target, name)
+    if found is not None and found.comment == comment:
+        replication.stop_subscription(target, found)
+        replication.end_sync_senders(source, found.oid, record.target.get("system_identifier"))
 
 
 def _drop_subscription(session: Session, name: str, comment: str) -> dict[int, str]:

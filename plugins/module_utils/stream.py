@@ -304,6 +304,9 @@ def _remove_subscription(
         return
     # Recorded first: the slots of its table synchronisation are found by its OID, also by cleanup.
     claim.finish(f"subscription {stream.subscription}", {"oid": found.oid})
+    system = claim.read().target.get("system_identifier")
+    replication.stop_subscription(target, found)
+    replication.end_sync_senders(source, found.oid, system)
     replication.drop_own_subscription(target, stream.subscription)
-    replication.drop_sync_slots(source, found.oid, claim.read().target.get("system_identifier"))
+    replication.drop_sync_slots(source, found.oid, system)
     claim.removed("target", "subscription", stream.subscription)

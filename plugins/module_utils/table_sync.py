@@ -123,11 +123,6 @@ def observed(target: Session, record: Record) -> Record:
     return replace(record, relations=relations)
 
 
-def workers(target: Session, subscription_oid: int) -> list[int]:
-    """Return the process ids of a subscription's workers."""
-    return [row["pid"] for row in target.rows(_WORKERS, {"oid": subscription_oid})]
-
-
 def read(target: Session, subscription: str) -> Sample | None:
     """Look at a subscription of the connected database once; None when it is gone."""
     found = replication.find_subscription(target, subscription)

@@ -393,7 +393,7 @@ def test_slots_of_table_synchronisation_go_also_after_a_cleanup_that_was_killed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(cleanup, "_drop_sync_slots", killed)
+        patched.setattr(cleanup.replication, "drop_sync_slots", killed)
         case.cleanup()
     assert case.target.execute("SELECT 1 FROM pg_subscription") == []
     case.cleanup()

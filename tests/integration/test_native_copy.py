@@ -365,8 +365,7 @@ def test_cleanup_in_the_middle_of_the_copy_leaves_nothing(case: Case) -> None:
         killed(case, COPYING, lambda: blocker.execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE"))
         slots = "SELECT 1 FROM pg_replication_slots WHERE slot_name ~ '^pg_[0-9]+_sync_'"
         wait_for("the slot of a table's copy", lambda: case.source.execute(slots))
-        blocker.rollback()
-        case.cleanup()
+        case.cleanup()  # the open transaction holds up the making of that slot, but not us
     assert case.left_on_source() == NOTHING
     assert case.target.execute("SELECT subname FROM pg_subscription") == []
 

@@ -178,10 +178,13 @@ class _Run:
         if found is not None and found.comment == self.comment:
             # Recorded first: the slots of its table synchronisation are found by its OID.
             self.claim.finish(step, {"oid": found.oid})
-            target.execute(replication.alter_subscription(item.name, "DISABLE"))
-            if found.slot is not None:
-                target.execute(replication.alter_subscription(item.name, "SET (slot_name = NONE)"))
-            target.execute(replication.drop_subscription(item.name))
+            try:
+                replication.stop_subscription(target, found)
+            except MigrationError as error:
+                raise _Refused(error.message) from None
+            if self.source is not None:
+                replication.end_sync_senders(self.source, found.oid, self.record.target.get("system_identifier"))
+            replication.drop_own_subscription(target, item.name)
         known = self.claim.read().steps.get(step)
         if known is not None and self.source is not None:
             replication.drop_sync_slots(self.source, known.detail["oid"], self.record.target.get("system_identifier"))
