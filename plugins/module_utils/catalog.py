@@ -350,23 +350,24 @@ class Catalog:
     @classmethod
     def read(cls, session: Session) -> Catalog:
         """Read the catalog of the connected database as the session's transaction sees it."""
-        leaves = {row["root"]: tuple(row["leaves"]) for row in session.rows(_LEAF_TYPES)}
-        database = session.row(_DATABASE)
-        if database is None:
+        kinds = (_LEAF_TYPES, _DATABASE, _SCHEMAS, _TABLES, _SEQUENCES, _MATERIALIZED_VIEWS, _FOREIGN_KEYS)
+        leaf_types, database, schemas, tables, sequences, views, foreign_keys = session.rows_of_all(kinds)
+        leaves = {row["root"]: tuple(row["leaves"]) for row in leaf_types}
+        if not database:
             raise LookupError("the current database has no row in pg_database")
         return cls(
             version=session.version,
-            database=Database(**database),
-            schemas=tuple(Schema(**row) for row in session.rows(_SCHEMAS)),
-            tables=tuple(_table(row, leaves) for row in session.rows(_TABLES)),
-            sequences=tuple(Sequence(**row) for row in session.rows(_SEQUENCES)),
+            database=Database(**database[0]),
+            schemas=tuple(Schema(**row) for row in schemas),
+            tables=tuple(_table(row, leaves) for row in tables),
+            sequences=tuple(Sequence(**row) for row in sequences),
             materialized_views=tuple(
                 MaterializedView(
                     **{**row, "depends_on": tuple(row["depends_on"]), "reads_tables": tuple(row["reads_tables"])}
                 )
-                for row in session.rows(_MATERIALIZED_VIEWS)
+                for row in views
             ),
-            foreign_keys=tuple(ForeignKey(**row) for row in session.rows(_FOREIGN_KEYS)),
+            foreign_keys=tuple(ForeignKey(**row) for row in foreign_keys),
         )
 
     def keeping(self, tables: tuple[Table, ...], schemas: tuple[Schema, ...]) -> Catalog:

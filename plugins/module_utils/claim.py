@@ -30,6 +30,7 @@ from .ledger import (
     insert_index_builds,
     insert_relations,
     kept_dump,
+    known,
 )
 from .migration import Migration, StreamNames
 from .session import Session
@@ -57,6 +58,11 @@ ON CONFLICT (migration_id, step)
   DO UPDATE SET state = 'done', detail = s.detail || excluded.detail, finished_at = pg_catalog.now();
 """
 
+# Fails where the claim is lost; a takeover waits until the transaction has ended, or this waits for the takeover.
+_HELD = """
+SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
+                                   WHERE m.id = %(id)s AND m.epoch = %(epoch)s FOR SHARE) AS held)"""
+
 
 class Claim:
     """The right of this runner to work on one migration; every write of the ledger goes through it.
@@ -77,19 +83,15 @@ class Claim:
         return {"id": self.id, "epoch": self.epoch, **values}
 
     def write(self, statement: str, **values: Any) -> None:
-        """Run one statement of the ledger in a transaction of its own that checks the claim."""
-        with self.session.transaction():
-            held = self.session.value(
-                "SELECT 1 AS held FROM seren_migrator.migration WHERE id = %(id)s AND epoch = %(epoch)s FOR SHARE",
-                self.key(),
-            )
-            if held is None:
-                raise replaced(self.name)
-            self.session.connection.execute(statement, self.key(**values))
+        """Run one statement of the ledger in a transaction that checks the claim, in one round trip."""
+        try:
+            psycopg.ClientCursor(self.session.connection).execute(f"{_HELD};\n{statement}", self.key(**values))
+        except psycopg.errors.DivisionByZero:
+            raise replaced(self.name) from None
 
     def read(self) -> Record:
         """Read the record again."""
-        record = find(self.session, self.name)
+        record = known(self.session, self.name)
         if record is None or record.id != self.id or record.epoch != self.epoch:
             raise replaced(self.name)
         return record

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from .catalog import OWN_SCHEMA
-from .driver import Row, psycopg
+from .driver import psycopg
 from .errors import MigrationError
 from .migration import Migration
 from .session import Session
@@ -259,6 +259,20 @@ class Record:
         return step in self.steps and self.steps[step].state == "done"
 
 
+_OF_THE_NAMED = "WHERE migration_id = (SELECT m.id FROM seren_migrator.migration AS m WHERE m.name = %(name)s)"
+_RECORD = (
+    "SELECT m.*, coalesce(" + HOLDER_LIVES + ", false) AS is_held"
+    "  FROM seren_migrator.migration AS m WHERE m.name = %(name)s",
+    "SELECT number, publication, slot, subscription, marker, consistent_point::text AS consistent_point, state"
+    "  FROM seren_migrator.stream " + _OF_THE_NAMED + " ORDER BY number",
+    "SELECT schema, name, kind, source_oid, stream, state, format, rows, bytes, estimated_bytes"
+    "  FROM seren_migrator.relation " + _OF_THE_NAMED + " ORDER BY schema, name",
+    "SELECT side, kind, schema, name FROM seren_migrator.object " + _OF_THE_NAMED + " AND removed_at IS NULL"
+    " ORDER BY intended_at, kind, name",
+    "SELECT step, state, detail FROM seren_migrator.step " + _OF_THE_NAMED,
+)
+
+
 def exists(session: Session) -> bool:
     """True when the target has a ledger."""
     return bool(session.value(_EXISTS))
@@ -266,18 +280,16 @@ def exists(session: Session) -> bool:
 
 def find(session: Session, name: str) -> Record | None:
     """Read the record of the migration called ``name``, or None. Changes nothing."""
-    if not exists(session):
+    return known(session, name) if exists(session) else None
+
+
+def known(session: Session, name: str) -> Record | None:
+    """Read the record of the migration called ``name`` from a ledger that is there, or None. Changes nothing."""
+    parts = session.rows_of_all(_RECORD, {"name": name, "stale": HEARTBEAT_STALE_S})
+    migrations, streams, relations, objects, steps = parts
+    if not migrations:
         return None
-    row = session.row(
-        "SELECT m.*, coalesce(" + HOLDER_LIVES + ", false) AS is_held"
-        "  FROM seren_migrator.migration AS m WHERE m.name = %(name)s",
-        {"name": name, "stale": HEARTBEAT_STALE_S},
-    )
-    return None if row is None else _record(session, row)
-
-
-def _record(session: Session, row: Row) -> Record:
-    key = {"id": row["id"]}
+    row = migrations[0]
     return Record(
         id=row["id"],
         name=row["name"],
@@ -291,36 +303,10 @@ def _record(session: Session, row: Row) -> Record:
         holder=row["holder"],
         is_held=row["is_held"],
         cleaned_at=str(row["cleaned_at"]) if row["cleaned_at"] else None,
-        streams=tuple(
-            Stream(**stream)
-            for stream in session.rows(
-                "SELECT number, publication, slot, subscription, marker, consistent_point::text AS consistent_point,"
-                " state FROM seren_migrator.stream WHERE migration_id = %(id)s ORDER BY number",
-                key,
-            )
-        ),
-        relations=tuple(
-            Relation(**relation)
-            for relation in session.rows(
-                "SELECT schema, name, kind, source_oid, stream, state, format, rows, bytes, estimated_bytes"
-                "  FROM seren_migrator.relation WHERE migration_id = %(id)s ORDER BY schema, name",
-                key,
-            )
-        ),
-        objects=tuple(
-            OwnedObject(**item)
-            for item in session.rows(
-                "SELECT side, kind, schema, name FROM seren_migrator.object"
-                " WHERE migration_id = %(id)s AND removed_at IS NULL ORDER BY intended_at, kind, name",
-                key,
-            )
-        ),
-        steps={
-            step["step"]: Step(**step)
-            for step in session.rows(
-                "SELECT step, state, detail FROM seren_migrator.step WHERE migration_id = %(id)s", key
-            )
-        },
+        streams=tuple(Stream(**stream) for stream in streams),
+        relations=tuple(Relation(**relation) for relation in relations),
+        objects=tuple(OwnedObject(**item) for item in objects),
+        steps={step["step"]: Step(**step) for step in steps},
     )
 
 
