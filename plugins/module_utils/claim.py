@@ -84,11 +84,9 @@ class Claim:
         return {"id": self.id, "epoch": self.epoch, **values}
 
     def write(self, statement: str, **values: Any) -> None:
-        """Run one statement of the ledger in a transaction of its own that checks the claim."""
+        """Run one statement of the ledger in a transaction that checks the claim, in one round trip."""
         try:
-            with self.session.together(), self.session.transaction():
-                self.session.connection.execute(_HELD, self.key())
-                self.session.connection.execute(statement, self.key(**values))
+            psycopg.ClientCursor(self.session.connection).execute(f"{_HELD};\n{statement}", self.key(**values))
         except psycopg.errors.DivisionByZero:
             raise replaced(self.name) from None
 

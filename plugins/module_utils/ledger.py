@@ -358,9 +358,7 @@ def install(session: Session) -> None:
         return
     try:
         with session.transaction():
-            session.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
-            for statement in _TABLES:
-                session.execute(statement)
+            session.execute(";".join([f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}", *_TABLES]))
     except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject):
         if not exists(session):  # else another migration was quicker: IF NOT EXISTS does not see what is uncommitted
             raise

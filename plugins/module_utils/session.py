@@ -8,7 +8,7 @@ Here belongs how we talk to a server; what we say belongs to the floors above.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Union
@@ -100,22 +100,30 @@ class Session:
         """Run a query that changes nothing; return its first row, or None."""
         return self.connection.execute(query, params).fetchone()
 
+    def rows_of_all(self, queries: Sequence[str], params: Params = None) -> list[list[Row]]:
+        """Run queries that change nothing in one round trip; return the rows of each. ``params`` are for all of them."""
+        # Without parameters of the protocol several statements fit into one string.
+        cursor = psycopg.ClientCursor(self.connection)
+        cursor.execute("\n;\n".join(queries), params)
+        found = [cursor.fetchall()]
+        while cursor.nextset():
+            found.append(cursor.fetchall())
+        return found
+
     def value(self, query: Query, params: Params = None) -> Any:
         """Run a query that changes nothing; return the first column of its first row, or None without a row."""
         row = self.row(query, params)
         return None if row is None else next(iter(row.values()))
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Send what the block executes in one round trip, where libpq can; results are there when it ends."""
-        with self.connection.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
-            yield
-
-    def rows_of(self, *queries: Query, params: Params = None) -> list[list[Row]]:
-        """Run queries that change nothing, together, all with the same parameters; return the rows of each."""
-        with self.together():
-            cursors = [self.connection.execute(query, params) for query in queries]
-        return [cursor.fetchall() for cursor in cursors]
+    def rows_of(self, *queries: str, params: Params = None) -> list[list[Row]]:
+        """Run queries that change nothing in one round trip; return the rows of each. ``params`` are for all of them."""
+        # Without parameters of the protocol several statements fit into one string.
+        cursor = psycopg.ClientCursor(self.connection)
+        cursor.execute("\n;\n".join(queries), params)
+        found = [cursor.fetchall()]
+        while cursor.nextset():
+            found.append(cursor.fetchall())
+        return found
 
     def execute(self, statement: Query, params: Params = None, *, shown: Query | None = None) -> None:
         """Run a statement that changes something, and remember it, or ``shown`` where it holds a secret."""

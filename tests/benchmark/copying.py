@@ -56,15 +56,14 @@ def far(settings: Settings) -> int:
     count, size_mb = settings.small_tables, settings.large_table_mb
     small_tools = settings.tools or ("ours", "pgcopydb", "dump_restore")
     large_tools = settings.tools or ("ours", "pgcopydb")
-    return _perform(
-        settings,
-        [
-            Scenario(f"{count} small tables, {delay_ms:g} ms away", dataset.small_tables(count), small_tools, delay_ms),
-            Scenario(
-                f"one table of {size_mb} MB, {delay_ms:g} ms away", dataset.one_table(size_mb), large_tools, delay_ms
-            ),
-        ],
-    )
+    scenarios = []
+    if count:
+        name = f"{count} small tables, {delay_ms:g} ms away"
+        scenarios.append(Scenario(name, dataset.small_tables(count), small_tools, delay_ms))
+    if size_mb:
+        name = f"one table of {size_mb} MB, {delay_ms:g} ms away"
+        scenarios.append(Scenario(name, dataset.one_table(size_mb), large_tools, delay_ms))
+    return _perform(settings, scenarios)
 
 
 @contextmanager

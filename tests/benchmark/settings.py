@@ -56,10 +56,10 @@ class Settings:
                 raise BadSetting(f"{name} is not negative.")
             return value
 
-        def count(name: str, default: int) -> int:
+        def count(name: str, default: int, least: int = 1) -> int:
             value = number(name, default)
-            if value < 1 or value != int(value):
-                raise BadSetting(f"{name} is a whole number from 1 on.")
+            if value < least or value != int(value):
+                raise BadSetting(f"{name} is a whole number from {least} on.")
             return int(value)
 
         tools = tuple(word for word in environment.get("BENCH_TOOLS", "").replace(",", " ").split() if word)
@@ -77,8 +77,8 @@ class Settings:
             tools=tools,
             delay_ms=number("BENCH_DELAY_MS", 0) if delay else None,
             sslmode=_sslmode(environment.get("BENCH_SSLMODE") or cls.sslmode),
-            small_tables=count("BENCH_SMALL_TABLES", cls.small_tables),
-            large_table_mb=count("BENCH_LARGE_TABLE_MB", cls.large_table_mb),
+            small_tables=count("BENCH_SMALL_TABLES", cls.small_tables, 0),
+            large_table_mb=count("BENCH_LARGE_TABLE_MB", cls.large_table_mb, 0),
             memory_table_mb=count("BENCH_MEMORY_TABLE_MB", cls.memory_table_mb),
             memory_row_mb=count("BENCH_MEMORY_ROW_MB", cls.memory_row_mb),
             pause_s=number("BENCH_PAUSE_S", cls.pause_s),
