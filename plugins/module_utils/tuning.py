@@ -23,11 +23,12 @@ SELECT (SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffe
 def settings(target: Session, index_jobs: int) -> dict[str, str]:
     """Return settings for sessions that load rows and build indexes, ``index_jobs`` of them at a time.
 
-    Memory: the server's shared_buffers, which its operator sized to the machine, shared by the builds; never less than
-    the server gives by itself. Parallel workers: at most the server's own number, within its pool.
+    Memory: all builds together twice the server's shared_buffers, which its operator has usually made a quarter of the
+    machine's memory; never less for each than the server gives by itself. Parallel workers: at most the server's own number, within its pool.
     """
     row = target.row(_SERVER) or {}
-    memory_kb = max(row["memory_kb"], min(MAX_MAINTENANCE_WORK_MEM_KB, row["shared_buffers_kb"] // max(1, index_jobs)))
+    share_kb = 2 * row["shared_buffers_kb"] // max(1, index_jobs)
+    memory_kb = max(row["memory_kb"], min(MAX_MAINTENANCE_WORK_MEM_KB, share_kb))
     workers = min(row["maintenance_workers"], row["parallel_workers"])
     return {
         "synchronous_commit": "off",
