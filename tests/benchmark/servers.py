@@ -106,6 +106,7 @@ class KeptCluster(Cluster):
             env=self.installation.environment(),
             capture_output=True,
             text=True,
+            check=False,
             **user.popen_arguments(),
         )
         if completed.returncode != 0:

@@ -212,7 +212,7 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
     """Wait for a living runner of the same command; refuse beside a different one."""
     holder = record.holder or {}
     # A runner that has started over does what one that goes on wants; not the other way round.
-    same = {fingerprint(migration, replace(options, resume=resume)) for resume in {options.resume, False}}
+    same = {fingerprint(migration, replace(options, resume=resume)) for resume in (options.resume, False)}
     if holder.get("fingerprint") not in same:
         raise MigrationError(
             "migration_busy",
