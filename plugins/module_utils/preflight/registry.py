@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from ..driver import psycopg
 from ..errors import MigrationError
@@ -13,7 +14,10 @@ from . import connection, objects, privileges, programs, server, tables, target
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
-# In the order in which they run and are reported.
+# They share one connection a side, which serves one of them at a time; few threads keep both busy.
+CHECKS_AT_ONCE = 4
+
+# In the order in which they are begun and reported.
 CHECKS: tuple[Check, ...] = (
     *connection.CHECKS,
     *programs.CHECKS,
@@ -46,13 +50,19 @@ def verify_ids(skip_checks: Collection[str], severities: Mapping[str, str]) -> N
 def run_checks(
     context: Context, skip_checks: Collection[str], severities: Mapping[str, Severity], progress: Progress
 ) -> list[Finding]:
-    """Run every check and return what each found, in the order of :data:`CHECKS`."""
-    findings = []
-    for number, item in enumerate(CHECKS, start=1):
+    """Run every check and return what each found, in the order of :data:`CHECKS`.
+
+    Several at a time: most of them wait for a server, one for the source while another one waits for the target.
+    """
+
+    def look(numbered: tuple[int, Check]) -> Finding:
+        number, item = numbered
         progress(Event("validate", item.title, {"check": number, "checks": len(CHECKS)}))
         outcome = skipped("Left out by skip_checks.") if item.id in skip_checks else run_check(context, item)
-        findings.append(Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity))
-    return findings
+        return Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity)
+
+    with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+        return list(pool.map(look, enumerate(CHECKS, start=1)))
 
 
 def run_check(context: Context, item: Check) -> Outcome:
