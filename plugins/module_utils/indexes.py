@@ -46,7 +46,9 @@ def read(source: Session, tables: Collection[Table], script: Script) -> list[Ind
     for row in source.rows(_INDEXES, {"tables": sorted(by_oid)}):
         table = by_oid[row["table_oid"]]
         is_constraint = row["constraint_oid"] is not None
-        attachable = row["type"] in ("p", "u") and not row["is_period"] and row["definition"] is not None
+        # From 18 on USING INDEX makes a NOT NULL that a child has inherited its own.
+        can_attach = row["type"] in ("p", "u") and not row["is_period"] and not table.parents
+        attachable = can_attach and row["definition"] is not None
         build = IndexBuild(
             table_oid=table.oid,
             classid=PG_CONSTRAINT if is_constraint else PG_CLASS,
