@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from .endpoint import Endpoint, Side
-from .errors import Redactor
+from .errors import MigrationError, Redactor
 from .session import Session, StatementLog
 
 DEFAULT_NAME = "seren_migration"
@@ -125,6 +127,20 @@ class Migration:
         return Session.open(
             self.source if side == "source" else self.target, self.log, purpose=purpose, read_only=read_only
         )
+
+    @contextmanager
+    def open_both(self, purpose: str) -> Iterator[tuple[Session, Session]]:
+        """Open a connection to the source and one to the target at the same time, for the block."""
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(self.open, "target", purpose)
+            try:
+                source = self.open("source", purpose)
+            except BaseException:
+                with suppress(MigrationError):
+                    opening.result().connection.close()
+                raise
+        with source, opening.result() as target:
+            yield source, target
 
     def names(self, migration_id: str, number: int) -> StreamNames:
         """Return the names of one stream of this migration."""

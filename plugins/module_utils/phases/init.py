@@ -86,7 +86,7 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
         return planned(migration, options, record, target_exists)
     if not target_exists:
         database.create(migration, options.maintenance_db)
-    with migration.open("source", "init") as source, migration.open("target", "init") as target:
+    with migration.open_both("init") as (source, target):
         if record is None or record.state == "cleaned":
             _register(migration, options, source, target, created=not target_exists)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
@@ -219,8 +220,9 @@ class Context:
         """Connect to both sides. ``options`` is a ``ValidateOptions``. A side that refuses is found in ``errors``."""
         context = cls(migration, options)
         try:
-            context._connect("source")
-            context._connect("target")
+            sides: tuple[Side, Side] = ("source", "target")
+            with ThreadPoolExecutor(len(sides)) as pool:
+                list(pool.map(context._connect, sides))
         except BaseException:
             context.close()
             raise
