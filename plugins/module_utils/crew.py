@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # How often a table may be locked by the application before the copy gives up on it (each time for LOCK_TIMEOUT).
 MAX_ATTEMPTS = 10
 TICK_S = 1.0
+# Division by zero: how a statement fails that finds the claim lost.
+_CLAIM_LOST = "22012"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Crew:
         context = multiprocessing.get_context("fork")
         size = sizes.jobs + sizes.index_jobs
         self._redact = migration.redactor.text
+        self._claim = claim
         self._progress = progress
         self._watch = watch
         self._lifeline = os.pipe()
@@ -227,9 +230,13 @@ class Crew:
 
     def forget(self, oids: Collection[int]) -> None:
         """Do not build on these tables now: their rows have to be copied again. What is under way is waited for."""
+        self._drop_ready(oids)
+        self._work_until(lambda: not any(isinstance(m.work, BuildWork) and m.work.oid in oids for m in self._members))
+        self._drop_ready(oids)  # what ended meanwhile may have made more to do
+
+    def _drop_ready(self, oids: Collection[int]) -> None:
         self._ready = [entry for entry in self._ready if not (isinstance(entry[2], BuildWork) and entry[2].oid in oids)]
         heapq.heapify(self._ready)
-        self._work_until(lambda: not any(isinstance(m.work, BuildWork) and m.work.oid in oids for m in self._members))
 
     # --- who does what -----------------------------------------------------------------------------------------
 
@@ -258,7 +265,7 @@ class Crew:
                 self._watch()
 
     def _hand_out(self) -> None:
-        for member in self._members:
+        for member in list(self._members):
             if member.work is not None:
                 continue
             if member.copies and self._copies:
@@ -267,7 +274,23 @@ class Crew:
                 member.work = self._with_helpers(heapq.heappop(self._ready)[2])
             else:
                 continue
-            member.pipe.send(member.work)
+            try:
+                member.pipe.send(member.work)
+            except OSError:
+                self._bury(member)
+
+    def _bury(self, member: _Member) -> None:
+        """Give the work of a process that has ended (killed, or out of memory) back to the others of its kind."""
+        work = cast("Work", member.work)
+        self._members.remove(member)
+        member.pipe.close()
+        member.process.join()
+        if not any(other.copies == member.copies for other in self._members):
+            raise self._failure(work, Answer("failed", message="every worker process that could do it has ended"))
+        if member.copies:
+            self._copies.appendleft(work)
+        else:
+            self._push(work, float("inf"))
 
     def _with_helpers(self, work: Work) -> Work:
         """Let the server build an index with parallel workers only in place of builders that have nothing to do.
@@ -300,6 +323,8 @@ class Crew:
 
     def _after_failure(self, work: Work, answer: Answer) -> None:
         """Stop for rows that cannot be copied; for an index only when all rows are there, which are worth more."""
+        if answer.sqlstate == _CLAIM_LOST:
+            self._claim.read()  # raises runner_replaced when that is the reason
         failure = self._failure(work, answer)
         if not isinstance(work, BuildWork):
             raise failure

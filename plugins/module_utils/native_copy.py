@@ -88,12 +88,15 @@ def subscription_options(options: subscription.Access, form: str) -> subscriptio
     return _Access(options.source_from_target, options.replication_role, given)
 
 
-def empty(target: Session, tables: Iterable[Table]) -> None:
-    """Empty those of the tables that hold rows: of a copy whose stream was lost."""
+def empty(claim: Claim, tables: Iterable[Table]) -> None:
+    """Empty those of the tables that hold rows: of a copy whose stream was lost. Never what another runner has copied."""
+    target = claim.session
     for table in tables:
         name = sql.Identifier(table.schema, table.name)
         if target.value(sql.SQL("SELECT 1 AS found FROM ONLY {} LIMIT 1").format(name)):
-            target.execute(sql.SQL("TRUNCATE ONLY {}").format(name))
+            with target.transaction():
+                claim.write("SELECT 1")  # checks the claim, and keeps it to the end of the transaction
+                target.execute(sql.SQL("TRUNCATE ONLY {}").format(name))
 
 
 def hand_over(claim: Claim, stream_of: Mapping[int, int], form: str) -> None:

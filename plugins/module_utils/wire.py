@@ -35,6 +35,7 @@ _HEADER = struct.Struct("!ci")
 _COPY_DONE = b"c\0\0\0\4"
 _READY_IN_FAILED = (b"Z\0\0\0\5E", b"Z\0\0\0\5I")
 _SEVERITIES = (b"\0VERROR\0", b"\0VFATAL\0", b"\0VPANIC\0")
+_PROTOCOL_VIOLATION = "08P01"
 _ENCRYPTED = "SELECT encrypted FROM pg_catalog.pg_stat_gssapi WHERE pid = pg_catalog.pg_backend_pid()"
 
 Moved = Callable[[int], None]
@@ -107,6 +108,16 @@ class Wire:
         """True when something can be read now, or within so many seconds."""
         return bool(self._poll.poll(within_s * 1000))
 
+    def wait(self, target: Wire) -> None:
+        """Return once something can be read; raise what ``target``, which is being fed, objects to meanwhile."""
+        both = select.poll()
+        for one in (self, target):
+            both.register(one._socket, select.POLLIN)
+        while not self.has_news():
+            if not both.poll(SOCKET_TIMEOUT_S * 1000):
+                raise self._lost("the server has said nothing for a day")
+            target.check()
+
     def taken_back(self) -> bytes:
         """Return what was read beyond the last message, and forget it."""
         data = bytes(self._unread)
@@ -148,20 +159,22 @@ class Wire:
 
     def check(self) -> None:
         """Raise the error that the server has sent meanwhile, if any; anything else it may say is passed over."""
-        while self.has_news():
+        is_open = True
+        while is_open and self.has_news():
             data = bytearray(65536)
             received = self.receive(memoryview(data))
-            if not received:
-                raise self._lost("the server closed the connection")
+            is_open = received > 0
             self._unread += memoryview(data)[:received]
         while len(self._unread) >= _HEADER.size:
             length = _HEADER.unpack_from(self._unread)[1]
             if len(self._unread) <= length:
-                return
+                break
             kind, body = self._unread[:1], bytes(self._unread[_HEADER.size : length + 1])
             del self._unread[: length + 1]
             if kind == b"E":
                 raise self.refusal(body)
+        if not is_open:
+            raise self._lost("the server closed the connection")
 
     def drain(self) -> None:
         """Read to ReadyForQuery, whatever comes before it."""
@@ -270,7 +283,13 @@ def forward(
         target.fail_copy()
         target.drain()
         raise
-    total = _pump(source, target, token, moved)
+    try:
+        total = _pump(source, target, token, moved)
+    except Refused as refused:
+        if (refused.side, refused.sqlstate) != ("target", _PROTOCOL_VIOLATION):
+            raise
+        # An error that is longer than what is held back was handed on, which no target takes for rows.
+        raise Refused("source", "", "the source broke off with a very long error, which its server log has") from None
     sent, stored = source.answers(), target.answers()
     if sent.copied[-1] != stored.copied[-1]:
         raise Refused("target", "", f"{sent.copied[-1]} rows left the source but {stored.copied[-1]} arrived")
@@ -305,6 +324,7 @@ def _pump(source: Wire, target: Wire, token: bytes, moved: Moved) -> int:
             total += ready
             view[: filled - ready] = bytes(view[ready:filled])
             filled -= ready
+        source.wait(target)
         received = source.receive(view[filled:])
         if not received:
             raise source.hung_up(bytes(view[:filled]))

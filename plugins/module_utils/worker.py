@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Somebody else's lock, for as long as lock_timeout; or two who wait for each other. Both pass.
 _LOCKED = ("55P03", "40P01")
 
-# A table that was thought to be small is held in memory up to this size.
+# Tables that were thought to be small are held in memory up to about this size, all together.
 HELD_BYTES = 8 * 1024 * 1024
 
 # The file that the snapshot saw, the file of now, and whether the name still leads to this table.
@@ -102,8 +102,8 @@ def run(job: Job, copies: bool, pipe: Any, close_others: Callable[[], None], lif
         close_others()
         # The read ends when the module dies, however it dies; this process must not outlive it.
         threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-        _serve(job, copies, pipe)
-        code = 0
+        while True:  # an index that failed with its connection is not the last one: connect again
+            _serve(job, copies, pipe)
     except (EOFError, BrokenPipeError):
         code = 0
     finally:
@@ -338,6 +338,9 @@ class _Worker:
                 held.append(_Arrived(task, rows, size, data))
             else:
                 answers.append(Answer("rewritten", task))
+            if sum(item.bytes for item in held) > HELD_BYTES:
+                self._store(held, work, answers)
+                held.clear()
             return
         self._store(held, work, answers)
         held.clear()
@@ -399,6 +402,8 @@ class _Worker:
             else:
                 transfer.command(self.target, sql.SQL("; ").join([sql.SQL("BEGIN"), *statements, sql.SQL("COMMIT")]))
         except Refused as refused:
+            if self.target.connection.closed:
+                raise
             transfer.roll_back(self.target)
             return _answer("locked" if refused.sqlstate in _LOCKED else "failed", task, refused)
         return Answer("done", task)

@@ -256,6 +256,70 @@ def test_an_index_that_cannot_be_built_is_named_and_built_by_the_next_run(
     exact(indexed)
 
 
+def test_a_builder_that_loses_its_connection_stops_neither_rows_nor_other_indexes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "INLINE_INDEX_BYTES", -1)
+    holder = case.target.connect(autocommit=False)
+    waiting = "FROM pg_stat_activity WHERE query LIKE '%CREATE UNIQUE INDEX%narrow%' AND wait_event_type = 'Lock'"
+
+    def cut() -> None:
+        while not case.target.execute(f"SELECT pg_terminate_backend(pid) {waiting}"):
+            time.sleep(0.02)
+        holder.rollback()
+
+    cutter = threading.Thread(target=cut)
+
+    def hold() -> None:
+        holder.execute("LOCK TABLE narrow IN ACCESS EXCLUSIVE MODE")
+        cutter.start()
+
+    with pytest.raises(MigrationError) as caught:
+        case.init(at_step("copied public.narrow", hold), jobs=1, index_jobs=1)
+    cutter.join()
+    holder.close()
+    assert caught.value.code == "index_failed"
+    assert case.target.execute("SELECT DISTINCT state FROM seren_migrator.relation") == [("copied",)]
+    assert case.target.execute("SELECT name FROM seren_migrator.index_build WHERE state <> 'done'") == [
+        ("narrow_pkey",)
+    ]
+    case.init()
+    exact(case)
+
+
+def test_a_runner_that_was_replaced_while_it_copied_says_so(case: Case) -> None:
+    epoch = "UPDATE seren_migrator.migration SET epoch = epoch + 1"
+    with pytest.raises(MigrationError) as caught:
+        case.init(at_step("copied public.wide", lambda: case.target.execute(epoch)), jobs=1)
+    assert caught.value.code == "runner_replaced"
+
+
+def test_small_tables_whose_rows_are_wide_are_not_held_all_at_once(
+    source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "is_open", lambda _session: False)
+    for number in range(16):
+        source_db.execute(f"CREATE TABLE t{number} (id int PRIMARY KEY, v text)")
+        source_db.execute(f"INSERT INTO t{number} VALUES (1, repeat('x', 3000000))")  # 35 kB on the disk
+    for number in range(48):
+        source_db.execute(f"CREATE TABLE e{number} (id int PRIMARY KEY)")
+    store = worker._Worker._store
+
+    def watched(self: worker._Worker, arrived: list[worker._Arrived], *others: object) -> None:
+        # In a forked process, so told by the target.
+        size = sum(item.bytes for item in arrived)
+        target_db.execute("INSERT INTO seren_migrator.held VALUES (%s)", [size])
+        store(self, arrived, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker._Worker, "_store", watched)
+    case = Case(source_db, target_db)
+    case.init(at_step("opening", lambda: target_db.execute("CREATE TABLE seren_migrator.held (n bigint)")), jobs=1)
+    held = [size for (size,) in target_db.execute("SELECT n FROM seren_migrator.held")]
+    assert max(held) <= worker.HELD_BYTES + 3_000_100
+    exact_rows = target_db.execute("SELECT count(*) FROM seren_migrator.relation WHERE state = 'copied'")
+    assert exact_rows == [(64,)]
+
+
 def test_foreign_keys_are_validated_by_sync_when_asked(indexed: Case) -> None:
     left = indexed.init(validate_foreign_keys="after_sync").data["left"]
     waiting = {"foreign key refers_i_a_fkey on public.refers"}

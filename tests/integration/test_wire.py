@@ -71,6 +71,24 @@ def test_an_error_of_the_source_among_the_rows_is_reported(pair: tuple[Session, 
     assert (caught.value.side, caught.value.sqlstate) == ("source", "22012")
 
 
+def test_a_very_long_error_of_the_source_does_not_hang(pair: tuple[Session, Session]) -> None:
+    failing = "CASE WHEN i = 5000 THEN (repeat('x', 9000) || i)::integer END"
+    out_text = f"COPY (SELECT i, {failing} FROM generate_series(1, 100000) AS i) TO STDOUT".encode()
+    caught: list[Refused] = []
+
+    def copy() -> None:
+        with Wire(pair[0]) as out, Wire(pair[1]) as into:
+            try:
+                wire.forward(out, into, out_text, b"BEGIN; TRUNCATE t; COPY t FROM STDIN")
+            except Refused as refused:
+                caught.append(refused)
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert [refused.side for refused in caught] == ["source"]
+
+
 def test_an_error_of_the_target_among_the_rows_is_reported(
     pair: tuple[Session, Session], source_db: Database, target_db: Database
 ) -> None:

@@ -315,7 +315,7 @@ class Run:
             native_copy.refuse_without_identity(by_servers, self.claim.index_builds())
             given = self.options.subscription_options
             form = native_copy.format_of(by_servers, self.source.major, self.target.major, given)
-            native_copy.empty(self.target, by_servers)
+            native_copy.empty(self.claim, by_servers)
             native_copy.hand_over(self.claim, dealt.stream_of(by_servers), form)
         for number in opened.numbers:
             stream.release(self.migration, self.claim, self.source, self.target, number)
