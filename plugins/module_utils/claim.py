@@ -331,7 +331,9 @@ def _beat(migration: Migration, held: Claim, stop: threading.Event) -> None:
     """Renew the heartbeat until told to stop; a lost connection is opened again."""
     while not stop.is_set():
         try:
-            with migration.open("target", "heartbeat") as session:
+            with held.quiet:
+                session = migration.open("target", "heartbeat")
+            with session:
                 while not stop.wait(HEARTBEAT_INTERVAL_S):
                     with held.quiet:
                         session.connection.execute(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .claim import Claim
 from .driver import sql
 from .errors import MigrationError
 from .ledger import Record
@@ -47,11 +48,18 @@ def recorded(record: Record) -> list[list[int]]:
     return ranges
 
 
-def drop(target: Session, ranges: Sequence[Sequence[int]]) -> None:
-    """Drop the large objects of these ranges, some at a time: each one takes a lock until its transaction ends."""
+def drop(claim: Claim, ranges: Sequence[Sequence[int]]) -> None:
+    """Drop the large objects of these ranges, some at a time: each one takes a lock until its transaction ends.
+
+    Each time the claim is checked, and kept by a lock: a later runner may copy objects of the same OIDs.
+    """
+    target = claim.session
     for first, last in ranges:
-        while target.value(_DROP, {"first": first, "last": last, "count": DROPPED_AT_ONCE}):
-            pass
+        dropped = 1
+        while dropped:
+            with target.transaction():
+                claim.write("SELECT 1")
+                dropped = target.value(_DROP, {"first": first, "last": last, "count": DROPPED_AT_ONCE})
     target.log.add("target", "lo_unlink: the large objects that were copied")
 
 

@@ -100,16 +100,6 @@ class Session:
         """Run a query that changes nothing; return its first row, or None."""
         return self.connection.execute(query, params).fetchone()
 
-    def rows_of_all(self, queries: Sequence[str], params: Params = None) -> list[list[Row]]:
-        """Run queries that change nothing in one round trip; return the rows of each. ``params`` are for all of them."""
-        # Without parameters of the protocol several statements fit into one string.
-        cursor = psycopg.ClientCursor(self.connection)
-        cursor.execute("\n;\n".join(queries), params)
-        found = [cursor.fetchall()]
-        while cursor.nextset():
-            found.append(cursor.fetchall())
-        return found
-
     def value(self, query: Query, params: Params = None) -> Any:
         """Run a query that changes nothing; return the first column of its first row, or None without a row."""
         row = self.row(query, params)

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -76,8 +76,7 @@ UPDATE seren_migrator.index_build AS i SET state = v.state, finished_at = pg_cat
 _WORKER_SETTINGS = """
 SELECT pg_catalog.set_config(s.name, w.value, false)
   FROM (VALUES ('synchronous_commit', 'off'), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
-               ('tcp_keepalives_count', '6'), ('client_connection_check_interval', '10s'),
-               ('standard_conforming_strings', 'on'), ('client_min_messages', 'error')) AS w(name, value)
+               ('tcp_keepalives_count', '6'), ('standard_conforming_strings', 'on'), ('client_min_messages', 'error')) AS w(name, value)
   JOIN pg_catalog.pg_settings AS s ON s.name = w.name
 """
 
@@ -148,6 +147,8 @@ def _first_task(work: Work) -> CopyTask | None:
 
 def _prepare(job: Job, session: Session) -> None:
     session.connection.execute(_WORKER_SETTINGS)
+    with suppress(psycopg.Error):  # servers on systems that cannot tell refuse it
+        session.connection.execute("SELECT pg_catalog.set_config('client_connection_check_interval', '10s', false)")
     session.rename(backend_name(job.id, "copy"))
     session.connection.pgconn.nonblocking = 0
 

@@ -35,8 +35,7 @@ from ..plan import Dealt, Plan
 from ..post_data import Script
 from ..progress import Event, Progress
 from ..retention import Retention, give_up
-from ..schema import Archive
-from ..selection import select
+from ..schema import Archive, Skips
 from ..session import Session
 from .init_options import InitOptions
 
@@ -84,7 +83,7 @@ class Run:
 
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
-        starting_over.drop_large_objects(self.claim, self.target)
+        starting_over.drop_large_objects(self.claim)
         stream.settle(self.migration, self.claim, self.source, self.target)
         record = self.claim.read()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
@@ -107,7 +106,9 @@ class Run:
     def _sizes(self, record: Record) -> Sizes:
         """Return how many processes work, and with which settings on the target."""
         ours = [relation for relation in record.pending if not self._is_native or relation.kind == "unlogged"]
-        jobs = max(int(self._is_native), min(self.options.jobs, len(ours)))
+        # The first round reads the source again, and may find a table that was not there before.
+        least = int(self._is_native or not record.is_done("pre_data"))
+        jobs = max(least, min(self.options.jobs, len(ours)))
         index_jobs = self.options.index_jobs or self.options.jobs
         return Sizes(jobs, index_jobs, tuning.settings(self.target, index_jobs), self.options.max_rate)
 
@@ -224,7 +225,8 @@ class Run:
         self.claim.keep_dump(self.client.major, content)
         archive = self._archive(content, plan.left, plan.selected.left_out)
         script = schema.post_data_script(self.migration, archive)
-        stored = [table for table in plan.selected.catalog.tables if table.stores_rows]
+        filled = {item.source_oid for item in plans.relations(plan, self.options) if item.state != "skipped"}
+        stored = [table for table in plan.selected.catalog.tables if table.oid in filled]
         # A restore script in SQL_ASCII has bytes of any encoding, which only a session of its own kind may read.
         readable = plan.whole.database.encoding != "SQL_ASCII"
         self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
@@ -242,12 +244,11 @@ class Run:
         waiting = [build for build in builds if build.state != indexes.DONE]
         script = Script(b"", ())
         if waiting:
-            whole = Catalog.read(self.source)
-            selected = select(whole, self.migration.selection, self.options.foreign_tables)
-            left = schema.left_behind(self.source, whole, selected)
-            script = schema.post_data_script(
-                self.migration, self._archive(self.claim.kept_dump(), left, selected.left_out)
-            )
+            # What was skipped then, not what the selection would leave out of the source as it is today.
+            skipped = frozenset((classid, objid) for classid, objid in record.steps["pre_data"].detail["skipped"])
+            name = backend_name(self.claim.id, "restore")
+            archive = Archive(self.claim.kept_dump(), self.client, Skips(skipped), name)
+            script = schema.post_data_script(self.migration, archive)
         names = {relation.source_oid: f"{relation.schema}.{relation.name}" for relation in record.relations}
         crew.plan_builds(script, waiting, names)
 

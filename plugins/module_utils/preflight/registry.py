@@ -52,7 +52,8 @@ def run_checks(
 ) -> list[Finding]:
     """Run every check and return what each found, in the order of :data:`CHECKS`.
 
-    Several at a time: most of them wait for a server, one for the source while another one waits for the target.
+    First the ways in, one after the other, because they look at the connections themselves; then several at a time: most
+    of them wait for a server, one for the source while another one waits for the target.
     """
 
     def look(numbered: tuple[int, Check]) -> Finding:
@@ -61,8 +62,11 @@ def run_checks(
         outcome = skipped("Left out by skip_checks.") if item.id in skip_checks else run_check(context, item)
         return Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity)
 
+    numbered = list(enumerate(CHECKS, start=1))
+    ways_in = len(connection.CHECKS)
+    findings = [look(each) for each in numbered[:ways_in]]
     with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
-        return list(pool.map(look, enumerate(CHECKS, start=1)))
+        return findings + list(pool.map(look, numbered[ways_in:]))
 
 
 def run_check(context: Context, item: Check) -> Outcome:
