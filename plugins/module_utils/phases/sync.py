@@ -159,10 +159,7 @@ class _Run:
         if not record.is_done("materialized_views"):
             self._refresh_views(record)
             worked = True
-        jobs = record.options.get("jobs") or 1
-        worked |= finishing.validate_foreign_keys(
-            self.migration, self.claim, record, self.target, jobs, self.progress, phase="sync"
-        )
+        worked |= self._validate_foreign_keys(record)
         return adopted, worked
 
     def _subscribe(self, record: Record, item: Stream) -> bool:
@@ -209,23 +206,44 @@ class _Run:
             selected = select(Catalog.read(self.source), self.migration.selection, record.options["foreign_tables"])
             finishing.refresh_views(self.target, selected.catalog)
 
+    def _validate_foreign_keys(self, record: Record) -> bool:
+        """Check rows against the keys that init has added unchecked; what was corrected on the source may be on its way."""
+        jobs = record.options.get("jobs") or 1
+
+        def validate() -> bool:
+            return finishing.validate_foreign_keys(
+                self.migration, self.claim, record, self.target, jobs, self.progress, phase="sync"
+            )
+
+        try:
+            return validate()
+        except MigrationError as error:
+            if error.code != "constraint_violated":
+                raise
+        now = self.source.value("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS now")
+        self._wait_until_confirmed(record, now, "rows that violate a foreign key may still be corrected")
+        return validate()
+
     def _wait_for_consistency(self, record: Record) -> None:
         points = [item.consistent_point for item in record.live_streams if item.consistent_point]
         highest = self.source.value(
             "SELECT max((p.lsn - '0/0'::pg_lsn)::bigint) AS highest FROM unnest(%(points)s::pg_lsn[]) AS p(lsn)",
             {"points": points},
         )
+        self._wait_until_confirmed(record, highest, "the materialized views were not refreshed")
+
+    def _wait_until_confirmed(self, record: Record, position: int, consequence: str) -> None:
+        """Wait until every stream has confirmed a position of the source's WAL (bytes)."""
         slots = [item.slot for item in record.live_streams]
         end = time.monotonic() + self.options.timeout
         while True:
             samples = lag.read_slots(self.source, slots)
-            if len(samples) == len(slots) and all((s.confirmed_position or 0) >= highest for s in samples.values()):
+            if len(samples) == len(slots) and all((s.confirmed_position or 0) >= position for s in samples.values()):
                 return
             if time.monotonic() > end:
                 raise MigrationError(
                     "lag_timeout",
-                    f"The streams did not pass their common consistent point within {self.options.timeout:g} seconds, "
-                    "so the materialized views were not refreshed.",
+                    f"The streams did not pass the point to wait for within {self.options.timeout:g} seconds: {consequence}.",
                     "Look at pg_migration_status, then run sync again.",
                     {"slots": {name: sample.lag_bytes for name, sample in samples.items()}},
                 )
