@@ -9,7 +9,8 @@ about it. What somebody else has made on top of it makes the whole fail, and not
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from . import large_objects, replication, schema
@@ -49,7 +50,7 @@ SELECT f.classid::bigint AS classid, f.objid::bigint AS objid,
 """
 
 # What is on our relations once everything of the archive's last section is gone. An index that a constraint was to
-# be made of is ours, too.
+# be made of is ours, too, and one of a partition that was not attached yet.
 _ON_OURS = """
 SELECT pg_catalog.pg_describe_object(o.classid, o.objid, 0) AS description
   FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid FROM pg_catalog.pg_index AS i
@@ -71,7 +72,7 @@ SELECT pg_catalog.pg_describe_object(o.classid, o.objid, 0) AS description
                      JOIN pg_catalog.pg_namespace AS n ON n.nspname = r.schema
                      JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = r.name
                      JOIN pg_catalog.pg_class AS x ON x.oid = o.objid AND x.relname = b.name
-                    WHERE b.migration_id = %(id)s AND b.state = 'built' AND c.oid = o.relation)
+                    WHERE b.migration_id = %(id)s AND b.state <> 'pending' AND c.oid = o.relation)
  ORDER BY 1
 """
 
@@ -166,7 +167,8 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
             for stream in record.live_streams:
                 dropped.update(_drop_subscription(session, stream.subscription, comment))
             if archive is not None:
-                _drop_restored(migration, session, archive, _key(record))
+                with _told_only_when_done(migration):
+                    _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)
     for oid in dropped:
         replication.drop_sync_slots(source, oid, record.target.get("system_identifier"))
@@ -195,6 +197,18 @@ def _archive(record: Record, target: Session, client: Client) -> Archive | None:
         )
     skipped = frozenset((classid, objid) for classid, objid in detail["skipped"])
     return Archive(content, client, Skips(skipped), "")
+
+
+@contextmanager
+def _told_only_when_done(migration: Migration) -> Iterator[None]:
+    """Forget the statements of the block when it fails, because they are rolled back."""
+    entries = migration.log.entries
+    before = len(entries)
+    try:
+        yield
+    except BaseException:
+        del entries[before:]
+        raise
 
 
 def _key(record: Record) -> dict[str, Any]:

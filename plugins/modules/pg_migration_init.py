@@ -35,7 +35,9 @@ options:
     type: bytes
     default: 10G
   max_rate:
-    description: Bytes per second that all copies together may move, or a number with a unit such as V(50M). V(0) sets no limit.
+    description:
+      - Bytes per second that all copies together may move, or a number with a unit such as V(50M). V(0) sets no limit.
+      - Where the servers copy by themselves (O(copy_method=subscription)) it cannot be applied.
     type: bytes
     default: "0"
   max_retained_wal:

@@ -62,6 +62,21 @@ def is_exact(case: Case) -> None:
     assert compare(case.source.dsn, case.target.dsn, sequences="ignore", client_dir=clients) == []
 
 
+def test_indexes_of_partitions_that_wait_to_be_attached_are_ours(case: Case) -> None:
+    with case.source.connect() as connection:
+        connection.execute("CREATE TABLE app.event (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")
+        connection.execute(
+            "CREATE TABLE app.event_1 PARTITION OF app.event FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')"
+        )
+        connection.execute("CREATE INDEX ON app.event (at)")
+        connection.execute("INSERT INTO app.event SELECT n, '2026-05-05' FROM generate_series(1, 100) AS n")
+    interrupted(case, "adding constraints")
+    waiting = case.target.execute("SELECT count(*) FROM pg_index WHERE indrelid = 'app.event_1'::regclass")
+    assert waiting == [(2,)]
+    case.init(resume=False)
+    is_exact(case)
+
+
 @pytest.mark.parametrize("step", ["copying", "building", "collecting", "done"])
 def test_a_copy_begins_anew_from_each_of_its_steps(case: Case, step: str) -> None:
     if step == "done":
