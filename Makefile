@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 COLLECTIONS := $(VENV)/collections
 READY := $(VENV)/.ready
 JOBS ?= 2
+# Tests wait for servers much of the time, so one more of them keeps the cores busy.
+TEST_JOBS ?= $(shell expr $(JOBS) + 1)
 # Another ansible-core than the newest: make venv CORE='~=2.17.0'
 CORE ?=
 PYTEST_ARGS ?=
@@ -73,7 +75,7 @@ test: molecule pytest ## Unit and integration tests, and the molecule scenario
 .PHONY: pytest
 pytest: venv
 	@echo "== unit and integration"
-	@$(BIN)/python -m pytest -n $(JOBS) tests/unit $(wildcard tests/integration) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) tests/unit $(wildcard tests/integration) $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: venv ## The pure parts, without a server
@@ -81,7 +83,7 @@ unit: venv ## The pure parts, without a server
 
 .PHONY: integration
 integration: venv ## On real servers, PostgreSQL 15 to 17
-	@$(BIN)/python -m pytest -n $(JOBS) tests/integration $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) tests/integration $(PYTEST_ARGS)
 
 .PHONY: molecule
 molecule: venv ## The playbooks: converge, idempotence, verify
@@ -90,7 +92,7 @@ molecule: venv ## The playbooks: converge, idempotence, verify
 
 .PHONY: test-slow
 test-slow: venv ## The matrix of server versions, and kills at random moments
-	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not external" tests/unit tests/integration $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) -m "slow and not external" tests/unit tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-external
 test-external: venv ## Your own servers: TEST_SOURCE_URL and TEST_TARGET_URL; TEST_ALLOW_WRITES=1 for the whole workflow

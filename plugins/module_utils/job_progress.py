@@ -28,18 +28,23 @@ DEFAULT_DIRECTORY = "~/.ansible_async"
 _NAME = re.compile(r"\w+")
 
 # Looks again and again until the job has ended, or for a number of ticks. A file that is not there yet is waited for.
+# A killed process that nobody has taken leave of, as in containers whose first process does not, is no living one.
 _LOOK = """\
+lives() {
+  kill -0 "$1" 2>/dev/null || return 1
+  case "$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)" in Z*|X*) return 1 ;; esac
+}
 i=0
 while :; do
   pid= state=
   { read -r pid state < %(path)s; } 2>/dev/null
   [ "$state" = ended ] && break
-  [ -n "$pid" ] && { %(until_begun)s kill -0 "$pid" 2>/dev/null || break; }
+  [ -n "$pid" ] && { %(until_begun)s lives "$pid" || break; }
   i=$((i+1))
   [ "$i" -gt %(ticks)d ] && break
   sleep %(tick)s
 done
-[ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo "process lives"
+[ -n "$pid" ] && lives "$pid" && echo "process lives"
 cat %(path)s 2>/dev/null
 :"""
 

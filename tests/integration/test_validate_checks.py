@@ -47,6 +47,7 @@ def test_a_good_pair_passes_every_check(source_db: Database, target_db: Database
     assert report.with_status("fail", "unknown", "skipped") == {
         "source_slot_idle_timeout": "skipped",
         "partitions": "skipped",
+        "target_sync_workers": "skipped",
     }
     assert report.statements == []
 
@@ -617,6 +618,7 @@ def test_each_missing_privilege_on_the_source_is_found_and_its_grant_cures_it(
     assert report.with_status("fail", "unknown", "skipped") == {
         "source_slot_idle_timeout": "skipped",
         "partitions": "skipped",
+        "target_sync_workers": "skipped",
     }
     assert report.error is None
 

@@ -78,6 +78,17 @@ def test_a_look_ends_when_the_job_is_dead(tmp_path: Path) -> None:
     assert seen.line == line("copying", bytes_copied=5)
 
 
+def test_a_killed_job_that_nobody_has_taken_leave_of_is_dead(tmp_path: Path) -> None:
+    path = tmp_path / "progress"
+    with subprocess.Popen(["sleep", "60"]) as process:
+        path.write_text(f"{process.pid} running\n{{}}\n")
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead by now, and still there
+        command = ["sh", "-c", look_command(str(path), 600, 0.1)]
+        seen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert not parse_look(seen.stdout).is_alive
+
+
 def test_the_first_look_ends_when_the_job_begins(tmp_path: Path) -> None:
     job = JobFile(tmp_path / "file")
     threading.Timer(0.2, lambda: job.write(line("started"), is_last=False)).start()
