@@ -14,7 +14,10 @@ from . import connection, objects, privileges, programs, server, tables, target
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
-# In the order in which they are reported.
+# They share one connection a side, which serves one of them at a time; few threads keep both busy.
+CHECKS_AT_ONCE = 4
+
+# In the order in which they are begun and reported.
 CHECKS: tuple[Check, ...] = (
     *connection.CHECKS,
     *programs.CHECKS,
@@ -49,7 +52,8 @@ def run_checks(
 ) -> list[Finding]:
     """Run every check and return what each found, in the order of :data:`CHECKS`.
 
-    Those about the source beside all others, because most of them wait for a server; each side's in their order.
+    First the ways in, one after the other, because they look at the connections themselves; then several at a time: most
+    of them wait for a server, one for the source while another one waits for the target.
     """
 
     def look(numbered: tuple[int, Check]) -> Finding:
@@ -59,11 +63,10 @@ def run_checks(
         return Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity)
 
     numbered = list(enumerate(CHECKS, start=1))
-    lanes = [[each for each in numbered if (each[1].side == "source") is of_source] for of_source in (True, False)]
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        found = [finding for lane in pool.map(lambda lane: [look(each) for each in lane], lanes) for finding in lane]
-    order = {item.id: number for number, item in numbered}
-    return sorted(found, key=lambda finding: order[finding.check.id])
+    ways_in = len(connection.CHECKS)
+    findings = [look(each) for each in numbered[:ways_in]]
+    with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+        return findings + list(pool.map(look, numbered[ways_in:]))
 
 
 def run_check(context: Context, item: Check) -> Outcome:
