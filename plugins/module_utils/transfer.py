@@ -38,13 +38,14 @@ class Refused(Exception):
 
 
 class Throttle:
-    """A limit of bytes per second that all workers share.
+    """A limit of bytes per second that all workers share; to be made before they are forked.
 
-    ``lock`` and ``clock`` are shared by the processes: ``clock.value`` is the time at which the next byte may go.
+    ``context`` is their multiprocessing context.
     """
 
     def __init__(self, context: Any, bytes_per_second: int) -> None:
         self._rate = bytes_per_second
+        # The time (monotonic clock) at which the next byte may go.
         self._clock = context.Value("d", 0.0)
 
     def take(self, amount: int) -> None:
