@@ -103,14 +103,20 @@ class Claim:
 
     def intend(self, side: str, kind: str, name: str, schema: str = "") -> None:
         """Record that an object is about to be created."""
+        self.intend_all([(side, kind, name, schema)])
+
+    def intend_all(self, objects: Sequence[tuple[str, str, str, str]]) -> None:
+        """Record that objects, each as side, kind, name and schema, are about to be created."""
+        sides, kinds, names, schemas = (list(values) for values in zip(*objects, strict=True))
         self.write(
-            "INSERT INTO seren_migrator.object (migration_id, side, kind, schema, name)"
-            " VALUES (%(id)s, %(side)s, %(kind)s, %(schema)s, %(name)s)"
+            "INSERT INTO seren_migrator.object (migration_id, side, kind, name, schema)"
+            " SELECT %(id)s, o.* FROM unnest(%(sides)s::text[], %(kinds)s::text[], %(names)s::text[],"
+            " %(schemas)s::text[]) AS o"
             " ON CONFLICT (migration_id, side, kind, schema, name) DO UPDATE SET removed_at = NULL",
-            side=side,
-            kind=kind,
-            schema=schema,
-            name=name,
+            sides=sides,
+            kinds=kinds,
+            names=names,
+            schemas=schemas,
         )
 
     def removed(self, side: str, kind: str, name: str, schema: str = "") -> None:
@@ -328,19 +334,21 @@ def claimed(migration: Migration, command: str, fingerprint: str, *, buried: boo
 
 
 def _beat(migration: Migration, held: Claim, stop: threading.Event) -> None:
-    """Renew the heartbeat until told to stop; a lost connection is opened again."""
+    """Renew the heartbeat until told to stop; a lost connection is opened again. The first one came with the claim."""
+    stop.wait(HEARTBEAT_INTERVAL_S)
     while not stop.is_set():
         try:
             with held.quiet:
                 session = migration.open("target", "heartbeat")
             with session:
-                while not stop.wait(HEARTBEAT_INTERVAL_S):
+                while not stop.is_set():
                     with held.quiet:
                         session.connection.execute(
                             "UPDATE seren_migrator.migration SET heartbeat = pg_catalog.clock_timestamp()"
                             " WHERE id = %(id)s AND epoch = %(epoch)s",
                             held.key(),
                         )
+                    stop.wait(HEARTBEAT_INTERVAL_S)
         except (MigrationError, psycopg.Error):
             stop.wait(1)
 

@@ -72,20 +72,21 @@ def finish(
         native_copy.resume(claim, target)  # an earlier run may have ended before it did
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
+    there = Catalog.read(target)
     if not record.is_done("sequences"):
         with claim.step("sequences"):
-            set_sequences(source, target, selected)
+            set_sequences(source, target, selected.catalog, there)
     # Streams of one snapshot show the same moment; others do once they have passed the latest one, which sync waits for.
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
         with claim.step("materialized_views"):
-            refresh_views(target, selected.catalog)
+            refresh_views(target, selected.catalog, there)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step("analyze", detail):
-            detail["left"] += analyze(migration, target, record, options.jobs)
+            detail["left"] += analyze(migration, target, record, there, options.jobs)
 
 
 def _post_data(
@@ -154,14 +155,14 @@ def _key_name(catalog: Catalog, key: ForeignKey) -> str:
     return f"{key.name} on {catalog.by_oid[key.table].qualified}"
 
 
-def set_sequences(source: Session, target: Session, selected: Selected) -> None:
-    """Give each selected sequence of the target the state it has on the source now.
+def set_sequences(source: Session, target: Session, catalog: Catalog, there: Catalog) -> None:
+    """Give each selected sequence (``catalog``) of the target (``there``) the state it has on the source now.
 
     The source moves on; cutover sets them once more when the source stands still.
     """
     # What the application made since the snapshot is not on the target.
-    present = {(item.schema, item.name) for item in Catalog.read(target).sequences}
-    chosen = [item for item in selected.catalog.sequences if (item.schema, item.name) in present]
+    present = {(item.schema, item.name) for item in there.sequences}
+    chosen = [item for item in catalog.sequences if (item.schema, item.name) in present]
     states = sequences.read_states(source, chosen)
     known = sequences.read_states(target, chosen)
     changed = [item for item in chosen if known.get((item.schema, item.name)) != states[item.schema, item.name]]
@@ -170,9 +171,12 @@ def set_sequences(source: Session, target: Session, selected: Selected) -> None:
         target.execute(sql.SQL("; ").join(sequences.set_state(i, states[i.schema, i.name]) for i in batch))
 
 
-def refresh_views(target: Session, catalog: Catalog) -> list[str]:
-    """Refresh the materialized views that are populated on the source, each after those it reads; return their names."""
-    present = {(view.schema, view.name) for view in Catalog.read(target).materialized_views}
+def refresh_views(target: Session, catalog: Catalog, there: Catalog) -> list[str]:
+    """Refresh the target's materialized views that are populated on the source, each after those it reads.
+
+    ``catalog`` is the selected part of the source's, ``there`` the target's. Returns their names.
+    """
+    present = {(view.schema, view.name) for view in there.materialized_views}
     populated = [view for view in catalog.materialized_views if view.is_populated]
     populated = [view for view in populated if (view.schema, view.name) in present]
     ordered: list[MaterializedView] = schema.refresh_order(catalog, populated)
@@ -181,16 +185,15 @@ def refresh_views(target: Session, catalog: Catalog) -> list[str]:
     return [view.qualified for view in ordered]
 
 
-def analyze(migration: Migration, target: Session, record: Record, jobs: int) -> list[dict[str, str]]:
+def analyze(migration: Migration, target: Session, record: Record, there: Catalog, jobs: int) -> list[dict[str, str]]:
     """Collect statistics of every table and materialized view of the migration, ``jobs`` at a time.
 
     Autovacuum would come too late for the first queries after a cutover. Partitioned tables need their own pass,
     which autovacuum never makes. Returns what could not be analyzed, with the reason: statistics fail no copy.
     """
     tables = {(relation.schema, relation.name) for relation in record.relations}
-    catalog = Catalog.read(target)
-    tables |= {(table.schema, table.name) for table in catalog.tables if table.kind == "p"}
-    tables |= {(view.schema, view.name) for view in catalog.materialized_views}
+    tables |= {(table.schema, table.name) for table in there.tables if table.kind == "p"}
+    tables |= {(view.schema, view.name) for view in there.materialized_views}
     waiting = sorted(tables)
 
     def work(share: list[tuple[str, str]]) -> list[dict[str, str]]:

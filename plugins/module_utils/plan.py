@@ -87,12 +87,13 @@ def relations(plan: Plan, options: Policies) -> list[Relation]:
     return rows
 
 
-def shape(plan: Plan) -> list[tuple[Any, ...]]:
+def shape(plan: Plan) -> tuple[Any, ...]:
     """Return what must not change between publishing and the snapshot."""
-    return [
+    tables = [
         (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
         for table in plan.selected.catalog.tables
     ]
+    return tables, schema.exclusions(plan.whole, plan.selected, plan.left)
 
 
 @dataclass(frozen=True)

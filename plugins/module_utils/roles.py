@@ -209,6 +209,8 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
         for row in target.rows("SELECT r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolname = ANY (%s)", (names,))
     }
     missing = [name for name in names if name not in present]
+    if not missing:
+        return RolePlan((), (), (), ())
     verifiers = _verifiers(source, missing)
     create: list[Role] = []
     left: list[dict[str, str]] = []

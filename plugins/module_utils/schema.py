@@ -151,12 +151,27 @@ def quoted_pattern(schema: str, name: str | None = None) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
+def exclusions(whole: Catalog, selected: Selected, left: Sequence[LeftObject]) -> list[str]:
+    """Return pg_dump's arguments that keep what stays behind out of the archive. Pure."""
+    chosen = {schema.name for schema in selected.catalog.schemas}
+    schemas = [quoted_pattern(schema.name) for schema in whole.schemas if schema.name not in chosen]
+    tables = [
+        quoted_pattern(item.schema, item.name)
+        for item in left
+        if item.schema in chosen and item.name is not None and item.relkind in tuple("rpvmSf")
+    ]
+    return [
+        f"--exclude-schema={OWN_SCHEMA}",
+        *(f"--exclude-schema={pattern}" for pattern in schemas),
+        *(f"--exclude-table={pattern}" for pattern in tables),
+    ]
+
+
 def dump(
     migration: Migration, client: Client, snapshot: str, whole: Catalog, selected: Selected, left: Sequence[LeftObject]
 ) -> bytes:
     """Dump the schema inside ``snapshot`` and return the archive (custom format), free of user mappings' secrets."""
     conninfo, environment = migration.source.client_environment()
-    chosen = {schema.name for schema in selected.catalog.schemas}
     arguments = [
         client.pg_dump,
         f"--dbname={conninfo}",
@@ -171,13 +186,7 @@ def dump(
         *([] if whole.database.encoding == "SQL_ASCII" else ["--encoding=UTF8"]),
         f"--lock-wait-timeout={LOCK_WAIT}",
         f"--snapshot={snapshot}",
-        f"--exclude-schema={OWN_SCHEMA}",
-    ]
-    arguments += [f"--exclude-schema={quoted_pattern(s.name)}" for s in whole.schemas if s.name not in chosen]
-    arguments += [
-        f"--exclude-table={quoted_pattern(item.schema, item.name)}"
-        for item in left
-        if item.schema in chosen and item.name is not None and item.relkind in tuple("rpvmSf")
+        *exclusions(whole, selected, left),
     ]
     if sum(len(argument.encode()) + 1 for argument in arguments) > _MAX_ARGUMENT_BYTES:
         raise MigrationError(

@@ -120,6 +120,13 @@ class Session:
         self.log.add(self.endpoint.side, self.text(statement if shown is None else shown, params))
         self.connection.execute(statement, params)
 
+    def execute_together(self, *statements: Query) -> None:
+        """Run statements that change something in one round trip, all of them or none, and remember each."""
+        texts = [self.text(statement) for statement in statements]
+        for text in texts:
+            self.log.add(self.endpoint.side, text)
+        self.connection.execute(sql.SQL(";\n").join(map(sql.SQL, texts)))
+
     def text(self, statement: Query, params: Params = None) -> str:
         """Return a statement as text, with its parameters in place."""
         if params:

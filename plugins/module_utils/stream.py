@@ -139,11 +139,10 @@ def _publish(
     members = replication.publication_members(catalog, {t.oid for t in share}, predicates, source.major)
     comment = replication.ownership_comment(migration.name, claim.id)
     claim.intend("source", "publication", names.publication)
-    with source.transaction():
-        source.execute(
-            replication.create_publication(names.publication, members, names.marker, predicates, source.major)
-        )
-        source.execute(replication.comment_publication(names.publication, comment))
+    source.execute_together(
+        replication.create_publication(names.publication, members, names.marker, predicates, source.major),
+        replication.comment_publication(names.publication, comment),
+    )
 
 
 def _make_further(migration: Migration, claim: Claim, source: Session, hold: SlotHold, further: Sequence[str]) -> None:
@@ -180,13 +179,15 @@ def _stream(claim: Claim, number: int) -> ledger.Stream:
 
 
 def _make_markers(claim: Claim, source: Session, target: Session, marker: str) -> None:
-    claim.intend("source", "schema", OWN_SCHEMA)
+    tables = [(session.endpoint.side, "table", marker, OWN_SCHEMA) for session in (source, target)]
+    claim.intend_all([("source", "schema", OWN_SCHEMA, ""), *tables])
     for session in (source, target):
-        claim.intend(session.endpoint.side, "table", marker, OWN_SCHEMA)
-        # Two migrations may make our schema at the same moment; IF NOT EXISTS does not see what is uncommitted.
-        with suppress(psycopg.errors.UniqueViolation):
-            session.execute(replication.create_own_schema())
-        session.execute(replication.create_marker(marker))
+        statements = (replication.create_own_schema(), replication.create_marker(marker))
+        try:
+            session.execute_together(*statements)
+        except psycopg.errors.UniqueViolation:
+            # Another migration made our schema at the same moment; IF NOT EXISTS does not see what is uncommitted.
+            session.execute_together(*statements)
 
 
 def name_taken(kind: str, name: str, side: str, session: Session) -> MigrationError:

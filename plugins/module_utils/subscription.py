@@ -198,15 +198,14 @@ def _make_list(migration: Migration, claim: Claim, source: Session, item: Stream
     if replication.publication_comment(source, name) not in (None, comment):
         raise stream.name_taken("publication", name, "source", source)
     claim.intend("source", "publication", name)
-    with source.transaction():
-        source.execute(replication.drop_publication(name))
-        source.execute(
-            sql.SQL("CREATE PUBLICATION {} FOR TABLE {}").format(
-                sql.Identifier(name),
-                sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*pair)) for pair in sorted(wanted)),
-            )
-        )
-        source.execute(replication.comment_publication(name, comment))
+    source.execute_together(
+        replication.drop_publication(name),
+        sql.SQL("CREATE PUBLICATION {} FOR TABLE {}").format(
+            sql.Identifier(name),
+            sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*pair)) for pair in sorted(wanted)),
+        ),
+        replication.comment_publication(name, comment),
+    )
     return name
 
 

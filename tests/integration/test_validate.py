@@ -296,8 +296,8 @@ def test_a_refused_replication_connection_is_taken_for_a_pooler(ready: dict[str,
     """As a pooler in session mode does, which keeps the session's state."""
     with FaultProxy(source_cluster.port, refused_parameters=["replication"]) as proxy:
         report = run_validate(**{**ready, "source": {**ready["source"], "port": proxy.port}})
-    assert report["source_pooler"]["status"] == "fail"
-    assert "unsupported startup parameter" in report["source_pooler"]["detail"]
+    assert report["source_replication_connection"]["status"] == "fail"
+    assert "unsupported startup parameter" in report["source_replication_connection"]["detail"]
     assert report["different_databases"]["status"] == "pass"
 
 

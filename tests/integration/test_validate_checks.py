@@ -412,7 +412,7 @@ def test_a_source_without_a_free_slot_or_walsender_is_refused(
         report = run_validate(params, target_db.params, client_bin_dir=str(target_cluster.client_dir))
     assert report["source_slots"]["objects"] == ["taken"]
     assert report["source_walsenders"]["status"] == "fail"
-    assert report["source_pooler"]["status"] == "skipped"
+    assert report["source_replication_connection"]["status"] == "skipped"
     assert "source_walsenders" in report.error.details["checks"]  # type: ignore[union-attr]
     assert report["source_slot_idle_timeout"]["severity"] == "warning"
     assert "pg_drop_replication_slot('taken')" in report["source_slots"]["remedy"]
@@ -607,7 +607,7 @@ def test_each_missing_privilege_on_the_source_is_found_and_its_grant_cures_it(
         assert report[check]["status"] == "fail", check
         assert set(report[check]["objects"]) >= set(objects), check
     # What needs a privilege to be seen is unknown or skipped, and never passes.
-    assert report["source_pooler"]["status"] == "skipped"
+    assert report["source_replication_connection"]["status"] == "skipped"
     assert report["subscription_probe"]["status"] == "fail"
     for check in ("source_replication_attribute", "source_create_privilege", "source_row_security", "source_readable"):
         source_db.execute(report[check]["remedy"])

@@ -62,8 +62,7 @@ def run(migration: Migration, options: InitOptions, progress: Progress = silent)
 
 
 def _attempt_once(migration: Migration, options: InitOptions, progress: Progress, started: float) -> Result:
-    target_exists = database.exists(migration, options.maintenance_db)
-    record = _find(migration) if target_exists else None
+    target_exists, record = _find(migration, options.maintenance_db)
     follows = record is not None and record.state == "copying" and record.is_held and not options.check_mode
     if record is not None and follows:
         record = _follow(migration, options, record, progress)
@@ -87,8 +86,10 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
     if not target_exists:
         database.create(migration, options.maintenance_db)
     with migration.open_both("init") as (source, target):
+        plan = None
         if record is None or record.state == "cleaned":
-            _register(migration, options, source, target, created=not target_exists)
+            plan = plans.read(migration, options, source)
+            _register(migration, options, source, target, plan, created=not target_exists)
         else:
             _check_same(record, migration, options, source)
         try:
@@ -96,7 +97,7 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
                 claimed(migration, "init", fingerprint(migration, options)) as claim,
                 Retention(migration, claim, options.max_retained_wal, progress) as retention,
             ):
-                work = Run(migration, options, progress, claim, source, target, retention)
+                work = Run(migration, options, progress, claim, source, target, retention, plan)
                 if starts_over:
                     progress(Event("init", "taking back what was copied"))
                     starting_over.start_over(migration, claim, source, target, work.client)
@@ -116,9 +117,7 @@ class _Overtaken(Exception):
 
 
 def _has_begun(migration: Migration, options: InitOptions) -> bool:
-    if not database.exists(migration, options.maintenance_db):
-        return False
-    late = _find(migration)
+    late = _find(migration, options.maintenance_db)[1]
     return late is not None and late.state == "copying"
 
 
@@ -157,9 +156,15 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
 # --- the target's database and the ledger ----------------------------------------------------------------------
 
 
-def _find(migration: Migration) -> Record | None:
-    with migration.open("target", "init", read_only=True) as target:
-        return ledger.find(target, migration.name)
+def _find(migration: Migration, maintenance_db: str) -> tuple[bool, Record | None]:
+    """Return whether the target database is there, and what its ledger knows of the migration."""
+    try:
+        with migration.open("target", "init", read_only=True) as target:
+            return True, ledger.find(target, migration.name)
+    except MigrationError as error:
+        if database.is_absent(migration, maintenance_db, error):
+            return False, None
+        raise
 
 
 def _check_same(record: Record, migration: Migration, options: InitOptions, source: Session) -> None:
@@ -181,8 +186,9 @@ def _check_same(record: Record, migration: Migration, options: InitOptions, sour
         )
 
 
-def _register(migration: Migration, options: InitOptions, source: Session, target: Session, *, created: bool) -> None:
-    plan = plans.read(migration, options, source)
+def _register(
+    migration: Migration, options: InitOptions, source: Session, target: Session, plan: Plan, *, created: bool
+) -> None:
     ledger.install(target)
     try:
         ledger.register(
@@ -230,7 +236,7 @@ def _follow(migration: Migration, options: InitOptions, record: Record, progress
                 ticker.tell(seen[1], f"following {ledger.describe_holder(holder)}: ")
             time.sleep(FOLLOW_INTERVAL_S)
             current = None if seen is None else seen[0]
-    return _find(migration)
+    return _find(migration, options.maintenance_db)[1]
 
 
 def _finished(record: Record, *, changed: bool, elapsed_s: float, warnings: Sequence[str] = ()) -> Result:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from .. import (
@@ -63,7 +64,10 @@ def carry_out(work: Run, claim: Claim) -> None:
 
 
 class Run:
-    """One run of init under its claim: the steps in order, each skipped when the ledger says it is done."""
+    """One run of init under its claim: the steps in order, each skipped when the ledger says it is done.
+
+    ``plan`` is what was read of the source a moment ago, if anything; the first round then does not read it again.
+    """
 
     def __init__(
         self,
@@ -74,9 +78,11 @@ class Run:
         source: Session,
         target: Session,
         retention: Retention,
+        plan: Plan | None = None,
     ) -> None:
         self.migration, self.options, self.progress = migration, options, progress
         self.claim, self.source, self.target, self.retention = claim, source, target, retention
+        self._fresh_plan = plan
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
@@ -145,10 +151,9 @@ class Run:
 
     def _copy_round(self, crew: Crew, record: Record) -> None:
         """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
-        plan = plans.read(self.migration, self.options, self.source)
+        plan, self._fresh_plan = self._fresh_plan or plans.read(self.migration, self.options, self.source), None
         first = not record.is_done("pre_data")
         if first:
-            self._roles(plan)
             self.claim.replace_relations(plans.relations(plan, self.options))
             record = self.claim.read()
         pending = {relation.source_oid for relation in record.pending}
@@ -181,12 +186,19 @@ class Run:
 
     def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
         """Bring what the rows need, as the snapshot shows it; return the plan as the snapshot shows it."""
-        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+        self.progress(Event("init", "dumping the schema", {"step": "schema"}))
+        with (
+            ThreadPoolExecutor(1) as pool,
+            self.migration.open("source", "snapshot reader", read_only=True) as reader,
+        ):
+            # pg_dump waits for the source most of the time; meanwhile all else that comes before the restore.
+            dump = pool.submit(schema.dump, self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
             self._import(reader, snapshot)
             seen = plans.read(self.migration, self.options, reader)
             if plans.shape(seen) != plans.shape(plan):
                 raise _Moved
-            self._pre_data(seen, snapshot, reader)
+            self._roles(seen)
+            self._pre_data(seen, dump.result(), reader)
             self._check_target(seen, pending)
         return seen
 
@@ -215,13 +227,11 @@ class Run:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
             self.left.append({"object": f"owner {owner} of the database", "reason": str(error.diag.message_primary)})
 
-    def _pre_data(self, plan: Plan, snapshot: str, reader: Session) -> None:
-        """Dump the schema in the snapshot, keep the archive, plan the indexes, restore what the rows need.
+    def _pre_data(self, plan: Plan, content: bytes, reader: Session) -> None:
+        """Keep the archive of the schema, plan the indexes, restore what the rows need.
 
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
-        self.progress(Event("init", "dumping the schema", {"step": "schema"}))
-        content = schema.dump(self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
         self.claim.keep_dump(self.client.major, content)
         archive = self._archive(content, plan.left, plan.selected.left_out)
         script = schema.post_data_script(self.migration, archive)

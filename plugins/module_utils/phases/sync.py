@@ -204,7 +204,7 @@ class _Run:
         self._wait_for_consistency(record)
         with self.claim.step("materialized_views"):
             selected = select(Catalog.read(self.source), self.migration.selection, record.options["foreign_tables"])
-            finishing.refresh_views(self.target, selected.catalog)
+            finishing.refresh_views(self.target, selected.catalog, Catalog.read(self.target))
 
     def _validate_foreign_keys(self, record: Record) -> bool:
         """Check rows against the keys that init has added unchecked; what was corrected on the source may be on its way."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
-from . import connection, objects, privileges, programs, server, tables, target
+from . import connection, objects, pair, privileges, programs, server, tables, target
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
@@ -20,6 +20,7 @@ CHECKS_AT_ONCE = 4
 # In the order in which they are begun and reported.
 CHECKS: tuple[Check, ...] = (
     *connection.CHECKS,
+    *pair.CHECKS,
     *programs.CHECKS,
     *server.CHECKS,
     *privileges.CHECKS,
@@ -52,8 +53,8 @@ def run_checks(
 ) -> list[Finding]:
     """Run every check and return what each found, in the order of :data:`CHECKS`.
 
-    First the ways in, one after the other, because they look at the connections themselves; then several at a time: most
-    of them wait for a server, one for the source while another one waits for the target.
+    First the way in to each side, both sides at the same time: whoever looks for a pooler must be alone with its server.
+    Then several checks at a time: most of them wait for a server, one for the source while another waits for the target.
     """
 
     def look(numbered: tuple[int, Check]) -> Finding:
@@ -63,10 +64,13 @@ def run_checks(
         return Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity)
 
     numbered = list(enumerate(CHECKS, start=1))
-    ways_in = len(connection.CHECKS)
-    findings = [look(each) for each in numbered[:ways_in]]
+    ways_in = [each for each in numbered if each[1] in connection.CHECKS]
+    lanes = [[each for each in ways_in if each[1].side == side] for side in ("source", "target")]
     with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
-        return findings + list(pool.map(look, numbered[ways_in:]))
+        first = [finding for lane in pool.map(lambda lane: [look(each) for each in lane], lanes) for finding in lane]
+        found = [*first, *pool.map(look, [each for each in numbered if each not in ways_in])]
+    order = {item.id: number for number, item in numbered}
+    return sorted(found, key=lambda finding: order[finding.check.id])
 
 
 def run_check(context: Context, item: Check) -> Outcome:
