@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils import ledger
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.phases import validate
-from ansible_collections.seren.migrator.plugins.module_utils.preflight import connection
+from ansible_collections.seren.migrator.plugins.module_utils.preflight import pair
 from ansible_collections.seren.migrator.plugins.module_utils.preflight.registry import CHECKS
 from tests.support.cluster import Cluster, nasty_password
 from tests.support.fault_proxy import FaultProxy
@@ -304,7 +304,7 @@ def test_a_refused_replication_connection_is_taken_for_a_pooler(ready: dict[str,
 def test_a_source_that_does_not_answer_the_target_ends_the_probe_in_time(
     ready: dict[str, Any], source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "PROBE_TIMEOUT", "1s")
+    monkeypatch.setattr(pair, "PROBE_TIMEOUT", "1s")
     with FaultProxy(source_cluster.port) as proxy:
         proxy.is_black_hole = True
         started = time.monotonic()

@@ -11,9 +11,8 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import clients, dealing, ledger, stream
 from ..catalog import Catalog
@@ -23,6 +22,10 @@ from ..errors import MigrationError
 from ..migration import Migration
 from ..selection import Selected, select
 from ..session import Session
+from .asking import Asking, once
+
+if TYPE_CHECKING:
+    from ..session import Params
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
@@ -168,38 +171,47 @@ class Server:
     def __init__(self, side: Side, session: Session) -> None:
         self.side = side
         self.session = session
+        self._asking = Asking(session)
 
     @property
     def major(self) -> int:
         """Major version of the server."""
         return self.session.major
 
-    @cached_property
+    def rows(self, query: str, params: Params = None) -> list[Row]:
+        """Run a query that changes nothing, together with those of other checks; return all of its rows."""
+        return self._asking.rows(query, params)
+
+    def row(self, query: str, params: Params = None) -> Row | None:
+        """Run a query that changes nothing; return its first row, or None."""
+        return next(iter(self.rows(query, params)), None)
+
+    @once
     def settings(self) -> dict[str, Setting]:
         """Settings by name; a name that this version does not know is absent."""
-        return {row["name"]: Setting(**row) for row in self.session.rows(_SETTINGS, {"names": list(SETTINGS)})}
+        return {row["name"]: Setting(**row) for row in self.rows(_SETTINGS, {"names": list(SETTINGS)})}
 
     def number(self, name: str) -> int:
         """Return a setting as a number, in the unit that pg_settings shows."""
         return int(self.settings[name].setting)
 
-    @cached_property
+    @once
     def role(self) -> Role:
         """The connecting role."""
         return Role(**self._only_row(_ROLE))
 
-    @cached_property
+    @once
     def activity(self) -> Activity:
         """Sessions and workers now."""
         return Activity(**self._only_row(_ACTIVITY))
 
-    @cached_property
+    @once
     def facts(self) -> Facts:
         """The connected database."""
         return Facts(**self._only_row(_FACTS))
 
     def _only_row(self, query: str) -> Row:
-        row = self.session.row(query)
+        row = self.row(query)
         if row is None:
             raise MigrationError("database_error", f"The {self.side} answered a question about itself with no row.")
         return row
@@ -293,12 +305,12 @@ class Context:
         """The target, or None when its database does not exist yet."""
         return None if self.target_is_absent else self.target
 
-    @cached_property
+    @once
     def catalog(self) -> Catalog:
         """The source's catalog."""
         return Catalog.read(self.source.session)
 
-    @cached_property
+    @once
     def selection(self) -> Selected | MigrationError:
         """The selection applied to the source, or the error that says why it cannot be."""
         try:
@@ -313,12 +325,12 @@ class Context:
             raise Unavailable("selection", "the selection cannot be applied to the source")
         return self.selection
 
-    @cached_property
+    @once
     def target_catalog(self) -> Catalog | None:
         """The target's catalog, None when its database does not exist yet."""
         return None if self.target_database is None else Catalog.read(self.target_database.session)
 
-    @cached_property
+    @once
     def record(self) -> ledger.Record | None:
         """What the ledger knows about this migration; None without one, and for a migration that was cleaned up."""
         if self.target_database is None:
@@ -326,7 +338,7 @@ class Context:
         found = ledger.find(self.target_database.session, self.migration.name)
         return found if found is None or found.cleaned_at is None else None
 
-    @cached_property
+    @once
     def new_slots(self) -> int:
         """How many slots init will make, beyond those that it gives back first: one for each stream that it opens."""
         wanted = stream.to_open(self.record, self.options.streams)
@@ -339,13 +351,13 @@ class Context:
             return wanted
         return max(0, wanted - (len(self.record.live_streams) - len(stream.carrying(self.record))))
 
-    @cached_property
+    @once
     def new_subscriptions(self) -> int:
         """How many subscriptions sync will make: one for each stream that has none yet."""
         waiting = stream.carrying(self.record) if self.record is not None else []
         return self.new_slots + sum(1 for item in waiting if item.state != "subscribed")
 
-    @cached_property
+    @once
     def clients(self) -> list[clients.Client]:
         """The client programs of this machine."""
         return clients.find_clients(self.options.client_bin_dir)

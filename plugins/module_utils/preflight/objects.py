@@ -82,7 +82,7 @@ def own_schema(context: Context) -> Outcome:
     chosen = context.migration.selection
     if chosen.schemas or chosen.tables:
         return passed("The selection names what takes part.")
-    rows = context.source.session.rows(_STRANGERS, {"schema": OWN_SCHEMA, "ours": list(TABLE_NAMES)})
+    rows = context.source.rows(_STRANGERS, {"schema": OWN_SCHEMA, "ours": list(TABLE_NAMES)})
     if not rows:
         return passed()
     return failed(
@@ -104,9 +104,9 @@ def large_objects(context: Context) -> Outcome:
         return failed(
             f"The database holds {count} large objects, which logical replication never carries.",
             "Say what shall become of them: large_objects: copy (once, as they are at the time of the copy) or skip.",
-            objects=[str(row["oid"]) for row in context.source.session.rows(_FIRST_LARGE_OBJECTS)],
+            objects=[str(row["oid"]) for row in context.source.rows(_FIRST_LARGE_OBJECTS)],
         )
-    hidden = context.source.session.rows(_UNREADABLE_LARGE_OBJECTS) if policy == "copy" else []
+    hidden = context.source.rows(_UNREADABLE_LARGE_OBJECTS) if policy == "copy" else []
     if hidden:
         return failed(
             f"Role {context.source.role.name} may not read all of the {count} large objects.",
@@ -188,7 +188,7 @@ def sequences(context: Context) -> Outcome:
 @check(CHECKS, "extension_tables", "No table belongs to an extension", side="source", severity="info")
 def extension_tables(context: Context) -> Outcome:
     """R16."""
-    rows = context.source.session.rows(_EXTENSION_TABLES)
+    rows = context.source.rows(_EXTENSION_TABLES)
     if not rows:
         return passed()
     return failed(
@@ -231,7 +231,7 @@ def partitions(context: Context) -> Outcome:
 def always_triggers(context: Context) -> Outcome:
     """O6. ENABLE ALWAYS and ENABLE REPLICA fire in the subscription's worker, so their effects would be doubled."""
     oids = [table.oid for table in context.selected.data_tables]
-    rows = context.source.session.rows(_FIRING, {"oids": oids})
+    rows = context.source.rows(_FIRING, {"oids": oids})
     if not rows:
         return passed()
     return failed(
@@ -283,7 +283,7 @@ def forced_row_security(context: Context) -> Outcome:
     if role.is_superuser or role.bypasses_row_security:
         return passed()
     oids = [table.oid for table in context.selected.data_tables]
-    rows = context.source.session.rows(_FORCED_ROW_SECURITY, {"oids": oids})
+    rows = context.source.rows(_FORCED_ROW_SECURITY, {"oids": oids})
     if not rows:
         return passed()
     return failed(

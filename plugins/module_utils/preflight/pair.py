@@ -108,7 +108,7 @@ def replication_connection(context: Context) -> Outcome:
         return skipped(
             "Without REPLICATION no replication connection can be tried.", needs="source_replication_attribute"
         )
-    if server.session.value(_WALSENDERS) >= server.number("max_wal_senders"):
+    if server.rows(_WALSENDERS)[0]["used"] >= server.number("max_wal_senders"):
         return skipped("No WAL sender is free to try a replication connection.", needs="source_walsenders")
     endpoint = context.migration.source
     params = {**endpoint.connect_params("seren_migrator replication probe"), "replication": "database"}

@@ -98,7 +98,7 @@ def replication_attribute(context: Context) -> Outcome:
     chosen = context.options.replication_role
     if chosen:
         user = str(chosen["user"])
-        row = context.source.session.row(_REPLICATION_ROLE, {"name": user})
+        row = context.source.row(_REPLICATION_ROLE, {"name": user})
         if row is None:
             lacking.append(f"{user} (does not exist)")
             remedies.append(statement("CREATE ROLE {} LOGIN REPLICATION PASSWORD '...'", name(user)))
@@ -145,7 +145,7 @@ def _published(context: Context) -> list[Table]:
 def table_owner(context: Context) -> Outcome:
     """P3: only an owner can add a table to a publication."""
     tables = _published(context)
-    rows = context.source.session.rows(_NOT_MEMBER, {"owners": sorted({table.owner for table in tables})})
+    rows = context.source.rows(_NOT_MEMBER, {"owners": sorted({table.owner for table in tables})})
     owners = sorted(row["owner"] for row in rows)
     if not owners:
         return passed()
@@ -160,15 +160,15 @@ def table_owner(context: Context) -> Outcome:
 @check(CHECKS, "source_readable", "The role may read all that is selected", side="source")
 def readable(context: Context) -> Outcome:
     """P4."""
-    catalog, session = context.selected.catalog, context.source.session
+    catalog, server = context.selected.catalog, context.source
     schemas = [
         row["schema"]
-        for row in session.rows(
+        for row in server.rows(
             _UNUSABLE_SCHEMAS, {"schemas": [schema.name for schema in catalog.schemas], "privilege": "USAGE"}
         )
     ]
     wanted = [t.oid for t in catalog.tables if t.kind != "f"] + [sequence.oid for sequence in catalog.sequences]
-    relations = session.rows(_UNREADABLE, {"oids": wanted})
+    relations = server.rows(_UNREADABLE, {"oids": wanted})
     if not schemas and not relations:
         return passed()
     role = name(context.source.role.name)
@@ -232,7 +232,7 @@ def create_in_schemas(context: Context) -> Outcome:
     if context.target_database is None:
         return passed("The database will be created.")
     wanted = [schema.name for schema in context.selected.catalog.schemas]
-    rows = context.target_database.session.rows(_UNUSABLE_SCHEMAS, {"schemas": wanted, "privilege": "CREATE"})
+    rows = context.target_database.rows(_UNUSABLE_SCHEMAS, {"schemas": wanted, "privilege": "CREATE"})
     schemas = [row["schema"] for row in rows]
     if not schemas:
         return passed()
@@ -258,7 +258,7 @@ def owners(context: Context) -> Outcome:
     planned = roles.plan(context.source.session, context.target.session, context.selected.left_out)
     missing = [] if role.can_create_roles else [item.name for item in planned.create]
     privilege = "SET" if context.target.major >= 16 else "MEMBER"
-    rows = context.target.session.rows(_ROLES, {"roles": wanted, "privilege": privilege})
+    rows = context.target.rows(_ROLES, {"roles": wanted, "privilege": privilege})
     foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"]]
     if not missing and not foreign:
         return passed()

@@ -14,9 +14,6 @@ from . import connection, objects, pair, privileges, programs, server, tables, t
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
-# They share one connection a side, which serves one of them at a time; few threads keep both busy.
-CHECKS_AT_ONCE = 4
-
 # In the order in which they are begun and reported.
 CHECKS: tuple[Check, ...] = (
     *connection.CHECKS,
@@ -54,7 +51,7 @@ def run_checks(
     """Run every check and return what each found, in the order of :data:`CHECKS`.
 
     First the way in to each side, both sides at the same time: whoever looks for a pooler must be alone with its server.
-    Then several checks at a time: most of them wait for a server, one for the source while another waits for the target.
+    Then all other checks at once: what they ask of a server at the same time is one round trip.
     """
 
     def look(numbered: tuple[int, Check]) -> Finding:
@@ -66,7 +63,7 @@ def run_checks(
     numbered = list(enumerate(CHECKS, start=1))
     ways_in = [each for each in numbered if each[1] in connection.CHECKS]
     lanes = [[each for each in ways_in if each[1].side == side] for side in ("source", "target")]
-    with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(len(numbered)) as pool:
         first = [finding for lane in pool.map(lambda lane: [look(each) for each in lane], lanes) for finding in lane]
         found = [*first, *pool.map(look, [each for each in numbered if each not in ways_in])]
     order = {item.id: number for number, item in numbered}

@@ -194,7 +194,7 @@ def _fewer(demand: _Demand) -> str:
 def slots(context: Context) -> Outcome:
     """S5."""
     limit = context.source.number("max_replication_slots")
-    row = context.source.session.rows(_SLOTS)[0]
+    row = context.source.rows(_SLOTS)[0]
     demand = _demand(context, context.new_slots)
     if limit - row["used"] >= demand.most:
         return passed(f"{row['used']} of {limit} in use.")
@@ -214,7 +214,7 @@ def slots(context: Context) -> Outcome:
 def walsenders(context: Context) -> Outcome:
     """S6. Every replication connection counts, base backups and standbys too."""
     limit = context.source.number("max_wal_senders")
-    row = context.source.session.rows(_WALSENDERS)[0]
+    row = context.source.rows(_WALSENDERS)[0]
     demand = _demand(context, context.new_subscriptions)
     if limit - row["used"] >= demand.most:
         return passed(f"{row['used']} of {limit} in use.")
@@ -230,7 +230,7 @@ def walsenders(context: Context) -> Outcome:
 def workers(context: Context) -> Outcome:
     """S7."""
     limit = context.target.number("max_logical_replication_workers")
-    row = context.target.session.rows(_WORKERS)[0]
+    row = context.target.rows(_WORKERS)[0]
     used = max(row["running"], row["enabled"])
     demand = _demand(context, context.new_subscriptions)
     if limit - used >= demand.most:
@@ -291,7 +291,7 @@ def origins(context: Context) -> Outcome:
     """S8. 18 has a setting of its own for it."""
     setting = "max_active_replication_origins" if context.target.major >= 18 else "max_replication_slots"
     limit = context.target.number(setting)
-    used = context.target.session.value(_ORIGINS)
+    used = context.target.rows(_ORIGINS)[0]["used"]
     demand = _demand(context, context.new_subscriptions)
     if limit - used >= demand.most:
         return passed(f"{used} of {limit} in use.")
@@ -359,7 +359,7 @@ def connections(context: Context, side: Side) -> Outcome:
 @check(CHECKS, "source_prepared_transactions", "No prepared transaction holds up the slot", side="source")
 def prepared_transactions(context: Context) -> Outcome:
     """S13. The creation of a slot waits for them, in whatever database of the server they are."""
-    found = context.source.session.rows(_PREPARED)
+    found = context.source.rows(_PREPARED)
     if not found:
         return passed()
     old = [row for row in found if row["age_s"] > YOUNG_TRANSACTION_S]
@@ -379,8 +379,7 @@ def prepared_transactions(context: Context) -> Outcome:
 @check(CHECKS, "source_long_transactions", "No long transaction holds up the slot", side="source")
 def long_transactions(context: Context) -> Outcome:
     """S14. Only transactions that have written count. Those whose start is hidden are looked at again."""
-    session = context.source.session
-    found = session.rows(_XID_HOLDERS)
+    found = context.source.rows(_XID_HOLDERS)
     old = [row for row in found if row["age_s"] is not None and row["age_s"] > YOUNG_TRANSACTION_S]
     if old:
         blocks = any(row["age_s"] > OLD_TRANSACTION_S for row in old)
@@ -397,7 +396,7 @@ def long_transactions(context: Context) -> Outcome:
         if not hidden:
             return passed()
         time.sleep(1)
-        hidden &= {(row["pid"], row["xid"]) for row in session.rows(_XID_HOLDERS)}
+        hidden &= {(row["pid"], row["xid"]) for row in context.source.rows(_XID_HOLDERS)}
     if not hidden:
         return passed()
     return unknown(
@@ -473,7 +472,7 @@ def synchronous_standbys(context: Context) -> Outcome:
 @check(CHECKS, "source_is_subscriber", "The source does not itself subscribe", side="source", severity="warning")
 def is_subscriber(context: Context) -> Outcome:
     """S23."""
-    found = [row["name"] for row in context.source.session.rows(_SUBSCRIPTIONS)]
+    found = [row["name"] for row in context.source.rows(_SUBSCRIPTIONS)]
     if not found:
         return passed()
     return failed(

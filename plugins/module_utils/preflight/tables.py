@@ -114,9 +114,8 @@ def replica_identity(context: Context) -> Outcome:
     if not bad:
         return passed()
     oids = {"oids": [table.oid for table in bad]}
-    session = context.source.session
-    indexes = {row["table"]: row for row in session.rows(_IDENTITY_INDEXES, oids)}
-    without_equality = {row["table"] for row in session.rows(_NO_EQUALITY, oids)}
+    indexes = {row["table"]: row for row in context.source.rows(_IDENTITY_INDEXES, oids)}
+    without_equality = {row["table"] for row in context.source.rows(_NO_EQUALITY, oids)}
     remedies = ["-- each takes an ACCESS EXCLUSIVE lock for a moment", "SET lock_timeout = '3s';"]
     for table in bad:
         qualified = name(table.schema, table.name)
@@ -143,7 +142,7 @@ def replica_identity(context: Context) -> Outcome:
 
 def _searched_by_row(context: Context) -> list[Table]:
     full = {table.oid: table for table in context.selected.data_tables if table.identity_verdict == "full"}
-    rows = context.source.session.rows(_WITHOUT_KEY, {"oids": list(full)}) if full else []
+    rows = context.source.rows(_WITHOUT_KEY, {"oids": list(full)}) if full else []
     return sorted((full[row["table"]] for row in rows), key=lambda table: table.qualified)
 
 
@@ -153,11 +152,11 @@ def _searched_by_row(context: Context) -> list[Table]:
 def full_types(context: Context) -> Outcome:
     """R2."""
     tables = {table.oid: table for table in _searched_by_row(context)}
-    rows = context.source.session.rows(_NO_EQUALITY, {"oids": list(tables)}) if tables else []
+    rows = context.source.rows(_NO_EQUALITY, {"oids": list(tables)}) if tables else []
     if not rows:
         return passed()
     oids = {"oids": sorted({row["table"] for row in rows})}
-    indexes = {row["table"]: row["name"] for row in context.source.session.rows(_IDENTITY_INDEXES, oids)}
+    indexes = {row["table"]: row["name"] for row in context.source.rows(_IDENTITY_INDEXES, oids)}
     remedies = []
     for oid in oids["oids"]:
         qualified = name(tables[oid].schema, tables[oid].name)
@@ -290,7 +289,7 @@ def _predicate_fault(context: Context, table: Table, predicate: str) -> str:
     if own:
         return f"{', '.join(own)} is not a built-in function"
     plain = [item.removeprefix("pg_catalog.") for item in functions]
-    mutable = [row["name"] for row in context.source.session.rows(_MUTABLE, {"names": plain})]
+    mutable = [row["name"] for row in context.source.rows(_MUTABLE, {"names": plain})]
     if mutable:
         return f"{', '.join(mutable)}() is not immutable"
     everything = [column.name for column in table.columns]

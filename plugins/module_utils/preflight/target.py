@@ -103,7 +103,7 @@ def empty(context: Context) -> Outcome:
     if context.target_database is None:
         return passed("The database does not exist yet.")
     catalog = context.selected.catalog
-    rows = context.target_database.session.rows(_RELATIONS, {"schemas": [schema.name for schema in catalog.schemas]})
+    rows = context.target_database.rows(_RELATIONS, {"schemas": [schema.name for schema in catalog.schemas]})
     if not rows:
         return passed()
     if context.record is not None:
@@ -130,8 +130,8 @@ def empty(context: Context) -> Outcome:
 
 def _available(context: Context) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """The source's extensions, and what the target knows of them by name."""
-    wanted = context.source.session.rows(_EXTENSIONS)
-    rows = context.target.session.rows(_AVAILABLE, {"names": [row["name"] for row in wanted]}) if wanted else []
+    wanted = context.source.rows(_EXTENSIONS)
+    rows = context.target.rows(_AVAILABLE, {"names": [row["name"] for row in wanted]}) if wanted else []
     return wanted, {row["name"]: row for row in rows}
 
 
@@ -266,13 +266,13 @@ def locale(context: Context) -> Outcome:
 def collations(context: Context) -> Outcome:
     """V5."""
     catalog = context.selected.catalog
-    wanted = context.source.session.rows(
+    wanted = context.source.rows(
         _COLLATIONS,
         {"schemas": [schema.name for schema in catalog.schemas], "oids": [table.oid for table in catalog.tables]},
     )
     if not wanted:
         return passed()
-    there = context.target.session.rows(_TARGET_COLLATIONS)
+    there = context.target.rows(_TARGET_COLLATIONS)
     names = {row["name"] for row in there}
     locales = {row["locale"] for row in there if row["provider"] == "c"}
     has_icu = any(row["provider"] == "i" for row in there)
@@ -302,7 +302,7 @@ def event_triggers(context: Context) -> Outcome:
     """O5."""
     if context.target_database is None:
         return passed("The database does not exist yet.")
-    names = [row["name"] for row in context.target_database.session.rows(_EVENT_TRIGGERS)]
+    names = [row["name"] for row in context.target_database.rows(_EVENT_TRIGGERS)]
     if not names:
         return passed()
     return failed(
@@ -321,15 +321,14 @@ def names_taken(context: Context) -> Outcome:
         if record else set()  # fmt: skip
     streams = [stream_names(mine, "0" * 32, number) for number in range(1, STREAMS_LOOKED_AT + 1)]
     slug = streams[0].slot.removesuffix("_000000000000_1")
-    session = context.source.session
     publications = [
         row["name"]
-        for row in session.rows(_PUBLICATIONS, {"names": [item.publication for item in streams]})
+        for row in context.source.rows(_PUBLICATIONS, {"names": [item.publication for item in streams]})
         if row["name"] not in own
     ]
     slots = [
         row
-        for row in session.rows(
+        for row in context.source.rows(
             _SLOTS, {"names": [bounded(mine, "_sub")], "pattern": f"^{slug}_[0-9a-f]{{12}}_[0-9]+$"}
         )
         if row["name"] not in own
@@ -337,7 +336,7 @@ def names_taken(context: Context) -> Outcome:
     subscriptions = []
     if context.target_database is not None:
         names = [item.subscription for item in streams]
-        rows = context.target_database.session.rows(_SUBSCRIPTIONS, {"names": names})
+        rows = context.target_database.rows(_SUBSCRIPTIONS, {"names": names})
         subscriptions = [row["name"] for row in rows if row["name"] not in own]
     if not publications and not slots and not subscriptions:
         return passed()
