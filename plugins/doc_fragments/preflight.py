@@ -84,4 +84,10 @@ options:
     type: str
     choices: [runner, subscription]
     default: runner
+  rollback:
+    description:
+      - Whether it shall be possible to replicate back from O(target) to O(source) after the writes have moved. Then what that needs is
+        checked as well.
+    type: bool
+    default: false
 """

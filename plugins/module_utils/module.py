@@ -115,6 +115,7 @@ def preflight_options() -> Spec:
         "foreign_tables": {"type": "str", "choices": ["create", "skip", "fail"], "default": "create"},
         "roles": {"type": "str", "choices": ["referenced", "none"], "default": "referenced"},
         "copy_method": {"type": "str", "choices": ["runner", "subscription"], "default": "runner"},
+        "rollback": {"type": "bool", "default": False},
         **replication_options(),
         **client_options(),
     }

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the validate phase in a test and look at what one check said."""
+"""Run the validate phase in a test, look at what one check said, and see that its remedy cures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from psycopg import sql
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
 from ansible_collections.seren.migrator.plugins.module_utils.phases import validate
 from ansible_collections.seren.migrator.plugins.module_utils.progress import silent
+from tests.support.fixtures import Database
 
 HOSTILE = 'Weird "Näme"; --'
+H = sql.Identifier(HOSTILE).as_string(None)
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,61 @@ def run_validate(
     result = validate.run(job, validate.ValidateOptions(**options), silent)
     assert result.changed is False
     return Report(result.data, result.error, job.log.entries)
+
+
+@dataclass(frozen=True)
+class Case:
+    """SQL that makes one check fire; ``cure`` says where its remedy, which is plain SQL, is run, '' when it is not.
+
+    ``also`` names checks that fire together with it.
+    """
+
+    check: str
+    source: str = ""
+    target: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    objects: tuple[str, ...] = ()
+    severity: str = "blocker"
+    cure: str = ""
+    name: str = ""
+    also: tuple[str, ...] = ()
+
+
+def case_id(case: Case) -> str:
+    """The name of a case for pytest."""
+    return f"{case.check}: {case.name}" if case.name else case.check
+
+
+def fires_and_is_cured(case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database) -> None:
+    """Make a case, see that its check and no other one fires, then run the remedy and see that it passes."""
+    if case.source:
+        source_db.execute(case.source)
+    if case.target:
+        target_db.execute(case.target)
+    report = examine(case)
+    found = report[case.check]
+    assert found["status"] == "fail"
+    assert found["severity"] == case.severity
+    assert set(found["objects"]) >= set(case.objects)
+    assert found["detail"]
+    assert found["remedy"]
+    # It is this check that fires, and no other one by mistake.
+    assert set(report.with_status("fail", "unknown")) - set(case.also) == {case.check}
+    if case.severity == "blocker":
+        assert report.error is not None
+        assert case.check in str(report.error)
+        assert report.data["ready"] is False
+    else:
+        assert report.error is None
+        assert report.data["ready"] is True
+    if case.cure:
+        cure(found["remedy"], source_db if case.cure == "source" else target_db)
+        assert examine(case)[case.check]["status"] == "pass"
+
+
+def cure(remedy: str, database: Database) -> None:
+    """Paste a remedy's SQL, up to its first alternative, as a person would: one statement a line."""
+    for line in remedy.split("\n-- or ")[0].splitlines():
+        if not line.startswith("--"):
+            database.execute(line)

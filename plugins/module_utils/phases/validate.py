@@ -45,6 +45,7 @@ class ValidateOptions:
     foreign_tables: Literal["create", "skip", "fail"] = "create"
     roles: Literal["referenced", "none"] = "referenced"
     copy_method: Literal["runner", "subscription"] = "runner"
+    rollback: bool = False
     source_from_target: Mapping[str, Any] | None = field(default=None, repr=False)
     replication_role: Mapping[str, Any] | None = field(default=None, repr=False)
     client_bin_dir: str | None = None

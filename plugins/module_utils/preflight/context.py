@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import clients, dealing, ledger, stream
 from ..catalog import Catalog
-from ..driver import Row
+from ..driver import Row, sql
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
 from ..errors import MigrationError
 from ..migration import Migration
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
+RELOAD = "SELECT pg_catalog.pg_reload_conf();"
+RESTART = "-- then restart the server"
 
 _LIMITS = """
 SELECT pg_catalog.set_config('statement_timeout', %(statement)s, false) AS statement,
@@ -39,7 +41,7 @@ _DATABASE_EXISTS = "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.d
 
 # reset_val is what a new session of this role in this database starts with; our own session overrides some of them.
 _SETTINGS = """
-SELECT s.name, s.setting, s.reset_val, s.unit, s.pending_restart
+SELECT s.name, s.setting, s.reset_val, s.unit, s.pending_restart, s.context
   FROM pg_catalog.pg_settings AS s
  WHERE s.name = ANY (%(names)s)
 """
@@ -113,13 +115,17 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """A server setting: the value in force in our session, and the one a new session starts with."""
+    """A server setting: the value in force in our session, and the one a new session starts with.
+
+    ``context`` says who may change it when (view pg_settings of the manual); ``postmaster`` needs a restart.
+    """
 
     name: str
     setting: str
     reset_val: str
     unit: str | None
     pending_restart: bool
+    context: str
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,13 @@ class Server:
     def number(self, name: str) -> int:
         """Return a setting as a number, in the unit that pg_settings shows."""
         return int(self.settings[name].setting)
+
+    def to_set(self, setting: str, value: str | int) -> str:
+        """Return what gives a server setting a value, to paste: SQL, and what makes it count."""
+        known = self.settings.get(setting)
+        restarts = known is not None and known.context == "postmaster"
+        change = sql.SQL("ALTER SYSTEM SET {} = {};").format(sql.Identifier(setting), sql.Literal(value))
+        return f"{change.as_string(None)}\n{RESTART if restarts else RELOAD}"
 
     @once
     def role(self) -> Role:

@@ -23,7 +23,7 @@ from .check import (
     statements,
     unknown,
 )
-from .context import Context, Server
+from .context import RELOAD, Context, Server
 
 CHECKS: list[Check] = []
 
@@ -80,14 +80,6 @@ SELECT s.subname AS name
 """
 
 
-def _set(setting: str, value: str | int) -> sql.Composed:
-    return statement("ALTER SYSTEM SET {} = {}", name(setting), sql.Literal(value))
-
-
-RELOAD = "SELECT pg_catalog.pg_reload_conf();"
-RESTART = "-- then restart the server"
-
-
 @check(CHECKS, "source_wal_level", "wal_level is logical on the source", side="source")
 def wal_level(context: Context) -> Outcome:
     """S1."""
@@ -96,8 +88,8 @@ def wal_level(context: Context) -> Outcome:
         return passed()
     return failed(
         f"wal_level is {value}: changes cannot be decoded from such WAL.",
-        statements(_set("wal_level", "logical"))
-        + f"\n{RESTART}. RDS and Aurora: rds.logical_replication=1 and a reboot; Cloud SQL: "
+        context.source.to_set("wal_level", "logical")
+        + ". RDS and Aurora: rds.logical_replication=1 and a reboot; Cloud SQL: "
         "cloudsql.logical_decoding=on; Azure: wal_level=LOGICAL; Neon and SerenDB: switch on logical replication in "
         "the project's settings (it cannot be switched off again).",
         objects=[f"wal_level={value}"],
@@ -199,7 +191,7 @@ def slots(context: Context) -> Outcome:
     if limit - row["used"] >= demand.most:
         return passed(f"{row['used']} of {limit} in use.")
     idle = [statement("SELECT pg_catalog.pg_drop_replication_slot({})", sql.Literal(slot)) for slot in row["idle"]]
-    raised = statements(_set("max_replication_slots", row["used"] + max(demand.most, 4))) + f"\n{RESTART}"
+    raised = context.source.to_set("max_replication_slots", row["used"] + max(demand.most, 4))
     return failed(
         _shortage("replication slots", "max_replication_slots", limit, row["used"], demand),
         raised
@@ -220,7 +212,7 @@ def walsenders(context: Context) -> Outcome:
         return passed(f"{row['used']} of {limit} in use.")
     return failed(
         _shortage("WAL senders", "max_wal_senders", limit, row["used"], demand),
-        statements(_set("max_wal_senders", row["used"] + max(demand.most, 4))) + f"\n{RESTART}" + _fewer(demand),
+        context.source.to_set("max_wal_senders", row["used"] + max(demand.most, 4)) + _fewer(demand),
         objects=[item for item in row["names"] if item],
         severity=demand.severity(limit - row["used"]),
     )
@@ -237,9 +229,7 @@ def workers(context: Context) -> Outcome:
         return passed(f"{used} of {limit} in use.")
     return failed(
         _shortage("logical replication workers", "max_logical_replication_workers", limit, used, demand),
-        statements(_set("max_logical_replication_workers", used + max(demand.most, 4)))
-        + f"\n{RESTART}"
-        + _fewer(demand),
+        context.target.to_set("max_logical_replication_workers", used + max(demand.most, 4)) + _fewer(demand),
         severity=demand.severity(limit - used),
     )
 
@@ -254,7 +244,7 @@ def sync_workers(context: Context) -> Outcome:
         return passed(f"{limit} tables at the same time.")
     return failed(
         "max_sync_workers_per_subscription is 0: no table would be copied.",
-        statements(_set("max_sync_workers_per_subscription", 2)) + f"\n{RELOAD}",
+        context.target.to_set("max_sync_workers_per_subscription", 2),
         objects=["max_sync_workers_per_subscription=0"],
     )
 
@@ -275,8 +265,7 @@ def worker_processes(context: Context) -> Outcome:
         )
     return failed(
         _shortage("background worker processes", "max_worker_processes", limit, activity.background_workers, demand),
-        statements(_set("max_worker_processes", activity.background_workers + max(demand.most, 8)))
-        + f"\n{RESTART}"
+        context.target.to_set("max_worker_processes", activity.background_workers + max(demand.most, 8))
         + _fewer(demand),
         severity=demand.severity(limit - activity.background_workers - activity.hidden),
     )
@@ -297,7 +286,7 @@ def origins(context: Context) -> Outcome:
         return passed(f"{used} of {limit} in use.")
     return failed(
         _shortage("replication origins", setting, limit, used, demand),
-        statements(_set(setting, used + max(demand.most, 4))) + f"\n{RESTART}" + _fewer(demand),
+        context.target.to_set(setting, used + max(demand.most, 4)) + _fewer(demand),
         severity=demand.severity(limit - used),
     )
 
@@ -422,8 +411,7 @@ def slot_wal_limit(context: Context) -> Outcome:
     return failed(
         f"max_slot_wal_keep_size is {limit_mb} MB: when more WAL than that is written during the copy, the slot is "
         "lost and the migration must start again.",
-        statements(_set("max_slot_wal_keep_size", -1))
-        + f"\n{RELOAD}\n-- or a size well above what is written meanwhile",
+        context.source.to_set("max_slot_wal_keep_size", -1) + "\n-- or a size well above what is written meanwhile",
         objects=[f"max_slot_wal_keep_size={limit_mb}MB"],
     )
 
@@ -444,7 +432,7 @@ def slot_idle_timeout(context: Context) -> Outcome:
     return failed(
         f"idle_replication_slot_timeout is {setting.setting} {setting.unit or ''}: the slot, which is idle during the "
         "copy, may be invalidated.",
-        statements(_set("idle_replication_slot_timeout", 0)) + f"\n{RELOAD}",
+        context.source.to_set("idle_replication_slot_timeout", 0),
         objects=[f"idle_replication_slot_timeout={setting.setting}{setting.unit or ''}"],
     )
 

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pre-flight checks of what the roles may do, on real servers: where they fire, and that their remedies cure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from tests.support.cluster import Cluster
+from tests.support.fixtures import Database
+from tests.support.preflight import HOSTILE, H, run_validate
+
+
+@pytest.fixture
+def plain_source(source_db: Database) -> dict[str, Any]:
+    """A role with a hostile name that may only connect; somebody else owns everything."""
+    source_db.execute(
+        f"CREATE ROLE {H} LOGIN PASSWORD 'plain'; CREATE ROLE owner1; CREATE SCHEMA s AUTHORIZATION owner1;"
+        "CREATE TABLE s.t (id int PRIMARY KEY); ALTER TABLE s.t OWNER TO owner1;"
+        "CREATE SEQUENCE s.q; ALTER SEQUENCE s.q OWNER TO owner1;"
+        "ALTER TABLE s.t ENABLE ROW LEVEL SECURITY; CREATE POLICY none ON s.t USING (false)"
+    )
+    return {**source_db.params, "user": HOSTILE, "password": "plain"}
+
+
+PRIVILEGES = {
+    "source_replication_attribute": [HOSTILE],
+    "source_create_privilege": [],
+    "source_table_owner": ["s.t"],
+    "source_readable": ["s", "s.q", "s.t"],
+    "source_row_security": ["s.t"],
+}
+
+
+def test_each_missing_privilege_on_the_source_is_found_and_its_grant_cures_it(
+    plain_source: dict[str, Any], source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    report = run_validate(plain_source, target_db.params, **client)
+    for check, objects in PRIVILEGES.items():
+        assert report[check]["status"] == "fail", check
+        assert set(report[check]["objects"]) >= set(objects), check
+    # What needs a privilege to be seen is unknown or skipped, and never passes.
+    assert report["source_replication_connection"]["status"] == "skipped"
+    assert report["subscription_probe"]["status"] == "fail"
+    for check in ("source_replication_attribute", "source_create_privilege", "source_row_security", "source_readable"):
+        source_db.execute(report[check]["remedy"])
+        assert run_validate(plain_source, target_db.params, **client)[check]["status"] == "pass", check
+    source_db.execute("REVOKE pg_read_all_data FROM " + H)
+    source_db.execute(report["source_table_owner"]["remedy"])
+    report = run_validate(plain_source, target_db.params, **client)
+    assert report.with_status("fail", "unknown", "skipped") == {
+        "source_slot_idle_timeout": "skipped",
+        "partitions": "skipped",
+        "target_sync_workers": "skipped",
+    }
+    assert report.error is None
+
+
+def test_hidden_transactions_are_unknown_and_never_pass(
+    plain_source: dict[str, Any], source_db: Database, target_db: Database
+) -> None:
+    with source_db.connect(autocommit=False) as writer:
+        writer.execute("INSERT INTO s.t VALUES (1)")
+        report = run_validate(plain_source, target_db.params)
+        assert report["source_long_transactions"]["status"] == "unknown"
+        source_db.execute(report["source_long_transactions"]["remedy"])
+        assert run_validate(plain_source, target_db.params)["source_long_transactions"]["status"] == "pass"
+        writer.rollback()
+
+
+def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute(
+        f"CREATE ROLE owner1; CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO owner1;"
+        f"CREATE TABLE q (id int PRIMARY KEY); ALTER TABLE q OWNER TO {H};"
+        "ALTER TABLE q ENABLE ROW LEVEL SECURITY; ALTER TABLE q FORCE ROW LEVEL SECURITY"
+    )
+    target_db.execute("CREATE ROLE \"me;\" LOGIN PASSWORD 'plain'; CREATE ROLE owner1")
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    plain = {**target_db.params, "user": "me;", "password": "plain"}
+    report = run_validate(source_db.params, plain, **client)
+    assert report["target_roles"]["objects"] == [HOSTILE, "owner1"]
+    for check in ("target_create_privilege", "target_schema_privilege", "subscription_probe", "target_row_security"):
+        assert report[check]["status"] == "fail", check
+        target_db.execute(report[check]["remedy"])
+        assert run_validate(source_db.params, plain, **client)[check]["status"] == "pass", check
+    target_db.execute(report["target_roles"]["remedy"].split("\n-- or")[0])
+    report = run_validate(source_db.params, plain, **client)
+    assert report["target_owners"]["objects"] == [f"public.q ({HOSTILE})", "public.p (owner1)"]
+    target_db.execute(report["target_owners"]["remedy"].split("\n-- or")[0])
+    report = run_validate(source_db.params, plain, **client)
+    assert report.with_status("fail", "unknown") == {}
+    assert run_validate(source_db.params, plain, roles="none", **client)["target_roles"]["status"] == "pass"
+
+
+def test_a_plain_role_that_cannot_create_the_database_is_told_so(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    target_cluster.execute("CREATE ROLE me LOGIN PASSWORD 'plain'")
+    plain = target_cluster.params(HOSTILE, "me", "plain")
+    report = run_validate(source_db.params, plain, client_bin_dir=str(target_cluster.client_dir))
+    assert report["target_create_privilege"]["status"] == "fail"
+    assert report["subscription_probe"]["status"] == "unknown"
+    assert "subscription_probe" in report.error.details["checks"]  # type: ignore[union-attr]
+    for statement in report["target_create_privilege"]["remedy"].split("\n-- or: "):
+        target_cluster.execute(statement)
+    report = run_validate(source_db.params, plain, client_bin_dir=str(target_cluster.client_dir))
+    assert report["target_create_privilege"]["status"] == "pass"
+
+
+def test_the_replication_role_is_checked_and_used(
+    source_db: Database, source_cluster: Cluster, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    role = {"user": HOSTILE, "password": 'it\'s "secret" \\ pass'}
+    report = run_validate(source_db.params, target_db.params, replication_role=role, **client)
+    assert report["source_replication_attribute"]["objects"] == [f"{HOSTILE} (does not exist)"]
+    assert report["subscription_probe"]["status"] == "fail"
+    source_db.execute(
+        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(HOSTILE), sql.Literal(role["password"]))
+    )
+    source_db.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(source_db.name)))
+    report = run_validate(source_db.params, target_db.params, replication_role=role, **client)
+    assert report["source_replication_attribute"]["objects"] == [HOSTILE, f"{HOSTILE} (CONNECT)"]
+    source_db.execute(report["source_replication_attribute"]["remedy"])
+    report = run_validate(source_db.params, target_db.params, replication_role=role, **client)
+    assert report.error is None
+    wrong = {**role, "password": "hunter2-wrong"}
+    report = run_validate(source_db.params, target_db.params, replication_role=wrong, **client)
+    assert report["subscription_probe"]["status"] == "fail"
+    assert "hunter2" not in str(report)
