@@ -185,7 +185,7 @@ def test_memberships_and_settings_of_a_role_are_made_together_with_it(case: Case
                                       " WHERE r.rolname = 'app'")[0][0]  # fmt: skip
         seen.append((roles, members))
 
-    case.init(at_step("opening stream", look))
+    case.init(at_step("copying", look))
     assert seen == [(2, 1)]
     assert case.target.execute("SELECT rolconfig FROM pg_roles WHERE rolname = 'app'") == [(["work_mem=7MB"],)]
 

@@ -118,7 +118,7 @@ class _Overtaken(Exception):
 
 def _has_begun(migration: Migration, options: InitOptions) -> bool:
     late = _find(migration, options.maintenance_db)[1]
-    return late is not None and late.state == "copying"
+    return late is not None and late.state != "cleaned"
 
 
 def _pass_gate(migration: Migration, options: InitOptions, record: Record | None) -> None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import secrets
 
+from ..driver import psycopg
 from ..endpoint import Endpoint, Side
 from ..session import Session
-from .check import Check, Outcome, check_both, failed, passed
+from .check import Check, Outcome, check, check_both, failed, passed, skipped
 from .context import Context, Server
 
 CHECKS: list[Check] = []
@@ -69,8 +70,7 @@ def version(context: Context, side: Side) -> Outcome:
     )
 
 
-def no_pooler(side: Side) -> str:
-    """Return the remedy against a connection pooler."""
+def _no_pooler(side: Side) -> str:
     return (
         f"Give the direct host and port of the server in {side}: for Neon and SerenDB the same host name without "
         "-pooler, for Supabase the direct connection, for PgBouncer the port of PostgreSQL itself."
@@ -82,7 +82,7 @@ def pooler(context: Context, side: Side) -> Outcome:
     """N2. The name is a hint; what becomes of our sessions is the evidence, see also ``source_replication_connection``."""
     endpoint, server = _endpoint(context, side), context.server(side)
     host, port = endpoint.params.get("host", ""), endpoint.params.get("port", "5432")
-    remedy = no_pooler(side)
+    remedy = _no_pooler(side)
     if "-pooler." in host:
         return failed(f"{host} is the name of a connection pooler.", remedy, objects=[endpoint.label])
     pooled = _shares_backends(context, server)
@@ -120,3 +120,29 @@ def _shares_backends(context: Context, server: Server) -> str:
     if after["pid"] != first["pid"] or after["token"] != token:
         return "The server process behind our connection changed: a pooler hands them out by transaction."
     return ""
+
+
+@check(CHECKS, "source_replication_connection", "The source admits replication connections", side="source")
+def replication_connection(context: Context) -> Outcome:
+    """N2. Opens a replication connection as the subscription will; poolers refuse those."""
+    server, role = context.source, context.source.role
+    if not (role.can_replicate or role.is_superuser or role.is_rds_replicator):
+        return skipped(
+            "Without REPLICATION no replication connection can be tried.", needs="source_replication_attribute"
+        )
+    if len(server.senders) >= server.number("max_wal_senders"):
+        return skipped("No WAL sender is free to try a replication connection.", needs="source_walsenders")
+    endpoint = context.migration.source
+    params = {**endpoint.connect_params("seren_migrator replication probe"), "replication": "database"}
+    try:
+        with psycopg.connect(autocommit=True, **params) as connection:  # type: ignore[arg-type]
+            connection.execute("IDENTIFY_SYSTEM")
+    except psycopg.Error as error:
+        # The same login and pg_hba.conf lines have just admitted an ordinary connection to this database.
+        return failed(
+            "An ordinary connection works, but a replication connection is refused, as poolers do: "
+            + context.migration.redactor.text(str(error)).strip(),
+            _no_pooler("source"),
+            objects=[endpoint.label],
+        )
+    return passed()

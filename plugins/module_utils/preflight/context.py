@@ -105,6 +105,11 @@ SELECT d.oid::bigint AS oid, d.datname AS name, pg_catalog.pg_encoding_to_char(d
 """
 
 
+_SENDERS = """
+SELECT coalesce(s.application_name, '') AS name FROM pg_catalog.pg_stat_replication AS s ORDER BY s.application_name
+"""
+
+
 class Unavailable(Exception):
     """What a check wants to look at is out of reach; ``check`` is the id of the check that says why."""
 
@@ -222,6 +227,11 @@ class Server:
     def facts(self) -> Facts:
         """The connected database."""
         return Facts(**self._only_row(_FACTS))
+
+    @once
+    def senders(self) -> tuple[str, ...]:
+        """The names of the clients of all WAL senders, counted once, before our own probes use any."""
+        return tuple(row["name"] for row in self.rows(_SENDERS))
 
     def _only_row(self, query: str) -> Row:
         row = self.row(query)

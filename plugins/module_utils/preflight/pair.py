@@ -1,6 +1,6 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""Checks of the way from one server to the other: do they fit, does the source send, does the target get through."""
+"""Checks of the two servers together: do they fit, does the target get through to the source."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from ..conninfo import subscription_conninfo
 from ..driver import psycopg, sql
 from ..errors import MigrationError
 from ..session import Session
-from .check import Check, Outcome, check, failed, name, passed, skipped, statement, statements, unknown
-from .connection import no_pooler
+from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
 from .context import Context
 
 CHECKS: list[Check] = []
 
 PROBE_TIMEOUT = "15s"
-
-_WALSENDERS = "SELECT count(*) AS used FROM pg_catalog.pg_stat_replication"
 _PROBE_LIMITS = """
 SELECT pg_catalog.set_config('statement_timeout', %(timeout)s, true) AS statement,
        pg_catalog.set_config('lock_timeout', %(timeout)s, true) AS lock
@@ -98,32 +95,6 @@ def _probe_refused(context: Context, error: psycopg.Error) -> Outcome:
         "file named there is read on the target server.",
         objects=[context.migration.source.label],
     )
-
-
-@check(CHECKS, "source_replication_connection", "The source admits replication connections", side="source")
-def replication_connection(context: Context) -> Outcome:
-    """N2. Opens a replication connection as the subscription will; poolers refuse those."""
-    server, role = context.source, context.source.role
-    if not (role.can_replicate or role.is_superuser or role.is_rds_replicator):
-        return skipped(
-            "Without REPLICATION no replication connection can be tried.", needs="source_replication_attribute"
-        )
-    if server.rows(_WALSENDERS)[0]["used"] >= server.number("max_wal_senders"):
-        return skipped("No WAL sender is free to try a replication connection.", needs="source_walsenders")
-    endpoint = context.migration.source
-    params = {**endpoint.connect_params("seren_migrator replication probe"), "replication": "database"}
-    try:
-        with psycopg.connect(autocommit=True, **params) as connection:  # type: ignore[arg-type]
-            connection.execute("IDENTIFY_SYSTEM")
-    except psycopg.Error as error:
-        # The same login and pg_hba.conf lines have just admitted an ordinary connection to this database.
-        return failed(
-            "An ordinary connection works, but a replication connection is refused, as poolers do: "
-            + context.migration.redactor.text(str(error)).strip(),
-            no_pooler("source"),
-            objects=[endpoint.label],
-        )
-    return passed()
 
 
 @check(CHECKS, "version_order", "The target is not older than the source", side="both", severity="warning")

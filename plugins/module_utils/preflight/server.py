@@ -41,12 +41,6 @@ SELECT count(*) AS used,
   FROM pg_catalog.pg_replication_slots AS s
 """
 
-_WALSENDERS = """
-SELECT count(*) AS used,
-       coalesce(pg_catalog.array_agg(s.application_name ORDER BY s.application_name), '{}') AS names
-  FROM pg_catalog.pg_stat_replication AS s
-"""
-
 # An enabled subscription without a worker still claims one as soon as it is launched again.
 _WORKERS = """
 SELECT (SELECT count(*) FROM pg_catalog.pg_stat_subscription AS w WHERE w.pid IS NOT NULL) AS running,
@@ -206,15 +200,15 @@ def slots(context: Context) -> Outcome:
 def walsenders(context: Context) -> Outcome:
     """S6. Every replication connection counts, base backups and standbys too."""
     limit = context.source.number("max_wal_senders")
-    row = context.source.rows(_WALSENDERS)[0]
+    senders = context.source.senders
     demand = _demand(context, context.new_subscriptions)
-    if limit - row["used"] >= demand.most:
-        return passed(f"{row['used']} of {limit} in use.")
+    if limit - len(senders) >= demand.most:
+        return passed(f"{len(senders)} of {limit} in use.")
     return failed(
-        _shortage("WAL senders", "max_wal_senders", limit, row["used"], demand),
-        context.source.to_set("max_wal_senders", row["used"] + max(demand.most, 4)) + _fewer(demand),
-        objects=[item for item in row["names"] if item],
-        severity=demand.severity(limit - row["used"]),
+        _shortage("WAL senders", "max_wal_senders", limit, len(senders), demand),
+        context.source.to_set("max_wal_senders", len(senders) + max(demand.most, 4)) + _fewer(demand),
+        objects=[item for item in senders if item],
+        severity=demand.severity(limit - len(senders)),
     )
 
 
