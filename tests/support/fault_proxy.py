@@ -33,7 +33,8 @@ class FaultProxy:
     `delay_ms` holds back each chunk in both directions, and `connect_delay_ms` what follows a connection's beginning, as
     the handshake with a far server would. While `is_black_hole`, nothing is forwarded and nothing is
     closed. `bytes_per_s` limits each direction of all connections together (None: unlimited). Connections whose
-    startup packet has one of `refused_parameters` get the answer of a pooler; the proxy then speaks no TLS.
+    startup packet has one of `refused_parameters` get the answer of a pooler; the proxy then speaks no TLS. `turns` counts how
+    often a client spoke, or spoke again after its server had: the round trips of all connections together.
     """
 
     def __init__(self, server_port: int, server_host: str = HOST, refused_parameters: Iterable[str] = ()) -> None:
@@ -46,6 +47,7 @@ class FaultProxy:
         self.bytes_to_server = 0
         self.bytes_to_client = 0
         self.connections = 0
+        self.turns = 0
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
@@ -143,18 +145,26 @@ class FaultProxy:
         self._writers.add(server_writer)
         try:
             server_writer.write(first)
-            pumps = (self._pump(reader, server_writer, "server"), self._pump(server_reader, writer, "client"))
+            spoke: list[str] = []
+            pumps = (
+                self._pump(reader, server_writer, "server", spoke),
+                self._pump(server_reader, writer, "client", spoke),
+            )
             await asyncio.gather(*pumps)
         finally:
             server_writer.close()
             self._writers.discard(server_writer)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, towards: str) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, towards: str, spoke: list[str]
+    ) -> None:
         """Read and write in two tasks, so that a delay costs latency but not throughput."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE_CHUNKS)
         sending = asyncio.ensure_future(self._send(queue, writer, towards))
         try:
             while data := await reader.read(CHUNK_BYTES):
+                self.turns += towards == "server" and spoke[-1:] != [towards]
+                spoke[:] = [towards]
                 await queue.put((time.monotonic(), data))
         except OSError:
             pass
