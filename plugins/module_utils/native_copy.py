@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from . import drift, replication, stream, subscription, table_sync
+from . import drift, replication, slots, stream, subscription, table_sync
 from .catalog import Table
 from .claim import Claim
 from .copying import copy_format
@@ -269,7 +269,7 @@ def _look(
     done = sorted(waiting.keys() & sample.finished)
     if done and _note(claim, done):
         crew.build([waiting.pop(key).source_oid for key in done])
-    if not replication.slot_is_usable(replication.slot_row(source, item.slot)):
+    if not slots.slot_is_usable(slots.slot_row(source, item.slot)):
         raise stream.slot_lost(item.slot)
     if sample.is_complete and not waiting:
         return True

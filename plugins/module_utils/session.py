@@ -8,7 +8,7 @@ Here belongs how we talk to a server; what we say belongs to the floors above.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Union
@@ -132,6 +132,11 @@ class Session:
         if params:
             return psycopg.ClientCursor(self.connection).mogrify(statement, params)
         return statement if isinstance(statement, str) else statement.as_string(self.connection)
+
+    def terminate(self, pid: int) -> None:
+        """End another session of this server; one of another role may refuse, and may still end by itself."""
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            self.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", {"pid": pid})
 
     def rename(self, application_name: str) -> None:
         """Give this session another application_name."""

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import large_objects, replication, schema
+from . import large_objects, replication, schema, slots
 from .claim import Claim
 from .clients import Client
 from .driver import Row, pq, psycopg, sql
@@ -171,7 +171,7 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
                     _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)
     for oid in dropped:
-        replication.drop_sync_slots(source, oid, record.target.get("system_identifier"))
+        slots.drop_sync_slots(source, oid, record.target.get("system_identifier"))
     drop_large_objects(claim)
 
 
@@ -225,7 +225,7 @@ def _stop_subscription(source: Session, target: Session, record: Record, name: s
     found = replication.find_subscription(target, name)
     if found is not None and found.comment == comment:
         replication.stop_subscription(target, found)
-        replication.end_sync_senders(source, found.oid, record.target.get("system_identifier"))
+        slots.end_sync_senders(source, found.oid, record.target.get("system_identifier"))
 
 
 def _drop_subscription(session: Session, name: str, comment: str) -> dict[int, str]:

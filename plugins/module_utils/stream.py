@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from . import ledger, replication
+from . import ledger, replication, slots
 from .catalog import OWN_SCHEMA, Catalog, Table
 from .claim import Claim
 from .driver import psycopg
 from .errors import MigrationError
 from .ledger import Record
 from .migration import Migration, StreamNames, backend_name
-from .replication import SlotHold
 from .session import Session
+from .slots import SlotHold
 
 LEFT_OVER_WAIT_S = 10
 
@@ -77,7 +77,7 @@ def create_statements(
     return [
         *(statement.as_string(None) for statement in statements),
         f"CREATE_REPLICATION_SLOT {first} LOGICAL pgoutput EXPORT_SNAPSHOT",
-        *(replication.copy_slot(first, slot).as_string(None) for slot in further),
+        *(slots.copy_slot(first, slot).as_string(None) for slot in further),
     ]
 
 
@@ -152,7 +152,7 @@ def _make_further(migration: Migration, claim: Claim, source: Session, hold: Slo
         for slot in further:
             claim.intend("source", "slot", slot)
             made.append(slot)
-            replication.make_slot_copy(source, hold.slot, slot, hold.consistent_point)
+            slots.make_slot_copy(source, hold.slot, slot, hold.consistent_point)
     except MigrationError:
         _drop(migration, made)
         raise
@@ -168,10 +168,10 @@ def _announce(migration: Migration, claim: Claim, hold: SlotHold, names: Mapping
         raise
 
 
-def _drop(migration: Migration, slots: Sequence[str]) -> None:
+def _drop(migration: Migration, names: Sequence[str]) -> None:
     with migration.open("source", "undo") as source:
-        for slot in slots:
-            replication.drop_slot(source, slot)
+        for slot in names:
+            slots.drop_slot(source, slot)
 
 
 def _stream(claim: Claim, number: int) -> ledger.Stream:
@@ -216,7 +216,7 @@ def end_left_over(claim: Claim, session: Session) -> None:
         if not rows:
             return
         for row in rows:
-            session.value("SELECT pg_catalog.pg_terminate_backend(%(pid)s) AS ended", row)
+            session.terminate(row["pid"])
         time.sleep(0.1)
 
 
@@ -231,7 +231,7 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
     record = claim.read()
     for stream in record.live_streams:
         carries = stream in carrying(record)
-        if carries and replication.slot_is_usable(replication.slot_row(source, stream.slot)):
+        if carries and slots.slot_is_usable(slots.slot_row(source, stream.slot)):
             _narrow(source, record, stream)
             continue
         if carries and record.is_done("post_data"):
@@ -284,7 +284,7 @@ def remove(
         return
     claim.retire_stream(stream.number)
     _remove_subscription(migration, claim, stream, target, source)
-    replication.drop_slot(source, stream.slot)
+    slots.drop_slot(source, stream.slot)
     claim.removed("source", "slot", stream.slot)
     comment = replication.publication_comment(source, stream.publication)
     if comment == replication.ownership_comment(migration.name, claim.id):
@@ -307,7 +307,7 @@ def _remove_subscription(
     claim.finish(f"subscription {stream.subscription}", {"oid": found.oid})
     system = claim.read().target.get("system_identifier")
     replication.stop_subscription(target, found)
-    replication.end_sync_senders(source, found.oid, system)
+    slots.end_sync_senders(source, found.oid, system)
     replication.drop_own_subscription(target, stream.subscription)
-    replication.drop_sync_slots(source, found.oid, system)
+    slots.drop_sync_slots(source, found.oid, system)
     claim.removed("target", "subscription", stream.subscription)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from . import replication, stream
+from . import replication, slots, stream
 from .catalog import OWN_SCHEMA
 from .claim import Claim
 from .conninfo import subscription_conninfo
@@ -110,8 +110,8 @@ def check(migration: Migration, record: Record, source: Session, target: Session
             START_AGAIN,
             {"subscription": item.subscription, "slot": item.slot},
         )
-    slot = replication.slot_row(source, item.slot)
-    if slot is None or not replication.slot_is_usable(slot):
+    slot = slots.slot_row(source, item.slot)
+    if slot is None or not slots.slot_is_usable(slot):
         raise stream.slot_lost(item.slot)
     points = {"confirmed": slot["confirmed_flush_lsn"], "point": item.consistent_point}
     if source.value(_IS_PAST, points) is not False:

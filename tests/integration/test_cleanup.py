@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ansible_collections.seren.migrator.plugins.module_utils import replication
+from ansible_collections.seren.migrator.plugins.module_utils import slots
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.phases import cleanup
 from tests.support.fixtures import Database, create_database
@@ -393,7 +393,7 @@ def test_slots_of_table_synchronisation_go_also_after_a_cleanup_that_was_killed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(cleanup.replication, "drop_sync_slots", killed)
+        patched.setattr(cleanup.slots, "drop_sync_slots", killed)
         case.cleanup()
     assert case.target.execute("SELECT 1 FROM pg_subscription") == []
     case.cleanup()
@@ -416,6 +416,6 @@ def test_a_slot_is_dropped_once_another_roles_reader_has_gone(case: Case) -> Non
     ending = threading.Timer(1, consumer.close)
     ending.start()
     with small.migration().open("source", "test") as source:
-        assert replication.drop_slot(source, slot)
+        assert slots.drop_slot(source, slot)
     ending.join()
     case.cleanup()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils import replication
+from ansible_collections.seren.migrator.plugins.module_utils import slots
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.phases import init
 from tests.support import sample
@@ -100,7 +100,7 @@ def write_everywhere(case: Case, first: int) -> None:
         connection.execute("INSERT INTO keyless VALUES (%s, 'late')", [first])
 
 
-def slots(case: Case) -> list[str]:
+def slots_of(case: Case) -> list[str]:
     found = case.source.execute(
         "SELECT slot_name FROM pg_replication_slots WHERE database = current_database() ORDER BY 1"
     )
@@ -134,7 +134,7 @@ def test_streams_share_one_moment_and_keep_together_what_belongs_together(case: 
     streams = case.init(at_step("copying", lambda: write_everywhere(case, 1001)), streams=3).data["streams"]
     assert [item["number"] for item in streams] == [1, 2, 3]
     assert len({item["consistent_point"] for item in streams}) == 1
-    assert sorted(item["slot"] for item in streams) == slots(case)
+    assert sorted(item["slot"] for item in streams) == slots_of(case)
     assert split_groups(case) == []
     assert set(stream_of(case).values()) == {1, 2, 3}
     assert case.target.execute("SELECT n FROM m") == [(300 + 1999,)]  # of one moment, so there was no need to wait
@@ -226,11 +226,11 @@ def test_another_number_of_streams_may_go_on_with_an_interrupted_copy(case: Case
 
     with pytest.raises(RuntimeError):
         case.init(at_step("copied", fail), streams=3, jobs=1)
-    kept = slots(case)
+    kept = slots_of(case)
     assert len(kept) == 1  # the streams with which nothing was copied have given their slots back
     result = case.init(streams=1)
     assert len(result.data["streams"]) == 2
-    assert set(kept) < set(slots(case))
+    assert set(kept) < set(slots_of(case))
     finish(case)
     assert case.compare().differences == []
 
@@ -249,14 +249,14 @@ def test_a_resume_opens_only_as_many_streams_as_are_missing(case: Case) -> None:
 
 
 def test_a_slot_that_cannot_be_copied_leaves_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = replication.make_slot_copy
+    real = slots.make_slot_copy
 
     def taken(source: Any, slot: str, copy: str, point: str) -> None:
         if copy.endswith("_3"):
             source.execute(f"SELECT pg_create_logical_replication_slot('{copy}', 'test_decoding')")
         real(source, slot, copy, point)
 
-    monkeypatch.setattr(replication, "make_slot_copy", taken)
+    monkeypatch.setattr(slots, "make_slot_copy", taken)
     with pytest.raises(MigrationError) as caught:
         case.init(streams=3)
     assert caught.value.code == "slot_not_copied"
@@ -268,14 +268,14 @@ def test_a_slot_that_cannot_be_copied_leaves_nothing(case: Case, monkeypatch: py
 def test_a_copy_that_does_not_stand_at_the_consistent_point_is_refused(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = replication.SlotHold.__enter__
+    real = slots.SlotHold.__enter__
 
-    def elsewhere(hold: replication.SlotHold) -> replication.SlotHold:
+    def elsewhere(hold: slots.SlotHold) -> slots.SlotHold:
         real(hold)
         hold.consistent_point = "0/1"
         return hold
 
-    monkeypatch.setattr(replication.SlotHold, "__enter__", elsewhere)
+    monkeypatch.setattr(slots.SlotHold, "__enter__", elsewhere)
     with pytest.raises(MigrationError) as caught:
         case.init(streams=2)
     assert caught.value.code == "slot_not_copied"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, ledger, replication
+from .. import database, ledger, replication, slots
 from ..catalog import OWN_SCHEMA
 from ..claim import Claim, claimed
 from ..driver import psycopg, sql
@@ -183,11 +183,11 @@ class _Run:
             except MigrationError as error:
                 raise _Refused(error.message) from None
             if self.source is not None:
-                replication.end_sync_senders(self.source, found.oid, self.record.target.get("system_identifier"))
+                slots.end_sync_senders(self.source, found.oid, self.record.target.get("system_identifier"))
             replication.drop_own_subscription(target, item.name)
         known = self.claim.read().steps.get(step)
         if known is not None and self.source is not None:
-            replication.drop_sync_slots(self.source, known.detail["oid"], self.record.target.get("system_identifier"))
+            slots.drop_sync_slots(self.source, known.detail["oid"], self.record.target.get("system_identifier"))
         return known is not None
 
     @property
@@ -201,7 +201,7 @@ class _Run:
         reader = next((stream.subscription for stream in self.record.streams if stream.slot == item.name), "")
         if reader and self._is_left("subscription", reader):
             raise _Refused(f"the subscription {reader} is still there and reads from it")
-        return replication.drop_slot(source, item.name)
+        return slots.drop_slot(source, item.name)
 
     def _publication(self, source: Session, item: OwnedObject) -> bool:
         comment = replication.publication_comment(source, item.name)
@@ -312,7 +312,7 @@ class _Orphans:
     def drop(self, source: Session) -> None:
         """Remove them, slots first."""
         for name in self.slots:
-            replication.drop_slot(source, name, terminate=False)
+            slots.drop_slot(source, name, terminate=False)
         for name in self.publications:
             source.execute(replication.drop_publication(name))
         for name in self.markers:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import copy_progress, database, drift, lag, ledger, native_copy, partitions, replication, subscription
+from .. import copy_progress, database, drift, lag, ledger, native_copy, partitions, replication, slots, subscription
 from ..catalog import OWN_SCHEMA
 from ..drift import Drift
 from ..driver import psycopg
@@ -270,7 +270,7 @@ class _Look:
         slot = self.stream.slot
         samples = [reading[slot] for reading in readings if slot in reading]
         problems, troubles = list(self.problems), list(self.troubles)
-        if len(samples) < len(readings) or not replication.slot_is_usable(samples[-1].raw):
+        if len(samples) < len(readings) or not slots.slot_is_usable(samples[-1].raw):
             problems.append(f"the replication slot {slot} is gone or has lost WAL that the target needs")
         elif not samples[-1].is_streaming:
             troubles.append("no WAL sender serves the slot")

@@ -9,7 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import database, drift, finishing, foreign_keys, lag, ledger, partitions, replication, stream, subscription
+from .. import (
+    database,
+    drift,
+    finishing,
+    foreign_keys,
+    lag,
+    ledger,
+    partitions,
+    replication,
+    slots,
+    stream,
+    subscription,
+)
 from ..catalog import Catalog
 from ..claim import Claim, claimed
 from ..drift import Drift
@@ -146,7 +158,7 @@ class _Run:
         record = self.claim.read()
         worked = False
         for item in record.live_streams:
-            if not replication.slot_is_usable(replication.slot_row(self.source, item.slot)):
+            if not slots.slot_is_usable(slots.slot_row(self.source, item.slot)):
                 raise stream.slot_lost(item.slot)
             worked |= self._subscribe(record, item)
         for item in record.live_streams:

@@ -15,7 +15,6 @@ from ansible_collections.seren.migrator.plugins.module_utils.replication import 
     create_subscription,
     ownership_comment,
     publication_members,
-    slot_is_usable,
 )
 from ansible_collections.seren.migrator.tests.unit.plugins.module_utils.catalogs import (
     catalog,
@@ -141,28 +140,3 @@ def test_options_on_which_correctness_rests_are_refused(option: str, spelling: A
 
 def test_the_origin_that_sees_every_change_is_allowed() -> None:
     assert """"origin" = 'any'""" in subscription(origin="any")
-
-
-GOOD_SLOT = {"slot_type": "logical", "confirmed_flush_lsn": "0/1", "wal_status": "reserved"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "usable"),
-    [
-        ({}, True),
-        ({"wal_status": "extended"}, True),
-        ({"wal_status": None}, True),
-        ({"wal_status": "unreserved"}, False),
-        ({"wal_status": "lost"}, False),
-        ({"invalidation_reason": "idle_timeout"}, False),
-        ({"confirmed_flush_lsn": None}, False),
-        ({"slot_type": "physical"}, False),
-    ],
-)
-def test_a_slot_is_usable_on_evidence_only(changes: dict[str, Any], usable: bool) -> None:
-    assert slot_is_usable({**GOOD_SLOT, **changes}) is usable
-
-
-def test_no_slot_is_not_usable() -> None:
-    assert not slot_is_usable(None)
-    assert not slot_is_usable({})
