@@ -373,8 +373,9 @@ def test_every_check_has_a_place_in_the_answer(ready: dict[str, Any]) -> None:
     assert len(events) == len(CHECKS) + 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("source_major", "target_major"), [(12, 14), (13, 15), (14, 16), (16, 18), (17, 17), (18, 18)])
+@pytest.mark.parametrize(
+    ("source_major", "target_major"), [(12, 14), (13, 15), (14, 16), (15, 17), (16, 18), (17, 14), (18, 18)]
+)
 def test_every_check_can_look_on_every_major(
     source_major: int, target_major: int, make_cluster: Callable[..., Cluster]
 ) -> None:
