@@ -14,7 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .driver import psycopg, sql
+from .provider import is_own_role
 from .session import Session
+
+# Objects may belong to such a role or be granted to it, so it has to be there; it brings nothing else along.
+PROVIDERS_OWN = "a role of the source's provider: it arrives without login, attributes, settings and memberships"
 
 # Owners, grantees and policy roles of this database. pg_shdepend leaves out the bootstrap superuser (OID 10), so
 # owners are read as well.
@@ -217,6 +221,10 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
     for name in missing:
         row = {key: value for key, value in wanted[name].items() if key != "is_used"}
         role = Role(**row, verifier=(verifiers or {}).get(name))
+        if is_own_role(name):
+            left.append({"object": f"role {name}", "reason": PROVIDERS_OWN})
+            create.append(_empty(role))
+            continue
         create.append(role)
         if role.superuser:
             left.append({"object": f"role {name}", "reason": "SUPERUSER is never given to a new role"})
@@ -225,7 +233,13 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
                 {"object": f"role {name}", "reason": "created without a password: the source's is not readable"}
             )
     grants = []
-    for row in source.rows(_MEMBERSHIPS, {"names": missing}):
+    travelling = [name for name in missing if not is_own_role(name)]
+    for row in source.rows(_MEMBERSHIPS, {"names": travelling}):
+        if is_own_role(row["granted"]) and row["granted"] not in missing:
+            # What it may do there is that server's own affair.
+            what = f"membership of {row['member']} in {row['granted']}"
+            left.append({"object": what, "reason": "the target's provider has a role of that name"})
+            continue
         options: Mapping[str, Any] = row["options"]
         grants.append(
             Membership(
@@ -238,7 +252,7 @@ def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan
         )
     settings = [
         RoleSetting(row["name"], row["in_database"], *row["entry"].split("=", 1))
-        for row in source.rows(_SETTINGS, {"names": missing})
+        for row in source.rows(_SETTINGS, {"names": travelling})
     ]
     return RolePlan(tuple(create), tuple(grants), tuple(settings), tuple(left))
 
@@ -261,6 +275,11 @@ def unusable(policy: str, source: Session, target: Session, left_out: frozenset[
     names = tuple(name for name in wanted if name not in usable and not is_reserved(name))
     rows = source.rows(_POLICIES, {"names": list(names), "left_out": sorted(left_out)}) if names else []
     return Unusable(names, {row["oid"]: row["shown"] for row in rows})
+
+
+def _empty(role: Role) -> Role:
+    """Return a role of this name that may do nothing, not even log in."""
+    return Role(role.name, False, True, False, False, False, False, False, -1, None, role.comment)
 
 
 def _verifiers(source: Session, names: list[str]) -> dict[str, str] | None:

@@ -184,6 +184,13 @@ source:
       description: Whether the server is a standby.
       type: bool
       sample: false
+    provider:
+      description:
+        - Whose server it is, recognised from what the server itself shows.
+        - One of V(self_hosted), V(neon), V(serendb), V(rds), V(aurora), V(cloudsql), V(alloydb), V(azure), V(supabase), V(digitalocean),
+          V(aiven), V(timescale) and V(snowflake).
+      type: str
+      sample: neon
     database_exists:
       description: Whether the database exists.
       type: bool

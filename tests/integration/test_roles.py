@@ -24,3 +24,32 @@ def test_settings_of_a_role_arrive_with_their_lists_intact(source_db: Database, 
     result = Case(source_db, target_db).init()
     assert result.data["left"] == []
     assert target_db.execute(SETTINGS) == source_db.execute(SETTINGS)
+
+
+def test_a_providers_own_roles_arrive_empty_and_nobody_joins_those_of_the_target(
+    source_db: Database, target_db: Database
+) -> None:
+    own, there, app = "cloudsqlsuperuser", "neon_superuser", "app_of_provider"
+    for database in (source_db, target_db):
+        database.execute(f"CREATE ROLE {there} NOLOGIN CREATEDB")
+    source_db.execute(
+        f"CREATE ROLE {own} LOGIN CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD 'x' IN ROLE pg_monitor;"
+        f"ALTER ROLE {own} SET work_mem = '8MB'; CREATE ROLE {app} IN ROLE {own}, {there};"
+        f"CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {app}; GRANT SELECT ON p TO {own}"
+    )
+    try:
+        result = Case(source_db, target_db).init()
+        row = target_db.execute(
+            f"SELECT rolcanlogin OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls, rolconfig,"
+            f" pg_has_role('{own}', 'pg_monitor', 'MEMBER'), has_table_privilege('{own}', 'p', 'SELECT'),"
+            f" pg_has_role('{app}', '{own}', 'MEMBER'), pg_has_role('{app}', '{there}', 'MEMBER')"
+            f" FROM pg_roles WHERE rolname = '{own}'"
+        )
+        assert row == [(False, None, False, True, True, False)]
+        left = {item["object"] for item in result.data["left"]}
+        assert left == {f"role {own}", f"membership of {app} in {there}"}
+    finally:
+        for database in (source_db, target_db):
+            database.execute("DROP TABLE IF EXISTS p")
+            for role in (app, own, there):
+                database.execute(f"DROP ROLE IF EXISTS {role}")

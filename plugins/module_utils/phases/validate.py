@@ -181,6 +181,7 @@ def _server_facts(server: Server) -> dict[str, Any]:
         "role": server.role.name,
         "is_superuser": server.role.is_superuser,
         "in_recovery": server.facts.is_in_recovery,
+        "provider": server.provider.name,
     }
 
 

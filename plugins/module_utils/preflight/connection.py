@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 
+from .. import provider
 from ..driver import psycopg
 from ..endpoint import Endpoint, Side
 from ..session import Session
@@ -16,7 +17,6 @@ CHECKS: list[Check] = []
 
 OLDEST_MAJOR: dict[Side, int] = {"source": 12, "target": 14}
 NEWEST_MAJOR = 18
-POOLER_PORTS = ("6432", "6543")
 
 _SET_TOKEN = "SELECT pg_catalog.pg_backend_pid() AS pid, pg_catalog.set_config('seren_migrator.probe', %(token)s, false) AS token"
 _GET_TOKEN = (
@@ -70,10 +70,12 @@ def version(context: Context, side: Side) -> Outcome:
     )
 
 
-def _no_pooler(side: Side) -> str:
-    return (
-        f"Give the direct host and port of the server in {side}: for Neon and SerenDB the same host name without "
-        "-pooler, for Supabase the direct connection, for PgBouncer the port of PostgreSQL itself."
+def _no_pooler(context: Context, side: Side) -> str:
+    """Return the remedy against a connection pooler, in the provider's words where it is known."""
+    params = _endpoint(context, side).params
+    words = provider.direct(params.get("host", ""), params.get("port", "5432"), context.server(side).provider)
+    return f"Give the direct host and port of the server in {side}. " + (
+        words or "For PgBouncer that is the port of PostgreSQL itself."
     )
 
 
@@ -82,16 +84,17 @@ def pooler(context: Context, side: Side) -> Outcome:
     """N2. The name is a hint; what becomes of our sessions is the evidence, see also ``source_replication_connection``."""
     endpoint, server = _endpoint(context, side), context.server(side)
     host, port = endpoint.params.get("host", ""), endpoint.params.get("port", "5432")
-    remedy = _no_pooler(side)
-    if "-pooler." in host:
-        return failed(f"{host} is the name of a connection pooler.", remedy, objects=[endpoint.label])
+    if provider.is_pooled_host(host):
+        return failed(
+            f"{host} is the name of a connection pooler.", _no_pooler(context, side), objects=[endpoint.label]
+        )
     pooled = _shares_backends(context, server)
     if pooled:
-        return failed(pooled, remedy, objects=[endpoint.label])
-    if port in POOLER_PORTS:
+        return failed(pooled, _no_pooler(context, side), objects=[endpoint.label])
+    if provider.is_pooled_port(port):
         return failed(
             f"Port {port} is the usual one of a pooler, although none was noticed when it was tried.",
-            remedy,
+            _no_pooler(context, side),
             objects=[endpoint.label],
             severity="warning",
         )
@@ -142,7 +145,7 @@ def replication_connection(context: Context) -> Outcome:
         return failed(
             "An ordinary connection works, but a replication connection is refused, as poolers do: "
             + context.migration.redactor.text(str(error)).strip(),
-            _no_pooler("source"),
+            _no_pooler(context, "source"),
             objects=[endpoint.label],
         )
     return passed()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import clients, dealing, ledger, stream
+from .. import clients, dealing, ledger, provider, stream
 from ..catalog import Catalog
 from ..driver import Row, sql
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
@@ -207,11 +207,20 @@ class Server:
         return int(self.settings[name].setting)
 
     def to_set(self, setting: str, value: str | int) -> str:
-        """Return what gives a server setting a value, to paste: SQL, and what makes it count."""
+        """Return what gives a server setting a value: SQL to paste and what makes it count, or the provider's words."""
         known = self.settings.get(setting)
         restarts = known is not None and known.context == "postmaster"
+        words = self.provider.how_to_set(setting, str(value), restarts=restarts)
+        if words:
+            return words
         change = sql.SQL("ALTER SYSTEM SET {} = {};").format(sql.Identifier(setting), sql.Literal(value))
         return f"{change.as_string(None)}\n{RESTART if restarts else RELOAD}"
+
+    @once
+    def provider(self) -> provider.Provider:
+        """Whose server it is."""
+        row = self._only_row(provider.QUERY, provider.parameters())
+        return provider.recognise(provider.Evidence.of(row, self.session.endpoint.params.get("host", "")))
 
     @once
     def role(self) -> Role:
@@ -233,8 +242,8 @@ class Server:
         """The names of the clients of all WAL senders, counted once, before our own probes use any."""
         return tuple(row["name"] for row in self.rows(_SENDERS))
 
-    def _only_row(self, query: str) -> Row:
-        row = self.row(query)
+    def _only_row(self, query: str, params: Params = None) -> Row:
+        row = self.row(query, params)
         if row is None:
             raise MigrationError("database_error", f"The {self.side} answered a question about itself with no row.")
         return row

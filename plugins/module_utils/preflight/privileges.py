@@ -7,6 +7,7 @@ from __future__ import annotations
 from .. import roles
 from ..catalog import Table
 from ..driver import sql
+from ..provider import Provider
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
 from .context import Context
 
@@ -89,23 +90,28 @@ SELECT w.schema, w.owner, n.oid IS NOT NULL AS is_there,
 @check(CHECKS, "source_replication_attribute", "The roles that replicate have the REPLICATION attribute", side="source")
 def replication_attribute(context: Context) -> Outcome:
     """P1, P6. The attribute is not inherited; on RDS and Aurora membership in rds_replication takes its place."""
-    role = context.source.role
+    role, provider = context.source.role, context.source.provider
     lacking: list[str] = []
     remedies: list[sql.Composed] = []
+    grant = provider.rules.grant_replication
     if not (role.can_replicate or role.is_superuser or role.is_rds_replicator):
         lacking.append(role.name)
-        remedies.append(statement("ALTER ROLE {} REPLICATION", name(role.name)))
+        remedies += [statement(grant, name(role.name))] if grant else []
     chosen = context.options.replication_role
     if chosen:
         user = str(chosen["user"])
         row = context.source.row(_REPLICATION_ROLE, {"name": user})
         if row is None:
             lacking.append(f"{user} (does not exist)")
-            remedies.append(statement("CREATE ROLE {} LOGIN REPLICATION PASSWORD '...'", name(user)))
+            if grant:
+                remedies.append(statement("CREATE ROLE {} LOGIN PASSWORD '...'", name(user)))
+                remedies.append(statement(grant, name(user)))
         else:
-            if not (row["can_replicate"] or row["is_rds_replicator"]) or not row["can_login"]:
+            can_replicate = row["can_replicate"] or row["is_rds_replicator"]
+            if not can_replicate or not row["can_login"]:
                 lacking.append(user)
-                remedies.append(statement("ALTER ROLE {} LOGIN REPLICATION", name(user)))
+                remedies += [] if row["can_login"] else [statement("ALTER ROLE {} LOGIN", name(user))]
+                remedies += [] if can_replicate or not grant else [statement(grant, name(user))]
             if not row["can_connect"]:
                 lacking.append(f"{user} (CONNECT)")
                 database = name(context.source.facts.name)
@@ -114,9 +120,13 @@ def replication_attribute(context: Context) -> Outcome:
         return passed()
     return failed(
         "Replication slots and connections need REPLICATION on the role itself.",
-        statements(*remedies) + "\n-- RDS and Aurora: GRANT rds_replication TO the role instead",
+        "\n".join(part for part in (statements(*remedies), _note(provider)) if part),
         objects=lacking,
     )
+
+
+def _note(provider: Provider) -> str:
+    return f"-- {provider.title}: {provider.replication_note}" if provider.replication_note else ""
 
 
 @check(CHECKS, "source_create_privilege", "The role may create a publication on the source", side="source")

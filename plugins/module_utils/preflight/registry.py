@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
-from . import connection, objects, pair, privileges, programs, server, tables, target
+from . import connection, objects, pair, privileges, programs, provider, server, tables, target
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
@@ -19,6 +19,7 @@ CHECKS: tuple[Check, ...] = (
     *connection.CHECKS,
     *pair.CHECKS,
     *programs.CHECKS,
+    *provider.CHECKS,
     *server.CHECKS,
     *privileges.CHECKS,
     *tables.CHECKS,

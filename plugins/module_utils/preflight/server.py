@@ -82,10 +82,7 @@ def wal_level(context: Context) -> Outcome:
         return passed()
     return failed(
         f"wal_level is {value}: changes cannot be decoded from such WAL.",
-        context.source.to_set("wal_level", "logical")
-        + ". RDS and Aurora: rds.logical_replication=1 and a reboot; Cloud SQL: "
-        "cloudsql.logical_decoding=on; Azure: wal_level=LOGICAL; Neon and SerenDB: switch on logical replication in "
-        "the project's settings (it cannot be switched off again).",
+        context.source.to_set("wal_level", "logical"),
         objects=[f"wal_level={value}"],
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils.preflight import connection
+from ansible_collections.seren.migrator.plugins.module_utils import provider
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.preflight import run_validate
@@ -38,7 +38,7 @@ def test_the_usual_port_of_a_pooler_is_a_warning_only(
     source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    monkeypatch.setattr(connection, "POOLER_PORTS", (str(source_db.params["port"]),))
+    monkeypatch.setattr(provider, "_POOLED_PORTS", {str(source_db.params["port"]): ""})
     report = run_validate(source_db.params, target_db.params)
     assert (report["source_pooler"]["status"], report["source_pooler"]["severity"]) == ("fail", "warning")
     assert report["target_pooler"]["status"] == "pass"
