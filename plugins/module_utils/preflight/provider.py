@@ -22,17 +22,6 @@ SELECT coalesce(sum(pg_catalog.pg_indexes_size(c.oid)), 0)::bigint AS bytes
  WHERE c.oid = ANY (%(oids)s::oid[])
 """
 
-# Who reads WAL but decodes no slot is a standby or takes a backup; the state is hidden from roles without statistics.
-_STANDBYS = """
-SELECT coalesce(nullif(r.application_name, ''), 'pid ' || r.pid) AS name
-  FROM pg_catalog.pg_stat_replication AS r
- WHERE coalesce(r.state, 'streaming') IN ('streaming', 'catchup')
-   AND coalesce(r.application_name, '') NOT LIKE %(ours)s
-   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots AS s
-                    WHERE s.active_pid = r.pid AND s.slot_type = 'logical')
- ORDER BY 1
-"""
-
 
 @check_both(CHECKS, "provider", "The host name and the {side} itself speak for the same provider", severity="info")
 def recognised(context: Context, side: Side) -> Outcome:
@@ -140,20 +129,3 @@ def size_limit(context: Context) -> Outcome:
 
 def _size(number: float) -> str:
     return f"{number / 1024**3:.1f} GB" if number >= 1024**3 else f"{number / 1024**2:.1f} MB"
-
-
-@check(CHECKS, "source_failover", "No failover of the source can lose the slot", side="source", severity="info")
-def failover(context: Context) -> Outcome:
-    """F22. Our slots are not made as failover slots (17+): a standby that takes over does not have them."""
-    found = context.source.provider
-    if found.rules.keeps_slots_in_failover:
-        return passed(f"{found.title} keeps slots with the storage, so they outlive a failover.")
-    standbys = [row["name"] for row in context.source.rows(_STANDBYS, {"ours": "seren_migrator%"})]
-    if not standbys:
-        return passed("No standby is connected.")
-    return failed(
-        "When one of these standbys takes over, the migration's slot does not exist there, and the migration must be "
-        "cleaned up and started again. The target loses nothing that it has, but what follows cannot arrive.",
-        "Plan no switchover of the source between init and cutover.",
-        objects=standbys,
-    )

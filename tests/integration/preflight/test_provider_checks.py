@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils.preflight import provider
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
+from tests.support.preflight import HOSTILE, H, run_validate
 
 # Roles with power of their own, as a provider's administration has; unlike settings they need no restart.
 SIGNS = {
@@ -145,19 +144,3 @@ def test_a_source_that_does_not_fit_under_the_targets_size_limit_is_refused(
     assert (found["status"], found["severity"]) == ("fail", "warning")
     without = {"exclude_data": ["p"]}
     assert run_validate(source_db.params, cluster.params(), without)["target_size_limit"]["status"] == "pass"
-
-
-@pytest.mark.fires("source_failover")
-def test_a_standby_would_take_over_without_the_slot(
-    examine: Callable[[Case], Report], source_cluster: Cluster, source_db: Database
-) -> None:
-    """A standby as the source sees it: somebody who streams WAL as it is, without a logical slot."""
-    params = {**source_cluster.params(), "replication": "true", "application_name": "replica"}
-    with psycopg.connect(autocommit=True, **params) as connection:
-        lsn = source_db.execute("SELECT pg_current_wal_lsn()")[0][0]
-        connection.pgconn.send_query(f"START_REPLICATION PHYSICAL {lsn}".encode())
-        connection.pgconn.get_result()
-        found = examine(Case(""))["source_failover"]
-        assert (found["status"], found["severity"], found["objects"]) == ("fail", "info", ["replica"])
-        connection.close()
-    assert examine(Case(""))["source_failover"]["status"] == "pass"
