@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
-from . import connection, objects, pair, privileges, programs, server, tables, target
+from . import connection, objects, pair, privileges, programs, retained_wal, server, tables, target
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     *pair.CHECKS,
     *programs.CHECKS,
     *server.CHECKS,
+    *retained_wal.CHECKS,
     *privileges.CHECKS,
     *tables.CHECKS,
     *objects.CHECKS,
