@@ -121,6 +121,14 @@ def preflight_options() -> Spec:
     }
 
 
+def measuring_options() -> Spec:
+    """Return the options of validate that say how long it measures, which init, passing the same gate, does not."""
+    return {
+        "sample_seconds": {"type": "float", "default": 0.0},
+        "wal_window": {"type": "float", "default": 2.0},
+    }
+
+
 def sampling_options() -> Spec:
     """Return the options of status, which wait shares."""
     return {

@@ -15,6 +15,23 @@ description:
   - Runs every check of the catalogue against both servers and says what stands in the way, what deserves attention, and what to
     do about it.
   - Never writes. What a check must try out is rolled back.
+  - With C(--diff) the findings are shown as text, those that stand in the way first, each with its remedy. On a failure Ansible
+    shows no diff; then RV(diff) has the text all the same.
+options:
+  sample_seconds:
+    description:
+      - Seconds of reading rows from O(source), as the copy would, to see how fast they come; they are thrown away. V(0) measures nothing,
+        and then the time of the copy is not known.
+      - The largest tables are read, over as many connections as O(jobs), and 512 MiB at most. While a table is read, statements that
+        need it for themselves alone wait. Five seconds tell enough.
+    type: float
+    default: 0.0
+  wal_window:
+    description:
+      - Seconds over which the WAL that O(source) writes is measured. The checks run meanwhile, so that it costs little time.
+      - V(0) measures nothing.
+    type: float
+    default: 2.0
 author:
   - Seren (@serenorg)
 extends_documentation_fragment:
@@ -58,6 +75,15 @@ EXAMPLES = r"""
       dbname: shop
     fail_on: never
   register: preflight
+
+- name: Also measure how long the copy will take
+  seren.migrator.pg_migration_validate:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    sample_seconds: 5
+    wal_window: 30
 """
 
 RETURN = r"""
@@ -78,6 +104,11 @@ statements:
   type: list
   elements: str
   sample: []
+checked_at:
+  description: When the checks were made, in UTC.
+  returned: when the options make sense
+  type: str
+  sample: '2026-11-22T19:45:00Z'
 ready:
   description: Whether no blocker stands in the way, whatever O(fail_on) says.
   returned: when the options make sense
@@ -134,6 +165,10 @@ checks:
       description: V(pass), V(fail), V(unknown) or V(skipped).
       type: str
       sample: pass
+    open:
+      description: Whether it counts as not settled. True unless the check passed or was left out on purpose.
+      type: bool
+      sample: false
     objects:
       description: What it was found on.
       type: list
@@ -251,6 +286,73 @@ plan:
       description: What is not moved, by kind.
       type: dict
       sample: {tables: [], rows_of: [shop.archive], unlogged_rows_of: [], foreign_tables: [], large_objects: 0}
+    estimate:
+      description: What the migration will take. What was not measured is V(null), never a guess.
+      type: dict
+      contains:
+        rows:
+          description: Estimated rows to copy, V(null) when unknown.
+          type: int
+          sample: 1200000
+        bytes:
+          description: Size of the tables to copy.
+          type: int
+          sample: 1073741824
+        indexes:
+          description: Number (V(count)) and size (V(bytes)) of the indexes of these tables.
+          type: dict
+          sample: {count: 30, bytes: 314572800}
+        largest_tables:
+          description: The ten largest tables, each with V(schema), V(name), V(rows) and V(bytes).
+          type: list
+          elements: dict
+          sample: [{schema: shop, name: orders, rows: 120000, bytes: 16777216}]
+        copy:
+          description:
+            - How long reading all rows will take (V(seconds)), at the speed that was measured, in bytes of table size
+              (V(bytes_per_second)) and of the COPY stream (V(stream_bytes_per_second)), and what was read for it (V(sample)).
+            - Writing to the target and building indexes are not in it.
+          type: dict
+          sample:
+            seconds: 64.0
+            bytes_per_second: 16777216.0
+            stream_bytes_per_second: 13421772.8
+            sample: {seconds: 5.0, connections: 4, tables: 4, rows: 600000, stream_bytes: 67108864, table_bytes: 83886080}
+        wal:
+          description:
+            - WAL that the source writes, over the window (V(bytes_per_second), V(window_seconds)) and, from PostgreSQL 14 on, on average since
+              its statistics began (V(average_bytes_per_second), V(average_seconds)).
+            - V(retained_bytes) is what will wait for the replication slot when the copy ends, reckoned with the larger rate; V(limit_bytes) is
+              what the source keeps for a slot at most, V(null) without a limit. How much disk is free cannot be asked.
+          type: dict
+          sample:
+            bytes_per_second: 2097152.0
+            window_seconds: 2.0
+            average_bytes_per_second: 1048576.0
+            average_seconds: 864000.0
+            retained_bytes: 134217728
+            limit_bytes:
+        cutover:
+          description:
+            - V(feasible) is V(false) when the slot would be lost before the copy ends, and V(null) otherwise, because how fast the target
+              applies is only known once it does.
+            - V(wal_to_copy_ratio) is the WAL written for each byte of rows that could be read in the same time; a hint, no more.
+          type: dict
+          sample: {feasible: null, wal_to_copy_ratio: 0.1563}
+        summary:
+          description: The same in words.
+          type: list
+          elements: str
+          sample: ['Rows: about 1,200,000 rows in 12 tables, 1.0 GiB; 30 indexes of 300 MiB.']
+diff:
+  description: The findings and the estimate as text for a terminal.
+  returned: when the options make sense
+  type: dict
+  contains:
+    prepared:
+      description: The text.
+      type: str
+      sample: "seren_migration: ready (61 checks passed, 0 blockers, 0 warnings)\n"
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -268,13 +370,17 @@ details:
   sample: {checks: [source_wal_level], codes: [not_ready]}
 """
 
-from ansible_collections.seren.migrator.plugins.module_utils.module import preflight_options, run_module
+from ansible_collections.seren.migrator.plugins.module_utils.module import (
+    measuring_options,
+    preflight_options,
+    run_module,
+)
 from ansible_collections.seren.migrator.plugins.module_utils.phases import validate
 
 
 def main() -> None:
     """Run the phase."""
-    run_module("validate", validate.run, validate.ValidateOptions, preflight_options())
+    run_module("validate", validate.run, validate.ValidateOptions, {**preflight_options(), **measuring_options()})
 
 
 if __name__ == "__main__":

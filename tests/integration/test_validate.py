@@ -367,7 +367,7 @@ def test_every_check_has_a_place_in_the_answer(ready: dict[str, Any]) -> None:
     result = validate.run(job, replace(options, fail_on="warning"), events.append)
     assert [item["id"] for item in result.data["checks"]] == [check.id for check in CHECKS]
     assert set(result.data["checks"][0]) == {
-        "id", "title", "side", "severity", "status", "objects", "detail", "remedy",
+        "id", "title", "side", "severity", "status", "open", "objects", "detail", "remedy",
     }  # fmt: skip
     assert sum(result.data["summary"][status] for status in ("pass", "fail", "unknown", "skipped")) == len(CHECKS)
     assert len(events) == len(CHECKS) + 1

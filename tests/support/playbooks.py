@@ -35,6 +35,14 @@ class Played:
         """Tasks that changed something, over all hosts."""
         return sum(host["changed"] for line in self.lines for host in line.get("stats", {}).values())
 
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """What set_stats has handed on for the whole run, as AWX keeps it."""
+        found: dict[str, Any] = {}
+        for line in self.lines:
+            found.update(line.get("custom", {}).get("_run", {}))
+        return found
+
     def result(self, module: str, host: str = "localhost") -> dict[str, Any]:
         """The last result of a module of ours, by its short name."""
         found = [

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any, Literal, cast
 
-from ..catalog import Table
+from .. import estimate
 from ..driver import psycopg
 from ..endpoint import SECRET_KEYWORDS
 from ..errors import MigrationError, Redactor
 from ..migration import Migration
 from ..preflight.check import SEVERITIES, STATUSES, Finding, Severity
 from ..preflight.context import Context, Server, Unavailable
+from ..preflight.listing import listing
 from ..preflight.registry import run_checks, verify_ids
 from ..progress import Event, Progress, silent
 from ..result import Result
@@ -26,12 +28,17 @@ from ..session import StatementLog, translated
 FAIL_ON: dict[str, tuple[Severity, ...]] = {"blocker": ("blocker",), "warning": ("blocker", "warning"), "never": ()}
 
 
+# Longer measuring tells nothing more, and would be something else than a look.
+MOST_SECONDS = 600
+
+
 @dataclass(frozen=True)
 class ValidateOptions:
     """What validate is told besides the migration itself.
 
     ``severities`` maps check ids to blocker, warning or info. ``source_from_target`` holds ``url`` or libpq keywords,
-    ``replication_role`` holds ``user`` and ``password``.
+    ``replication_role`` holds ``user`` and ``password``. ``sample_seconds`` are for reading rows, ``wal_window`` for
+    watching WAL; 0 measures nothing.
     """
 
     fail_on: Literal["blocker", "warning", "never"] = "blocker"
@@ -48,6 +55,8 @@ class ValidateOptions:
     rollback: bool = False
     source_from_target: Mapping[str, Any] | None = field(default=None, repr=False)
     replication_role: Mapping[str, Any] | None = field(default=None, repr=False)
+    sample_seconds: float = 0.0
+    wal_window: float = 2.0
     client_bin_dir: str | None = None
     maintenance_db: str = "postgres"
 
@@ -67,6 +76,7 @@ def run(migration: Migration, options: ValidateOptions, progress: Progress = sil
                 context, options.skip_checks, cast("Mapping[str, Severity]", options.severities), progress
             )
             data = {
+                "checked_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "ready": not any(finding.stops(("blocker",)) for finding in findings),
                 "summary": summary(findings),
                 "checks": [finding.as_data() for finding in findings],
@@ -74,18 +84,20 @@ def run(migration: Migration, options: ValidateOptions, progress: Progress = sil
                 "target": _facts(context, "target"),
                 "plan": _plan(context),
             }
-    error = verdict(findings, options.fail_on)
-    return Result("validate", changed=False, data=migration.redactor.data(data), error=error)
+    data = migration.redactor.data(data)
+    diff = {"prepared": listing(migration.name, data)}
+    return Result("validate", changed=False, data=data, diff=diff, error=verdict(findings, options.fail_on))
 
 
 def gate(migration: Migration, options: ValidateOptions, progress: Progress = silent) -> None:
-    """Raise when a finding stands in the way of the migration; otherwise return. Changes nothing.
+    """Raise when a finding stands in the way of the migration; otherwise return. Changes nothing, measures nothing.
 
     The error's code is the finding's own (``target_not_empty``, ``name_taken``, ...) when it is the only one, and
     ``not_ready`` otherwise; its details name the checks.
     """
     migration = _knowing_all_secrets(migration, options)
     _verify(options)
+    options = replace(options, sample_seconds=0.0, wal_window=0.0)
     with translated(migration.redactor), Context.open(migration, options) as context:
         findings = run_checks(
             context, options.skip_checks, cast("Mapping[str, Severity]", options.severities), progress
@@ -136,6 +148,14 @@ def _verify(options: ValidateOptions) -> None:
     for option, given in (("jobs", options.jobs), ("index_jobs", options.index_jobs), ("streams", options.streams)):
         if given is not None and given < 1:
             raise MigrationError("bad_option", f"{option} is {given}.", "Give 1 or more.", {"option": option})
+    for option, seconds in (("sample_seconds", options.sample_seconds), ("wal_window", options.wal_window)):
+        if not 0 <= seconds <= MOST_SECONDS:
+            raise MigrationError(
+                "bad_option",
+                f"{option} is {seconds:g}.",
+                f"Give 0, which measures nothing, to {MOST_SECONDS}.",
+                {"option": option},
+            )
     if options.fail_on not in FAIL_ON:
         raise MigrationError("bad_option", f"fail_on is {options.fail_on!r}.", f"One of {', '.join(FAIL_ON)}.")
 
@@ -191,18 +211,14 @@ def _plan(context: Context) -> dict[str, Any]:
         selected = context.selected
     except (Unavailable, psycopg.Error, MigrationError):
         return {}
-    options, everything = context.options, context.catalog
-    with_rows = list(selected.data_tables)
-    if options.unlogged_tables == "copy":
-        with_rows += selected.unlogged_tables
-    with_rows.sort(key=lambda table: (-table.bytes, table.qualified))
+    options, everything, with_rows = context.options, context.catalog, context.measured.tables
     foreign = [table.qualified for table in selected.catalog.tables if table.kind == "f"]
     return {
         "tables": [
             {
                 "schema": table.schema,
                 "name": table.name,
-                "rows": _estimate(table),
+                "rows": estimate.estimated_rows(table),
                 "bytes": table.bytes,
                 "replicated": table.persistence == "p",
                 "predicate": selected.predicates.get(table.oid),
@@ -210,9 +226,7 @@ def _plan(context: Context) -> dict[str, Any]:
             for table in with_rows
         ],
         "bytes": sum(table.bytes for table in with_rows),
-        "rows": None
-        if any(_estimate(table) is None for table in with_rows)
-        else sum(_estimate(table) or 0 for table in with_rows),
+        "rows": estimate.total_rows(with_rows),
         "sequences": len(selected.catalog.sequences),
         "materialized_views": len(selected.catalog.materialized_views),
         "stays_behind": {
@@ -224,11 +238,14 @@ def _plan(context: Context) -> dict[str, Any]:
             "foreign_tables": sorted(foreign) if options.foreign_tables == "skip" else [],
             "large_objects": 0 if options.large_objects == "copy" else everything.database.large_objects,
         },
+        "estimate": _estimate(context),
     }
 
 
-def _estimate(table: Table) -> int | None:
-    """The estimated rows, None when the table was never analysed (an empty file surely has none)."""
-    if table.pages == 0 and table.bytes == 0:
-        return 0
-    return None if table.estimated_rows < 0 or table.pages == 0 else table.estimated_rows
+def _estimate(context: Context) -> dict[str, Any]:
+    """What the migration will take, as far as it was measured; empty where the source does not tell."""
+    measured = context.measured
+    try:
+        return estimate.as_data(measured.tables, measured.indexes, measured.forecast)
+    except (Unavailable, psycopg.Error, MigrationError):
+        return {}

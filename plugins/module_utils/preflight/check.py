@@ -80,6 +80,7 @@ class Finding:
             "side": self.check.side,
             "severity": self.severity,
             "status": self.outcome.status,
+            "open": self.is_open,
             "objects": list(self.outcome.objects),
             "detail": self.outcome.detail,
             "remedy": self.outcome.remedy,

@@ -23,6 +23,7 @@ from ..migration import Migration
 from ..selection import Selected, select
 from ..session import Session
 from .asking import Asking, once
+from .measured import Measured
 
 if TYPE_CHECKING:
     from ..session import Params
@@ -356,6 +357,11 @@ class Context:
         if isinstance(self.selection, MigrationError):
             raise Unavailable("selection", "the selection cannot be applied to the source")
         return self.selection
+
+    @once
+    def measured(self) -> Measured:
+        """The source in numbers."""
+        return Measured(self)
 
     @once
     def target_catalog(self) -> Catalog | None:

@@ -388,27 +388,6 @@ def long_transactions(context: Context) -> Outcome:
 
 @check(
     CHECKS,
-    "source_slot_wal_limit",
-    "The source keeps WAL for a slot without a limit",
-    side="source",
-    severity="warning",
-    versions=(13, 99),
-)
-def slot_wal_limit(context: Context) -> Outcome:
-    """S9."""
-    limit_mb = context.source.number("max_slot_wal_keep_size")
-    if limit_mb < 0:
-        return passed()
-    return failed(
-        f"max_slot_wal_keep_size is {limit_mb} MB: when more WAL than that is written during the copy, the slot is "
-        "lost and the migration must start again.",
-        context.source.to_set("max_slot_wal_keep_size", -1) + "\n-- or a size well above what is written meanwhile",
-        objects=[f"max_slot_wal_keep_size={limit_mb}MB"],
-    )
-
-
-@check(
-    CHECKS,
     "source_slot_idle_timeout",
     "The source does not drop idle slots",
     side="source",

@@ -38,4 +38,4 @@ class CallbackModule(CallbackBase):
         self._result(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        self._write(stats={host: stats.summarize(host) for host in stats.processed})
+        self._write(stats={host: stats.summarize(host) for host in stats.processed}, custom=dict(stats.custom))
