@@ -10,7 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
-from . import connection, objects, pair, privileges, programs, provider, server, tables, target
+from . import (
+    connection,
+    objects,
+    pair,
+    privileges,
+    programs,
+    provider,
+    row_predicates,
+    server,
+    tables,
+    target,
+    target_privileges,
+)
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
@@ -22,7 +34,9 @@ CHECKS: tuple[Check, ...] = (
     *provider.CHECKS,
     *server.CHECKS,
     *privileges.CHECKS,
+    *target_privileges.CHECKS,
     *tables.CHECKS,
+    *row_predicates.CHECKS,
     *objects.CHECKS,
     *target.CHECKS,
 )

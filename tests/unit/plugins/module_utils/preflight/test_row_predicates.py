@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from ansible_collections.seren.migrator.plugins.module_utils.preflight.tables import predicate_words
+from ansible_collections.seren.migrator.plugins.module_utils.preflight.row_predicates import predicate_words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""The check of row predicates: can the source publish them as filters, and the target copy by them."""
+
+from __future__ import annotations
+
+import re
+
+from ..catalog import Table
+from ..driver import psycopg, sql
+from .check import Check, Outcome, check, failed, passed
+from .context import Context
+
+CHECKS: list[Check] = []
+
+_MUTABLE = """
+SELECT p.proname AS name
+  FROM pg_catalog.pg_proc AS p
+ WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND p.proname = ANY (%(names)s::name[])
+ GROUP BY p.proname
+HAVING pg_catalog.bool_and(p.provolatile <> 'i')
+ ORDER BY p.proname
+"""
+
+_TOKEN = re.compile(
+    r"""
+    (?P<skip> --[^\n]* | /\*.*?\*/ | (?:[eEbBxXnN]|[uU]&)?'(?:[^'\\]|''|\\.)*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+  | (?P<name> "(?:[^"]|"")*" | [^\W\d][\w$]* )
+  | (?P<other> \s+ | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_CHANGING_WORDS = frozenset(
+    "current_date current_time current_timestamp localtime localtimestamp current_user current_role session_user "
+    "current_catalog current_schema user".split()
+)
+
+
+def predicate_words(predicate: str) -> tuple[set[str], set[str], bool]:
+    """Return (functions called, words that change with time or session, has a subquery) of an SQL predicate.
+
+    Names are folded as PostgreSQL folds them; a schema-qualified function keeps its schema. Text in literals,
+    comments and quotes does not count. Pure; a first sieve, PostgreSQL itself has the last word.
+    """
+    words: list[str] = []
+    for match in _TOKEN.finditer(predicate):
+        text = match.group()
+        if match.group("name"):
+            words.append(text[1:-1].replace('""', '"') if text.startswith('"') else text.lower())
+            if text.startswith('"'):
+                words[-1] = "\0" + words[-1]  # quoted: an identifier, never a key word
+        elif match.group("skip"):
+            words.append("''")
+        elif not text.isspace():
+            words.append("\1" + text)
+    functions = set()
+    for position, word in enumerate(words[:-1]):
+        if words[position + 1] != "\1(" or word.startswith("\1") or word == "''":
+            continue
+        qualified = position >= 2 and words[position - 1] == "\1."
+        schema = words[position - 2].lstrip("\0") + "." if qualified else ""
+        functions.add(schema + word.lstrip("\0"))
+    return functions, set(words) & _CHANGING_WORDS, "select" in words
+
+
+@check(CHECKS, "row_predicates", "Row predicates can be used as publication filters", side="source")
+def row_predicates(context: Context) -> Outcome:
+    """R4: source 15+, immutable built-in functions only, and only columns of the replica identity.
+
+    A target before 15 would copy all rows by itself.
+    """
+    predicates = context.row_predicates
+    if not predicates:
+        return passed()
+    if context.source.major < 15:
+        return failed(
+            f"Row predicates need a source of major 15 or newer; this one is {context.source.major}.",
+            "Remove rows, or exclude the tables, or upgrade the source first.",
+            objects=[context.catalog.by_oid[oid].qualified for oid in sorted(predicates)],
+        )
+    if context.options.copy_method == "subscription" and context.target.major < 15:
+        return failed(
+            f"A target of major {context.target.major} does not look at row predicates when it copies by itself; from "
+            "15 on it does.",
+            "Use copy_method: runner.",
+        )
+    found: list[str] = []
+    for table in context.selected.data_tables:
+        if table.oid in predicates:
+            why = _predicate_fault(context, table, predicates[table.oid])
+            if why:
+                found.append(f"{table.qualified}: {why}")
+    if not found:
+        return passed()
+    return failed(
+        "A published row predicate may use only columns of the replica identity, and built-in functions whose result "
+        "never changes. UPDATE and DELETE of the table would fail on the source otherwise.",
+        "Change the predicate, or give the table a replica identity that covers its columns (FULL covers all).",
+        objects=found,
+    )
+
+
+def _predicate_fault(context: Context, table: Table, predicate: str) -> str:
+    functions, changing, has_subquery = predicate_words(predicate)
+    if has_subquery:
+        return "it holds a subquery"
+    if changing:
+        return f"{', '.join(sorted(changing))} changes with time or session"
+    own = sorted(item for item in functions if "." in item and not item.startswith("pg_catalog."))
+    if own:
+        return f"{', '.join(own)} is not a built-in function"
+    plain = [item.removeprefix("pg_catalog.") for item in functions]
+    mutable = [row["name"] for row in context.source.rows(_MUTABLE, {"names": plain})]
+    if mutable:
+        return f"{', '.join(mutable)}() is not immutable"
+    everything = [column.name for column in table.columns]
+    fault = _does_not_parse(context, table, everything, predicate)
+    if fault or not table.identity_columns or table.identity_verdict == "full":
+        return fault
+    fault = _does_not_parse(context, table, list(table.identity_columns), predicate)
+    if fault:
+        return f"it uses more than the replica identity ({', '.join(table.identity_columns)}): {fault}"
+    return ""
+
+
+def _does_not_parse(context: Context, table: Table, columns: list[str], predicate: str) -> str:
+    """Ask PostgreSQL to plan a query in which only ``columns`` of the table can be seen; '' when it can."""
+    query = sql.SQL("EXPLAIN (COSTS OFF) SELECT 1 FROM (SELECT {} FROM ONLY {}) AS {} WHERE ({}\n)").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.Identifier(table.schema, table.name),
+        sql.Identifier(table.name),
+        sql.SQL(predicate),  # the user's own expression, in a read-only session
+    )
+    try:
+        # Prepared, so that a second statement behind a semicolon is refused.
+        context.source.session.connection.execute(query, prepare=True)
+    except psycopg.errors.InsufficientPrivilege:
+        raise
+    except psycopg.Error as error:
+        return context.migration.redactor.text(error.diag.message_primary or str(error)).strip()
+    return ""
