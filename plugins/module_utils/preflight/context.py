@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import clients, dealing, ledger, provider, stream
+from .. import clients, dealing, ledger, provider, roles, stream
 from ..catalog import Catalog
 from ..driver import Row, sql
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
@@ -361,6 +361,12 @@ class Context:
     def target_catalog(self) -> Catalog | None:
         """The target's catalog, None when its database does not exist yet."""
         return None if self.target_database is None else Catalog.read(self.target_database.session)
+
+    @once
+    def role_plan(self) -> roles.RolePlan:
+        """What init will do about roles."""
+        source, target = self.source.session, self.target.session
+        return roles.plan_by_policy(self.options.roles, source, target, self.selected.left_out)
 
     @once
     def record(self) -> ledger.Record | None:

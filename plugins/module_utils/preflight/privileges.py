@@ -4,13 +4,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..catalog import Table
 from ..driver import sql
+from ..endpoint import Side
 from ..provider import Provider
-from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
+
+# Checks that look at other roles' sessions.
+NEED_STATISTICS: Mapping[Side, tuple[str, ...]] = {
+    "source": ("source_connections", "source_long_transactions"),
+    "target": ("target_connections", "target_worker_processes"),
+}
+
+_READS_PASSWORDS = """
+SELECT pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolname', 'SELECT')
+       AND pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS reads_passwords
+"""
 
 _REPLICATION_ROLE = """
 SELECT r.rolreplication OR r.rolsuper AS can_replicate, r.rolcanlogin AS can_login,
@@ -166,4 +180,46 @@ def row_security(context: Context) -> Outcome:
         f"Row security policies apply to role {role}: rows would be left behind.",
         statements(statement("ALTER ROLE {} BYPASSRLS", name(role))),
         objects=hidden,
+    )
+
+
+@check(
+    CHECKS,
+    "source_passwords",
+    "The passwords of roles that init makes on the target can be read",
+    side="source",
+    severity="warning",
+)
+def passwords(context: Context) -> Outcome:
+    """P9. Only superusers read them by default, and most providers give that to nobody."""
+    wanted = [role.name for role in context.role_plan.create if role.login]
+    if not wanted:
+        return passed("No role with LOGIN is to be made.")
+    if context.source.rows(_READS_PASSWORDS)[0]["reads_passwords"]:
+        return passed()
+    return failed(
+        "These roles log in; they will be made on the target without a password, because the source does not show theirs.",
+        statements(
+            statement(
+                "GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO {}", name(context.source.role.name)
+            )
+        )
+        + "\n-- or give them passwords on the target, between init and the cut-over:\n"
+        + statements(*(statement("ALTER ROLE {} PASSWORD '...'", name(item)) for item in wanted)),
+        objects=wanted,
+    )
+
+
+@check_both(
+    CHECKS, "statistics_privilege", "The role sees what all sessions on the {side} are doing", severity="warning"
+)
+def statistics_privilege(context: Context, side: Side) -> Outcome:
+    """P14. Without it the server shows other roles' sessions without what they do, and reports no error."""
+    server = context.server(side)
+    if server.role.reads_all_statistics:
+        return passed()
+    return failed(
+        "Without pg_read_all_stats these checks see other sessions only in part, and answer unknown when that matters.",
+        statements(statement("GRANT pg_read_all_stats TO {}", name(server.role.name))),
+        objects=NEED_STATISTICS[side],
     )

@@ -12,6 +12,7 @@ from ..errors import MigrationError
 from ..progress import Event, Progress
 from . import (
     connection,
+    fence,
     objects,
     pair,
     privileges,
@@ -35,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     *server.CHECKS,
     *privileges.CHECKS,
     *target_privileges.CHECKS,
+    *fence.CHECKS,
     *tables.CHECKS,
     *row_predicates.CHECKS,
     *objects.CHECKS,

@@ -10,7 +10,7 @@ from .context import Context
 
 CHECKS: list[Check] = []
 
-# What a role must have to create in a schema that exists already.
+# Schemas that exist already, in which we may not create.
 _UNUSABLE_SCHEMAS = """
 SELECT n.nspname AS schema
   FROM pg_catalog.pg_namespace AS n
@@ -25,6 +25,16 @@ SELECT w.role, r.oid IS NOT NULL AS is_there,
   FROM unnest(%(roles)s::name[]) AS w(role)
   LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.role
  ORDER BY w.role
+"""
+
+# Roles that we may give objects to, and whose rights we have only after SET ROLE.
+_NOT_INHERITED = """
+SELECT r.rolname AS role
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.rolname = ANY (%(roles)s::name[])
+   AND pg_catalog.pg_has_role(current_user, r.oid, %(privilege)s)
+   AND NOT pg_catalog.pg_has_role(current_user, r.oid, 'USAGE')
+ ORDER BY r.rolname
 """
 
 
@@ -101,21 +111,32 @@ def create_in_schemas(context: Context) -> Outcome:
     )
 
 
+def _owners(context: Context) -> list[str]:
+    """The roles that are to own something on the target, without our own."""
+    catalog = context.selected.catalog
+    used = {schema.owner for schema in catalog.schemas} | {table.owner for table in catalog.tables}
+    used |= {sequence.owner for sequence in catalog.sequences}
+    used |= {view.owner for view in catalog.materialized_views}
+    return sorted(owner for owner in used - {context.target.role.name} if not roles.is_reserved(owner))
+
+
+def _may_give(context: Context) -> str:
+    """The kind of membership that ALTER ... OWNER TO asks for."""
+    return "SET" if context.target.major >= 16 else "MEMBER"
+
+
 @check(CHECKS, "target_roles", "The roles of the selected objects can be made and used on the target", side="target")
 def owners(context: Context) -> Outcome:
     """P12, P13, X1."""
     role = context.target.role
     if context.options.roles != "referenced" or role.is_superuser:
         return passed()
-    catalog = context.selected.catalog
-    used = {schema.owner for schema in catalog.schemas} | {table.owner for table in catalog.tables}
-    used |= {sequence.owner for sequence in catalog.sequences}
-    used |= {view.owner for view in catalog.materialized_views}
-    wanted = sorted(owner for owner in used - {role.name} if not roles.is_reserved(owner))
-    planned = roles.plan(context.source.session, context.target.session, context.selected.left_out)
-    missing = [] if role.can_create_roles else [item.name for item in planned.create]
-    privilege = "SET" if context.target.major >= 16 else "MEMBER"
-    rows = context.target.rows(_ROLES, {"roles": wanted, "privilege": privilege})
+    wanted = _owners(context)
+    missing = [item.name for item in context.role_plan.create]
+    if role.can_create_roles:
+        # From 16 on init may give objects to the roles that it makes; before, it would have to be made their member.
+        missing = [] if context.target.major >= 16 else sorted(set(missing) & set(wanted))
+    rows = context.target.rows(_ROLES, {"roles": wanted, "privilege": _may_give(context)})
     foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"]]
     if not missing and not foreign:
         return passed()
@@ -125,7 +146,7 @@ def owners(context: Context) -> Outcome:
         + "; ".join(
             part
             for part in (
-                f"missing, and it may not create roles: {', '.join(missing)}" if missing else "",
+                f"missing, and it may not create them with membership: {', '.join(missing)}" if missing else "",
                 f"present, but it is not a member: {', '.join(foreign)}" if foreign else "",
             )
             if part
@@ -137,6 +158,32 @@ def owners(context: Context) -> Outcome:
         )
         + "\n-- or leave owners out: roles: none",
         objects=[*missing, *foreign],
+    )
+
+
+@check(CHECKS, "target_owner_rights", "The role acts with the rights of each owner on the target", side="target")
+def owner_rights(context: Context) -> Outcome:
+    """P8. What it has given to an owner it goes on filling and indexing; the subscription acts in its name, too."""
+    role, left_out = context.target.role, context.selected.left_out
+    source, target = context.source.session, context.target.session
+    if role.is_superuser or roles.unusable(context.options.roles, source, target, left_out).roles:
+        return passed()
+    rows = context.target.rows(_NOT_INHERITED, {"roles": _owners(context), "privilege": _may_give(context)})
+    found = [row["role"] for row in rows]
+    if not found:
+        return passed()
+    me = name(role.name)
+    if context.target.major >= 16:
+        remedy = statements(
+            *(statement("GRANT {} TO {} WITH INHERIT TRUE, SET TRUE", name(item), me) for item in found)
+        )
+    else:
+        remedy = statements(statement("ALTER ROLE {} INHERIT", me))
+    return failed(
+        f"Role {role.name} is a member of these owners but does not inherit their rights: it could give them tables, and "
+        "then neither fill them nor replicate into them.",
+        remedy,
+        objects=found,
     )
 
 
