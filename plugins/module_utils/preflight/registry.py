@@ -11,8 +11,10 @@ from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
 from . import (
+    columns,
     connection,
     fence,
+    hierarchies,
     objects,
     pair,
     privileges,
@@ -39,6 +41,8 @@ CHECKS: tuple[Check, ...] = (
     *fence.CHECKS,
     *tables.CHECKS,
     *row_predicates.CHECKS,
+    *columns.CHECKS,
+    *hierarchies.CHECKS,
     *objects.CHECKS,
     *target.CHECKS,
 )

@@ -13,6 +13,8 @@ from .context import Context
 
 CHECKS: list[Check] = []
 
+FIRST_USER_OID = 16384
+
 _MUTABLE = """
 SELECT p.proname AS name
   FROM pg_catalog.pg_proc AS p
@@ -34,6 +36,12 @@ _CHANGING_WORDS = frozenset(
     "current_date current_time current_timestamp localtime localtimestamp current_user current_role session_user "
     "current_catalog current_schema user".split()
 )
+
+
+def predicate_names(predicate: str) -> set[str]:
+    """Return every name and key word of an SQL predicate, folded as PostgreSQL folds them. Pure."""
+    found = (match.group() for match in _TOKEN.finditer(predicate) if match.group("name"))
+    return {text[1:-1].replace('""', '"') if text.startswith('"') else text.lower() for text in found}
 
 
 def predicate_words(predicate: str) -> tuple[set[str], set[str], bool]:
@@ -65,7 +73,7 @@ def predicate_words(predicate: str) -> tuple[set[str], set[str], bool]:
 
 @check(CHECKS, "row_predicates", "Row predicates can be used as publication filters", side="source")
 def row_predicates(context: Context) -> Outcome:
-    """R4: source 15+, immutable built-in functions only, and only columns of the replica identity.
+    """R4: source 15+, immutable functions and types of PostgreSQL only, and only columns of the replica identity.
 
     A target before 15 would copy all rows by itself.
     """
@@ -93,8 +101,8 @@ def row_predicates(context: Context) -> Outcome:
     if not found:
         return passed()
     return failed(
-        "A published row predicate may use only columns of the replica identity, and built-in functions whose result "
-        "never changes. UPDATE and DELETE of the table would fail on the source otherwise.",
+        "A published row predicate may use only columns of the replica identity, built-in types, and built-in "
+        "functions whose result never changes. UPDATE and DELETE of the table would fail on the source otherwise.",
         "Change the predicate, or give the table a replica identity that covers its columns (FULL covers all).",
         objects=found,
     )
@@ -113,6 +121,10 @@ def _predicate_fault(context: Context, table: Table, predicate: str) -> str:
     mutable = [row["name"] for row in context.source.rows(_MUTABLE, {"names": plain})]
     if mutable:
         return f"{', '.join(mutable)}() is not immutable"
+    used = predicate_names(predicate)
+    strange = [f"{c.name} ({c.type})" for c in table.columns if c.name in used and c.type_oid >= FIRST_USER_OID]
+    if strange:
+        return f"{', '.join(strange)}: a type of users may not be used"
     everything = [column.name for column in table.columns]
     fault = _does_not_parse(context, table, everything, predicate)
     if fault or not table.identity_columns or table.identity_verdict == "full":
