@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,14 +11,14 @@ from psycopg import sql
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, H, run_validate
+from tests.support.preflight import HOSTILE, H, cure, run_validate
 
 
 @pytest.fixture
 def plain_source(source_db: Database) -> dict[str, Any]:
     """A role with a hostile name that may only connect; somebody else owns everything."""
     source_db.execute(
-        f"CREATE ROLE {H} LOGIN PASSWORD 'plain'; CREATE ROLE owner1; CREATE SCHEMA s AUTHORIZATION owner1;"
+        f"CREATE ROLE {H} LOGIN PASSWORD 'plain'; CREATE ROLE owner1; CREATE ROLE app LOGIN; CREATE SCHEMA s AUTHORIZATION owner1;"
         "CREATE TABLE s.t (id int PRIMARY KEY); ALTER TABLE s.t OWNER TO owner1;"
         "CREATE SEQUENCE s.q; ALTER SEQUENCE s.q OWNER TO owner1;"
         "ALTER TABLE s.t ENABLE ROW LEVEL SECURITY; CREATE POLICY none ON s.t USING (false)"
@@ -31,9 +32,14 @@ PRIVILEGES = {
     "source_table_owner": ["s.t"],
     "source_readable": ["s", "s.q", "s.t"],
     "source_row_security": ["s.t"],
+    "source_statistics_privilege": ["source_connections", "source_long_transactions"],
+    "source_lock_privilege": ["s.t"],
+    "source_database_owner": [],
+    "source_client_sessions": ["app"],
 }
 
 
+@pytest.mark.fires(*PRIVILEGES)
 def test_each_missing_privilege_on_the_source_is_found_and_its_grant_cures_it(
     plain_source: dict[str, Any], source_db: Database, target_db: Database, target_cluster: Cluster
 ) -> None:
@@ -45,7 +51,9 @@ def test_each_missing_privilege_on_the_source_is_found_and_its_grant_cures_it(
     # What needs a privilege to be seen is unknown or skipped, and never passes.
     assert report["source_replication_connection"]["status"] == "skipped"
     assert report["subscription_probe"]["status"] == "fail"
-    for check in ("source_replication_attribute", "source_create_privilege", "source_row_security", "source_readable"):
+    for check in PRIVILEGES:
+        if check == "source_table_owner":  # it would give more than this
+            continue
         source_db.execute(report[check]["remedy"])
         assert run_validate(plain_source, target_db.params, **client)[check]["status"] == "pass", check
     source_db.execute("REVOKE pg_read_all_data FROM " + H)
@@ -55,6 +63,7 @@ def test_each_missing_privilege_on_the_source_is_found_and_its_grant_cures_it(
         "source_slot_idle_timeout": "skipped",
         "partitions": "skipped",
         "target_sync_workers": "skipped",
+        "source_passwords": "fail",  # the role owns the database now, and so goes with it
     }
     assert report.error is None
 
@@ -71,6 +80,14 @@ def test_hidden_transactions_are_unknown_and_never_pass(
         writer.rollback()
 
 
+@pytest.mark.fires(
+    "target_roles",
+    "target_owners",
+    "target_create_privilege",
+    "target_schema_privilege",
+    "target_row_security",
+    "target_statistics_privilege",
+)
 def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     source_db: Database, target_db: Database, target_cluster: Cluster
 ) -> None:
@@ -84,7 +101,13 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     plain = {**target_db.params, "user": "me;", "password": "plain"}
     report = run_validate(source_db.params, plain, **client)
     assert report["target_roles"]["objects"] == [HOSTILE, "owner1"]
-    for check in ("target_create_privilege", "target_schema_privilege", "subscription_probe", "target_row_security"):
+    for check in (
+        "target_create_privilege",
+        "target_schema_privilege",
+        "subscription_probe",
+        "target_row_security",
+        "target_statistics_privilege",
+    ):
         assert report[check]["status"] == "fail", check
         target_db.execute(report[check]["remedy"])
         assert run_validate(source_db.params, plain, **client)[check]["status"] == "pass", check
@@ -135,3 +158,44 @@ def test_the_replication_role_is_checked_and_used(
     report = run_validate(source_db.params, target_db.params, replication_role=wrong, **client)
     assert report["subscription_probe"]["status"] == "fail"
     assert "hunter2" not in str(report)
+
+
+@pytest.mark.fires("source_passwords")
+def test_passwords_that_cannot_be_read_are_named(
+    plain_source: dict[str, Any], source_db: Database, target_db: Database
+) -> None:
+    source_db.execute(f'CREATE ROLE {H[:-1]} app" LOGIN; ALTER TABLE s.t OWNER TO {H[:-1]} app"')
+    found = run_validate(plain_source, target_db.params)["source_passwords"]
+    assert (found["status"], found["severity"], found["objects"]) == ("fail", "warning", [f"{HOSTILE} app"])
+    assert run_validate(plain_source, target_db.params, roles="none")["source_passwords"]["status"] == "pass"
+    readable, by_hand = found["remedy"].split(
+        "\n-- or give them passwords on the target, between init and the cut-over:\n"
+    )
+    source_db.execute(readable)
+    assert run_validate(plain_source, target_db.params)["source_passwords"]["status"] == "pass"
+    target_db.execute(f'CREATE ROLE {H[:-1]} app" LOGIN')
+    target_db.execute(by_hand)
+
+
+@pytest.mark.fires("target_owner_rights")
+def test_an_owner_whose_rights_are_not_inherited_is_found(source_db: Database, target_db: Database) -> None:
+    source_db.execute(f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
+    target_db.execute(f"CREATE ROLE me LOGIN PASSWORD 'plain'; CREATE ROLE {H}; GRANT {H} TO me WITH INHERIT FALSE")
+    plain = {**target_db.params, "user": "me", "password": "plain"}
+    report = run_validate(source_db.params, plain)
+    assert report["target_roles"]["status"] == "pass"
+    assert (report["target_owner_rights"]["status"], report["target_owner_rights"]["objects"]) == ("fail", [HOSTILE])
+    target_db.execute(report["target_owner_rights"]["remedy"])
+    assert run_validate(source_db.params, plain)["target_owner_rights"]["status"] == "pass"
+
+
+def test_before_16_owners_must_be_there_and_ours(source_db: Database, make_cluster: Callable[..., Cluster]) -> None:
+    source_db.execute(f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
+    cluster = make_cluster(15)
+    cluster.execute("CREATE ROLE me LOGIN NOINHERIT CREATEROLE PASSWORD 'plain'")
+    plain = cluster.params("postgres", "me", "plain")
+    for check in ("target_roles", "target_owner_rights"):
+        found = run_validate(source_db.params, plain)[check]
+        assert (found["status"], found["objects"]) == ("fail", [HOSTILE])
+        cure(found["remedy"], Database(cluster, "postgres"))
+        assert run_validate(source_db.params, plain)[check]["status"] == "pass"

@@ -10,7 +10,7 @@ from tests.support.preflight import HOSTILE, H, run_validate
 GOOD_SOURCE = f"""
 CREATE SCHEMA {H};
 CREATE TABLE {H}.{H} ({H} int PRIMARY KEY, t text);
-CREATE TABLE plain (id int PRIMARY KEY, n numeric);
+CREATE TABLE plain (id serial PRIMARY KEY, n numeric, twice int GENERATED ALWAYS AS (id * 2) STORED);
 CREATE TABLE by_index (id int NOT NULL, j json);
 CREATE UNIQUE INDEX by_index_id ON by_index (id);
 ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id;

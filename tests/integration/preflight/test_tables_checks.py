@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from psycopg import sql
 
+from ansible_collections.seren.migrator.plugins.module_utils.preflight import tables
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, case_id, cure, fires_and_is_cured, run_validate
 
 CASES = (
     Case(
@@ -75,8 +78,68 @@ CASES = (
     Case(
         "replica_identity_full",
         "CREATE TABLE f (id int, n numeric(9,2)[]); ALTER TABLE f REPLICA IDENTITY FULL",
-        objects=("public.f (equal but not identical values: n)",),
+        objects=("public.f (8 kB, 0 rows changed; equal but not identical values: n)",),
         severity="warning",
+        name="loose equality",
+    ),
+    Case(
+        "replica_identity_full",
+        f"CREATE TABLE {H} (id int, n text); ALTER TABLE {H} REPLICA IDENTITY FULL",
+        objects=(f"public.{HOSTILE} (8 kB, 0 rows changed)",),
+        severity="info",
+        name="small and quiet",
+    ),
+    Case(
+        "replica_identity_generated",
+        f"CREATE TABLE g (a int NOT NULL UNIQUE, {H} int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)",
+        objects=(f"public.g ({HOSTILE})",),
+        cure="source",
+        name="primary key",
+    ),
+    Case(
+        "replica_identity_generated",
+        f"CREATE TABLE {H} (a int, g int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY);"
+        f"ALTER TABLE {H} REPLICA IDENTITY FULL",
+        objects=(f"public.{HOSTILE} (g)",),
+        name="full, and the target searches by the primary key",
+    ),
+    Case(
+        "replica_identity",
+        "CREATE TABLE g (a int NOT NULL, k int GENERATED ALWAYS AS (a * 2) STORED NOT NULL UNIQUE)",
+        objects=("public.g (no primary key)",),
+        cure="source",
+        name="a unique index over a generated column is of no use",
+    ),
+    Case(
+        "invalid_indexes",
+        f'CREATE TABLE {H} (id int PRIMARY KEY, v int); CREATE UNIQUE INDEX {H[:-1]} ix" ON {H} (v);'
+        f'CREATE INDEX {H[:-1]}_ccnew1" ON {H} (v);'
+        f"UPDATE pg_index SET indisvalid = false WHERE indrelid = quote_ident('{HOSTILE}')::regclass AND NOT indisprimary",
+        objects=(f"public.{HOSTILE} ix ({HOSTILE})", f"public.{HOSTILE}_ccnew1 ({HOSTILE})"),
+        severity="warning",
+        cure="source",
+    ),
+    Case(
+        "unvalidated_constraints",
+        f"CREATE TABLE {H} (id int PRIMARY KEY, v int); INSERT INTO {H} VALUES (1, 2);"
+        f"ALTER TABLE {H} ADD CONSTRAINT {H} CHECK (v > 1) NOT VALID, ADD FOREIGN KEY (v) REFERENCES p NOT VALID;"
+        "INSERT INTO p VALUES (2)",
+        objects=(f"public.{HOSTILE}: {HOSTILE}",),
+        severity="info",
+        cure="source",
+    ),
+    Case(
+        "similar_names",
+        'CREATE TABLE "P" (id int PRIMARY KEY, "Id" int, other int)',
+        objects=("public: P, p", "public.P: Id, id"),
+        severity="info",
+    ),
+    Case(
+        "row_predicates",
+        "CREATE TYPE mood AS ENUM ('happy'); CREATE TABLE m (id int, v mood, PRIMARY KEY (id, v))",
+        selection={"rows": {"m": "v = 'happy'"}},
+        objects=("public.m: v (public.mood): a type of users may not be used",),
+        name="type of users",
     ),
     Case(
         "row_predicates",
@@ -131,6 +194,7 @@ def test_predicates_over_the_identity_are_accepted(examine: Callable[[Case], Rep
 
 
 @pytest.mark.fires("partitions")
+@pytest.mark.silent("partitions")
 def test_partitions_of_a_source_12_are_pointed_out(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
     cluster = make_cluster(12)
     assert run_validate(cluster.params(), target_db.params)["partitions"]["status"] == "skipped"  # nothing selected
@@ -139,6 +203,44 @@ def test_partitions_of_a_source_12_are_pointed_out(make_cluster: Callable[..., C
     cluster.execute("CREATE TABLE r (id int PRIMARY KEY) PARTITION BY RANGE (id)")
     found = run_validate(cluster.params(), target_db.params)["partitions"]
     assert (found["status"], found["severity"], found["objects"]) == ("fail", "info", ["public.r"])
+
+
+@pytest.mark.fires("replica_identity_full")
+def test_a_large_table_without_a_key_that_changes_often_is_a_warning(
+    examine: Callable[[Case], Report], source_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source_db.execute("CREATE TABLE f (id int, n text); ALTER TABLE f REPLICA IDENTITY FULL; INSERT INTO f VALUES (1)")
+    monkeypatch.setattr(tables, "LARGE_BYTES", 8192)
+    assert examine(Case(""))["replica_identity_full"]["severity"] == "info"
+    monkeypatch.setattr(tables, "MANY_CHANGES", 2)
+    source_db.execute("UPDATE f SET n = 'x'")
+    source_db.execute("DELETE FROM f")
+    deadline = time.monotonic() + 30
+    while source_db.execute("SELECT n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'f'") != [(2,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert examine(Case(""))["replica_identity_full"]["severity"] == "warning"
+
+
+def test_a_source_18_wants_no_generated_column_in_a_full_identity(
+    make_cluster: Callable[..., Cluster], target_db: Database
+) -> None:
+    cluster = make_cluster(18)
+    cluster.execute(
+        f"CREATE TABLE {H} (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED);"
+        f"ALTER TABLE {H} REPLICA IDENTITY FULL; CREATE TABLE n (v int, g int GENERATED ALWAYS AS (v) VIRTUAL)"
+    )
+    report = run_validate(cluster.params(), target_db.params)
+    found = report["replica_identity_generated"]
+    assert (found["status"], found["objects"]) == ("fail", [f"public.{HOSTILE} (g)"])
+    assert "FULL" not in report["replica_identity"]["remedy"].replace("(FULL would not work)", "")
+    # PostgreSQL agrees: once published, the table refuses.
+    cluster.execute(f"INSERT INTO {H} VALUES (1); CREATE PUBLICATION x FOR TABLE {H}")
+    with pytest.raises(psycopg.Error):
+        cluster.execute(f"UPDATE {H} SET id = 2")
+    cure(found["remedy"], Database(cluster, "postgres"))
+    cluster.execute(f"UPDATE {H} SET id = 2")
+    assert run_validate(cluster.params(), target_db.params)["replica_identity_generated"]["status"] == "pass"
 
 
 def test_row_predicates_need_a_source_15(make_cluster: Callable[..., Cluster], target_db: Database) -> None:

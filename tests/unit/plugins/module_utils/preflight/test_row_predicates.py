@@ -6,7 +6,10 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from ansible_collections.seren.migrator.plugins.module_utils.preflight.row_predicates import predicate_words
+from ansible_collections.seren.migrator.plugins.module_utils.preflight.row_predicates import (
+    predicate_names,
+    predicate_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,8 @@ def test_the_words_of_a_predicate(predicate: str, functions: set[str], changing:
     found = predicate_words(predicate)
     # Key words before a parenthesis look like functions; no function of PostgreSQL's catalog has their names.
     assert (found[0] - {"and"}, found[1], found[2]) == (functions - {"and"}, changing, has_subquery)
+
+
+def test_names_of_a_predicate_are_folded_and_literals_do_not_count() -> None:
+    found = predicate_names('"A""b" > 1 AND Mood = \'happy\' -- other\n')
+    assert found == {'A"b', "and", "mood"}
