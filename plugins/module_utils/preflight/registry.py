@@ -10,7 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
-from . import connection, objects, pair, privileges, programs, provider, server, tables, target
+from . import (
+    connection,
+    extensions,
+    left_behind,
+    locales,
+    majors,
+    objects,
+    pair,
+    privileges,
+    programs,
+    provider,
+    restore,
+    server,
+    settings,
+    system_privileges,
+    tables,
+    target,
+)
 from .check import SEVERITIES, Check, Finding, Outcome, Severity, skipped, unknown
 from .context import Context, Unavailable
 
@@ -24,6 +41,13 @@ CHECKS: tuple[Check, ...] = (
     *privileges.CHECKS,
     *tables.CHECKS,
     *objects.CHECKS,
+    *left_behind.CHECKS,
+    *extensions.CHECKS,
+    *restore.CHECKS,
+    *system_privileges.CHECKS,
+    *settings.CHECKS,
+    *majors.CHECKS,
+    *locales.CHECKS,
     *target.CHECKS,
 )
 
