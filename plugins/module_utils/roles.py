@@ -326,17 +326,22 @@ def grant_membership(membership: Membership, target_major: int) -> sql.Composed:
     return statement + sql.SQL(" WITH " + ", ".join(options)) if options else statement
 
 
+def setting_value(name: str, value: str) -> sql.Composed:
+    """Return what follows SET ... TO; the value of a list becomes a list of literals, as in PostgreSQL's own dumps."""
+    values = [value]
+    if name.lower() in _LISTS:
+        values = [quoted.replace('""', '"') or plain for quoted, plain in _LIST_ELEMENT.findall(value)] or [""]
+    return sql.SQL(", ").join(sql.Literal(item) for item in values)
+
+
 def set_role_setting(setting: RoleSetting, database: str) -> sql.Composed:
-    """Return ALTER ROLE ... SET; the value of a list becomes a list of literals, as in PostgreSQL's own dumps."""
-    values = [setting.value]
-    if setting.name.lower() in _LISTS:
-        values = [quoted.replace('""', '"') or plain for quoted, plain in _LIST_ELEMENT.findall(setting.value)] or [""]
+    """Return ALTER ROLE ... SET."""
     where = sql.SQL(" IN DATABASE {}").format(sql.Identifier(database)) if setting.in_database else sql.SQL("")
     return sql.SQL("ALTER ROLE {}{} SET {} TO {}").format(
         sql.Identifier(setting.role),
         where,
         sql.SQL(".").join(sql.Identifier(part) for part in setting.name.split(".")),
-        sql.SQL(", ").join(sql.Literal(value) for value in values),
+        setting_value(setting.name, setting.value),
     )
 
 

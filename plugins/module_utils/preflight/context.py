@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import clients, dealing, ledger, provider, roles, stream
+from .. import clients, dealing, ledger, provider, roles, schema, stream
 from ..catalog import Catalog
 from ..driver import Row, sql
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
@@ -22,6 +22,7 @@ from ..errors import MigrationError
 from ..migration import Migration
 from ..selection import Selected, select
 from ..session import Session
+from . import offer
 from .asking import Asking, once
 from .measured import Measured
 
@@ -364,15 +365,42 @@ class Context:
         return Measured(self)
 
     @once
-    def target_catalog(self) -> Catalog | None:
-        """The target's catalog, None when its database does not exist yet."""
-        return None if self.target_database is None else Catalog.read(self.target_database.session)
+    def left_behind(self) -> frozenset[tuple[int, int]]:
+        """What the selection leaves on the source, as (class, OID); :class:`Unavailable` where it cuts a table."""
+        chosen = self.selected
+        try:
+            if self.options.foreign_tables == "skip":
+                chosen = select(self.catalog, self.migration.selection, "skip")
+            left = schema.left_behind(self.source.session, self.catalog, chosen)
+        except MigrationError as error:
+            raise Unavailable("selection", "the selection cannot be applied to the source") from error
+        return frozenset((item.classid, item.objid) for item in left)
+
+    def restored(self, rows: list[Row]) -> list[Row]:
+        """Return those rows whose object, named by ``classid`` and ``oid``, is restored on the target."""
+        return [row for row in rows if (row["classid"], row["oid"]) not in self.left_behind]
+
+    @once
+    def extensions(self) -> tuple[offer.Extension, ...]:
+        """The source's extensions and the target's."""
+        return offer.read(self.source.rows, self.target.rows, is_there=not self.target_is_absent)
 
     @once
     def role_plan(self) -> roles.RolePlan:
-        """What init will do about roles."""
-        source, target = self.source.session, self.target.session
-        return roles.plan_by_policy(self.options.roles, source, target, self.selected.left_out)
+        """The roles that init will make."""
+        sessions = self.source.session, self.target.session
+        return roles.plan_by_policy(self.options.roles, *sessions, self.selected.left_out)
+
+    @once
+    def unusable_roles(self) -> roles.Unusable:
+        """The roles because of which owners and privileges stay behind."""
+        sessions = self.source.session, self.target.session
+        return roles.unusable(self.options.roles, *sessions, self.selected.left_out)
+
+    @once
+    def target_catalog(self) -> Catalog | None:
+        """The target's catalog, None when its database does not exist yet."""
+        return None if self.target_database is None else Catalog.read(self.target_database.session)
 
     @once
     def record(self) -> ledger.Record | None:

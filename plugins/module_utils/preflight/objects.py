@@ -12,18 +12,6 @@ from .context import Context
 
 CHECKS: list[Check] = []
 
-_EXTENSION_TABLES = """
-SELECT e.extname AS extension, n.nspname AS schema, c.relname AS name
-  FROM pg_catalog.pg_depend AS d
-  JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
-  JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
- WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
-   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-   AND d.deptype = 'e' AND c.relkind IN ('r', 'p')
- ORDER BY e.extname, n.nspname, c.relname
-"""
-
 # tgenabled and ev_enabled: A fires always, R in replicas only; both fire while changes are applied.
 _FIRING = """
 SELECT n.nspname AS schema, c.relname AS table, g.tgname AS name, 'TRIGGER' AS kind
@@ -73,6 +61,27 @@ SELECT c.relname AS name
  WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
    AND c.relname !~ '^marker_[0-9a-f]{12}_[0-9]+$' AND c.relname <> ALL (%(ours)s)
  ORDER BY c.relname
+"""
+
+
+WORN_SHARE = 0.8
+# A descending sequence counts towards its minimum. 23 and 21 are int4 and int2.
+_WORN_SEQUENCES = """
+SELECT w.oid, w.last, w.most
+  FROM (SELECT s.seqrelid::bigint AS oid, pg_catalog.pg_sequence_last_value(s.seqrelid) AS last,
+               CASE WHEN s.seqincrement < 0 THEN s.seqmin
+                    WHEN a.atttypid = 23 THEN least(s.seqmax, 2147483647)
+                    WHEN a.atttypid = 21 THEN least(s.seqmax, 32767)
+                    ELSE s.seqmax END AS most, s.seqstart AS start
+          FROM pg_catalog.pg_sequence AS s
+          LEFT JOIN pg_catalog.pg_depend AS d
+            ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = s.seqrelid
+           AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')
+           AND d.refobjsubid > 0
+          LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+         WHERE s.seqrelid = ANY (%(oids)s::oid[]) AND NOT s.seqcycle) AS w
+ WHERE w.most <> w.start AND (w.last - w.start)::numeric / (w.most - w.start)::numeric >= %(share)s
+ ORDER BY w.oid
 """
 
 
@@ -178,23 +187,22 @@ def foreign_tables(context: Context) -> Outcome:
     return passed(f"{len(tables)} foreign tables, as foreign_tables says: {context.options.foreign_tables}.")
 
 
-@check(CHECKS, "sequences", "Sequences are known", side="source", severity="info")
+@check(
+    CHECKS, "sequences", "Sequences and the columns they fill are far from their end", side="source", severity="info"
+)
 def sequences(context: Context) -> Outcome:
-    """O2."""
-    count = len(context.selected.catalog.sequences)
-    return passed(f"{count} sequences are set once at init; their later values are not replicated." if count else "")
-
-
-@check(CHECKS, "extension_tables", "No table belongs to an extension", side="source", severity="info")
-def extension_tables(context: Context) -> Outcome:
-    """R16."""
-    rows = context.source.rows(_EXTENSION_TABLES)
+    """O2, R14. The column may be narrower than the sequence; one that cycles has no end."""
+    chosen = {item.oid: item for item in context.selected.catalog.sequences}
+    if not chosen:
+        return passed("There are none.")
+    rows = context.source.rows(_WORN_SEQUENCES, {"oids": list(chosen), "share": WORN_SHARE})
     if not rows:
-        return passed()
+        return passed(f"{len(chosen)} sequences are set once at init; their later values are not replicated.")
     return failed(
-        "These tables belong to extensions: CREATE EXTENSION makes them on the target; their rows are not migrated.",
-        "Where an application has put rows into one of them, copy these by hand.",
-        objects=[f"{row['schema']}.{row['name']} ({row['extension']})" for row in rows],
+        f"These sequences have used {WORN_SHARE:.0%} or more of the values that they, or the columns that they fill, can "
+        "take.",
+        "Widen the column and the sequence to bigint; before the migration it is one thing less to do under way.",
+        objects=[f"{chosen[row['oid']].qualified}: {row['last']} of {row['most']}" for row in rows],
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from ansible_collections.seren.migrator.plugins.module_utils.preflight.target import locale_of
+from ansible_collections.seren.migrator.plugins.module_utils.preflight.locales import locale_of
 
 LIBC = {"datcollate": "en_US.UTF-8", "datctype": "en_US.UTF-8"}
 

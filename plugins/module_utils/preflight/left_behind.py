@@ -1,0 +1,196 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Checks of objects of the source that replication or init leave behind, or that need a hand at the cut-over."""
+
+from __future__ import annotations
+
+from ..driver import sql
+from ..migration import stream_names
+from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .context import Context
+
+CHECKS: list[Check] = []
+
+# Streams of this migration whose publications are its own.
+STREAMS = 16
+# A refresh writes the whole view: minutes, or what its readers notice.
+SLOW_VIEW_BYTES = 4 << 30
+LOCKED_VIEW_BYTES = 256 << 20
+
+# Rows are read from servers through these; a mapping for everybody is called "public".
+_USER_MAPPINGS = """
+SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass::bigint AS classid, u.srvid::bigint AS oid,
+       u.srvname AS server, u.usename AS role, u.umuser = 0 AS is_public
+  FROM pg_catalog.pg_user_mappings AS u
+ ORDER BY u.srvname, u.usename
+"""
+
+_PUBLICATIONS = """
+SELECT p.pubname AS name
+  FROM pg_catalog.pg_publication AS p
+ WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass
+                      AND d.objid = p.oid AND d.deptype = 'e')
+ ORDER BY p.pubname
+"""
+
+_SECURITY_LABELS = """
+SELECT s.classoid::bigint AS classid, s.objoid::bigint AS oid, s.provider,
+       pg_catalog.pg_describe_object(s.classoid, s.objoid, s.objsubid) AS shown
+  FROM pg_catalog.pg_seclabel AS s
+ WHERE s.objoid >= 16384
+ ORDER BY shown, s.provider
+ LIMIT 100
+"""
+
+_TABLESPACES = """
+SELECT n.nspname AS schema, c.relname AS name, t.spcname AS tablespace
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace
+  LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
+ WHERE c.oid = ANY (%(oids)s::oid[]) OR i.indrelid = ANY (%(oids)s::oid[])
+ ORDER BY n.nspname, c.relname
+"""
+
+_LARGE_VIEWS = """
+SELECT c.oid::bigint AS oid, pg_catalog.pg_table_size(c.oid) AS bytes,
+       EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i
+                WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                  AND NOT 0 = ANY (i.indkey::int2[])) AS has_unique_index
+  FROM pg_catalog.pg_class AS c
+ WHERE c.oid = ANY (%(oids)s::oid[])
+"""
+
+# pg_dump leaves an index out that is not valid; one of a partitioned table only waits for those of its partitions.
+_INVALID_INDEXES = """
+SELECT n.nspname AS schema, c.relname AS name
+  FROM pg_catalog.pg_index AS i
+  JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE i.indrelid = ANY (%(oids)s::oid[]) AND NOT i.indisvalid AND c.relkind = 'i'
+ ORDER BY n.nspname, c.relname
+"""
+
+
+@check(
+    CHECKS,
+    "materialized_views",
+    "Materialized views are refreshed quickly",
+    side="source",
+    severity="warning",
+)
+def materialized_views(context: Context) -> Outcome:
+    """O3. init refreshes them; at the cut-over they have to be refreshed once more, to show the latest rows."""
+    views = {view.oid: view.qualified for view in context.selected.catalog.materialized_views if view.is_populated}
+    if not views:
+        return passed()
+    rows = {row["oid"]: row for row in context.source.rows(_LARGE_VIEWS, {"oids": list(views)})}
+    large = [
+        (oid, rows[oid])
+        for oid in views
+        if oid in rows
+        and rows[oid]["bytes"] >= (SLOW_VIEW_BYTES if rows[oid]["has_unique_index"] else LOCKED_VIEW_BYTES)
+    ]
+    if not large:
+        return passed(f"{len(views)} materialized views are refreshed by init.")
+    return failed(
+        "Replication does not refresh these large materialized views: init does once, and they are out of date again "
+        "at the cut-over. While one without a unique index over columns is refreshed, nobody can read it.",
+        "Plan their refresh after the cut-over; a unique index over columns allows REFRESH MATERIALIZED VIEW "
+        "CONCURRENTLY.",
+        objects=[
+            f"{views[oid]} ({row['bytes'] >> 20} MiB{'' if row['has_unique_index'] else ', no unique index'})"
+            for oid, row in large
+        ],
+    )
+
+
+@check(
+    CHECKS,
+    "user_mappings",
+    "No user mapping is needed on the target",
+    side="source",
+    severity="warning",
+)
+def user_mappings(context: Context) -> Outcome:
+    """O4. init restores servers, but no user mapping, because these hold secrets."""
+    rows = context.restored(context.source.rows(_USER_MAPPINGS))
+    if not rows:
+        return passed()
+    return failed(
+        "User mappings hold secrets and are never migrated; foreign tables cannot be read on the target without them.",
+        "-- on the target, once init has made the servers\n"
+        + statements(
+            *(
+                statement(
+                    "CREATE USER MAPPING FOR {} SERVER {} OPTIONS (user '...', password '...')",
+                    sql.SQL("PUBLIC") if row["is_public"] else name(row["role"]),
+                    name(row["server"]),
+                )
+                for row in rows
+            )
+        ),
+        objects=[f"{row['role']} on {row['server']}" for row in rows],
+    )
+
+
+@check(CHECKS, "invalid_indexes", "Every index is valid", side="source", severity="warning")
+def invalid_indexes(context: Context) -> Outcome:
+    """X21. Left behind by CREATE INDEX CONCURRENTLY that failed."""
+    tables = context.selected.catalog.tables
+    views = context.selected.catalog.materialized_views
+    rows = context.source.rows(_INVALID_INDEXES, {"oids": [item.oid for item in tables] + [item.oid for item in views]})
+    if not rows:
+        return passed()
+    return failed(
+        "Invalid indexes are not migrated; a unique one does not guard its table on the source either.",
+        "-- on the source\n"
+        + statements(*(statement("REINDEX INDEX CONCURRENTLY {}", name(row["schema"], row["name"])) for row in rows))
+        + "\n-- or DROP INDEX",
+        objects=[f"{row['schema']}.{row['name']}" for row in rows],
+    )
+
+
+@check(CHECKS, "publications", "Nobody else subscribes to the source", side="source", severity="info")
+def publications(context: Context) -> Outcome:
+    """O11. Publications and subscriptions stay behind; a restored subscription would steal its slot."""
+    ours = {stream_names(context.migration.name, "0" * 32, number).publication for number in range(1, STREAMS + 1)}
+    if context.record is not None:
+        ours |= {stream.publication for stream in context.record.streams}
+    names = [row["name"] for row in context.source.rows(_PUBLICATIONS) if row["name"] not in ours]
+    if not names:
+        return passed()
+    return failed(
+        "Publications are not migrated: whoever reads them has to be moved to the target at the cut-over.",
+        "Create them on the target before the cut-over, and let their readers start there.",
+        objects=names,
+    )
+
+
+@check(CHECKS, "security_labels", "No object has a security label", side="source", severity="info")
+def security_labels(context: Context) -> Outcome:
+    """O12."""
+    rows = context.restored(context.source.rows(_SECURITY_LABELS))
+    if not rows:
+        return passed()
+    return failed(
+        "Security labels are not migrated: the target would need the same label provider.",
+        "Set them on the target with SECURITY LABEL before the cut-over.",
+        objects=[f"{row['shown']} ({row['provider']})" for row in rows],
+    )
+
+
+@check(CHECKS, "tablespaces", "Everything is in the default tablespace", side="source", severity="info")
+def tablespaces(context: Context) -> Outcome:
+    """O12."""
+    catalog = context.selected.catalog
+    oids = [item.oid for item in catalog.tables] + [item.oid for item in catalog.materialized_views]
+    rows = context.source.rows(_TABLESPACES, {"oids": oids})
+    if not rows:
+        return passed()
+    return failed(
+        "Tablespaces are not migrated: on the target these are stored in the database's default one.",
+        "Move them on the target where it matters: ALTER TABLE ... SET TABLESPACE.",
+        objects=[f"{row['schema']}.{row['name']} ({row['tablespace']})" for row in rows],
+    )
