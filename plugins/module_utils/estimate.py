@@ -192,7 +192,8 @@ class Forecast:
             return unknown
         if ratio >= 1:
             return f"{unknown}; a hint against it: the source writes WAL faster than its rows could be read"
-        return f"{unknown}; a hint: the source writes WAL at {ratio:.1%} of the speed at which its rows were read"
+        share = f"{ratio:.1%}" if ratio >= 0.001 else "less than 0.1%"
+        return f"{unknown}; a hint: the source writes WAL at {share} of the speed at which its rows were read"
 
 
 def as_data(tables: Sequence[Table], indexes: Indexes | None, forecast: Forecast) -> dict[str, Any]:
@@ -246,15 +247,16 @@ def _copy_sentence(forecast: Forecast) -> str:
     if sample is None:
         return f"Copy: time unknown; {forecast.no_sample}."
     read = (
-        f"{size(sample.stream_bytes)} of rows were read in {sample.seconds:.1f} s over "
+        f"{size(sample.stream_bytes)} of rows were read in {duration(sample.seconds)} over "
         f"{count(sample.connections, 'connection')}"
     )
     if forecast.copy_seconds is None:
         return (
             f"Copy: time unknown; {read}, but how large a part of the tables that was is not known before an ANALYZE."
         )
+    about = "about " if forecast.copy_seconds >= 1 else ""
     return (
-        f"Copy: about {duration(forecast.copy_seconds)} at the {rate(sample.bytes_per_second)} that were measured ({read}); "
+        f"Copy: {about}{duration(forecast.copy_seconds)} at the {rate(sample.bytes_per_second)} that were measured ({read}); "
         "writing them, and the indexes, comes on top where the target is slower."
     )
 
@@ -262,7 +264,7 @@ def _copy_sentence(forecast: Forecast) -> str:
 def _wal_sentence(forecast: Forecast) -> str:
     wal, known = forecast.wal, []
     if wal.bytes_per_second is not None:
-        known.append(f"{rate(wal.bytes_per_second)} over {wal.window_seconds or 0:.1f} s")
+        known.append(f"{rate(wal.bytes_per_second)} over {duration(wal.window_seconds)}")
     if wal.average_bytes_per_second is not None:
         known.append(f"{rate(wal.average_bytes_per_second)} on average over {duration(wal.average_seconds)}")
     written = f"the source writes {', '.join(known)}" if known else "how much the source writes was not measured"

@@ -16,6 +16,8 @@ def size(amount: float | None) -> str:
     value, unit = float(amount), 0
     while round(value, 1) >= _KIBI and unit < len(_UNITS) - 1:
         value, unit = value / _KIBI, unit + 1
+    if unit == 0 and round(value) == 1:
+        return "1 byte"
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 100 else f"{value:.1f} {_UNITS[unit]}"
 
 
@@ -29,7 +31,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     if seconds < 1:
-        return "less than a second"
+        return "less than 1 s"
     if seconds < 2 * _MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < 2 * _HOUR_S:

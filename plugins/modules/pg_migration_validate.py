@@ -15,8 +15,7 @@ description:
   - Runs every check of the catalogue against both servers and says what stands in the way, what deserves attention, and what to
     do about it.
   - Never writes. What a check must try out is rolled back.
-  - With C(--diff) the findings are shown as text, those that stand in the way first, each with its remedy. On a failure Ansible
-    shows no diff; then RV(diff) has the text all the same.
+  - With C(--diff) or C(-v) the findings are shown as text, those that stand in the way first, each with its remedy.
 options:
   sample_seconds:
     description:
@@ -41,6 +40,11 @@ extends_documentation_fragment:
   - seren.migrator.selection
   - seren.migrator.preflight
   - seren.migrator.attributes.read_only
+  - seren.migrator.attributes.background
+attributes:
+  diff_mode:
+    description: Shows what was found, and what to do about it, when run with C(--diff). This never changes anything.
+    support: full
 seealso:
   - module: seren.migrator.pg_migration_init
   - module: seren.migrator.pg_migration_sync

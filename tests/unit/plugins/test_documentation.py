@@ -134,3 +134,13 @@ def test_the_page_about_the_old_command_line_names_only_what_exists():
     assert set(re.findall(r"seren\.migrator\.([a-z]\w+)", page)) <= playbooks | {
         f"pg_migration_{phase}" for phase in [*PHASES, "wait"]
     } | {"migrator"}
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "roles/migrate/templates").glob("*.html.j2")), ids=lambda path: path.name
+)
+def test_every_expression_of_a_page_is_escaped(page):
+    """Autoescape has no effect in Ansible's templates."""
+    expressions = re.findall(r"\{\{(.*?)\}\}", page.read_text(encoding="utf-8").replace("'{:,}'", "''"), re.DOTALL)
+    assert expressions
+    assert [each for each in expressions if not each.endswith(" | e ")] == []
