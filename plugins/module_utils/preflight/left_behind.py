@@ -63,14 +63,6 @@ SELECT c.oid::bigint AS oid, pg_catalog.pg_table_size(c.oid) AS bytes,
 """
 
 # pg_dump leaves an index out that is not valid; one of a partitioned table only waits for those of its partitions.
-_INVALID_INDEXES = """
-SELECT n.nspname AS schema, c.relname AS name
-  FROM pg_catalog.pg_index AS i
-  JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
- WHERE i.indrelid = ANY (%(oids)s::oid[]) AND NOT i.indisvalid AND c.relkind = 'i'
- ORDER BY n.nspname, c.relname
-"""
 
 
 @check(
@@ -132,23 +124,6 @@ def user_mappings(context: Context) -> Outcome:
             )
         ),
         objects=[f"{row['role']} on {row['server']}" for row in rows],
-    )
-
-
-@check(CHECKS, "invalid_indexes", "Every index is valid", side="source", severity="warning")
-def invalid_indexes(context: Context) -> Outcome:
-    """X21. Left behind by CREATE INDEX CONCURRENTLY that failed."""
-    tables = context.selected.catalog.tables
-    views = context.selected.catalog.materialized_views
-    rows = context.source.rows(_INVALID_INDEXES, {"oids": [item.oid for item in tables] + [item.oid for item in views]})
-    if not rows:
-        return passed()
-    return failed(
-        "Invalid indexes are not migrated; a unique one does not guard its table on the source either.",
-        "-- on the source\n"
-        + statements(*(statement("REINDEX INDEX CONCURRENTLY {}", name(row["schema"], row["name"])) for row in rows))
-        + "\n-- or DROP INDEX",
-        objects=[f"{row['schema']}.{row['name']}" for row in rows],
     )
 
 
