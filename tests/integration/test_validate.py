@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +13,11 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils import ledger
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.phases import validate
-from ansible_collections.seren.migrator.plugins.module_utils.preflight import pair
 from ansible_collections.seren.migrator.plugins.module_utils.preflight.registry import CHECKS
 from tests.support.cluster import Cluster, nasty_password
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fixtures import Database
 from tests.support.migrations import Case
-from tests.support.pooler import Pooler
 from tests.support.preflight import HOSTILE, migration, run_validate
 from tests.support.sample import load
 from tests.support.schema_dump import dump_schema, normalised
@@ -46,17 +43,6 @@ SELECT 'database', pg_catalog.to_jsonb(d)::text
 """
 
 
-@pytest.fixture
-def ready(source_db: Database, target_db: Database, target_cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """Arguments of run_validate for a pair that is ready."""
-    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    yield {
-        "source": source_db.params,
-        "target": target_db.params,
-        "client_bin_dir": str(target_cluster.client_dir),
-    }
-
-
 def _state(*databases: Database) -> list[Any]:
     # datfrozenxid and the like move by themselves.
     found: list[Any] = []
@@ -80,49 +66,11 @@ def test_validate_leaves_nothing_behind(source_db: Database, target_db: Database
     assert _state(source_db, target_db) == before
 
 
-@pytest.mark.parametrize("side", ["source", "target"])
-def test_a_wrong_password_is_a_finding_and_not_a_crash(side: str, ready: dict[str, Any]) -> None:
-    password = nasty_password()
-    report = run_validate(**{**ready, side: {**ready[side], "password": password}})
-    assert report[f"{side}_connection"]["status"] == "fail"
-    assert report.error is not None
-    assert report.error.code == "not_ready"
-    assert report.error.details["codes"] == ["cannot_connect"]
-    assert report.data["ready"] is False
-    assert password not in str(report)
-    # What needed that side is skipped and says why; the rest has been looked at.
-    skipped = report.with_status("skipped")
-    assert {"different_databases", "subscription_probe"} <= set(skipped)
-    assert report["different_databases"]["detail"] == f"Not possible, because the {side} cannot be reached."
-    other = "target" if side == "source" else "source"
-    assert report[f"{other}_version"]["status"] == "pass"
-    assert report.data[other]["major"] in (15, 17)
-
-
-@pytest.mark.parametrize("side", ["source", "target"])
-def test_an_unreachable_host_answers_within_its_connect_timeout(side: str, ready: dict[str, Any]) -> None:
-    with FaultProxy(ready[side]["port"]) as proxy:
-        proxy.is_black_hole = True
-        silent = {**ready[side], "port": proxy.port, "connect_timeout": CONNECT_TIMEOUT_S}
-        started = time.monotonic()
-        report = run_validate(**{**ready, side: silent})
-        assert time.monotonic() - started < CONNECT_TIMEOUT_S + GRACE_S
-    assert report[f"{side}_connection"]["status"] == "fail"
-    assert report.error is not None
-
-
 def test_both_sides_unreachable_is_still_an_answer(ready: dict[str, Any]) -> None:
     nowhere = {"host": "127.0.0.1", "port": 1, "user": "u", "dbname": "d"}
     report = run_validate(nowhere, nowhere)
     assert set(report.with_status("fail")) == {"source_connection", "target_connection"}
     assert report.data["plan"] == {}
-
-
-def test_nobody_may_connect_to_the_database(ready: dict[str, Any], target_db: Database) -> None:
-    target_db.cluster.execute(f"ALTER DATABASE {target_db.name} ALLOW_CONNECTIONS false")
-    report = run_validate(**ready)
-    assert report["target_connection"]["status"] == "fail"
-    assert "not currently accepting connections" in report["target_connection"]["detail"]
 
 
 def test_the_plan_says_what_moves_and_what_stays(source_db: Database, target_db: Database) -> None:
@@ -279,41 +227,6 @@ def test_a_ledger_that_cannot_be_read_is_unknown_and_blocks(
     assert "names_taken" in report.error.details["checks"]  # type: ignore[union-attr]
 
 
-def test_a_pooler_is_recognised_by_what_it_does(ready: dict[str, Any], source_cluster: Cluster) -> None:
-    path = f"{source_cluster.socket_dir}/.s.PGSQL.{source_cluster.port}"
-    with Pooler(path) as pooler:
-        behind = {**ready["source"], "port": pooler.port}
-        report = run_validate(**{**ready, "source": behind})
-        assert report["source_pooler"]["status"] == "fail"
-        assert "by transaction" in report["source_pooler"]["detail"]
-        assert report.error is not None
-    with Pooler(path) as pooler:
-        report = run_validate(ready["source"], {**ready["source"], "port": pooler.port})
-        assert report["target_pooler"]["status"] == "fail"
-
-
-def test_a_refused_replication_connection_is_taken_for_a_pooler(ready: dict[str, Any], source_cluster: Cluster) -> None:
-    """As a pooler in session mode does, which keeps the session's state."""
-    with FaultProxy(source_cluster.port, refused_parameters=["replication"]) as proxy:
-        report = run_validate(**{**ready, "source": {**ready["source"], "port": proxy.port}})
-    assert report["source_replication_connection"]["status"] == "fail"
-    assert "unsupported startup parameter" in report["source_replication_connection"]["detail"]
-    assert report["different_databases"]["status"] == "pass"
-
-
-def test_a_source_that_does_not_answer_the_target_ends_the_probe_in_time(
-    ready: dict[str, Any], source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pair, "PROBE_TIMEOUT", "1s")
-    with FaultProxy(source_cluster.port) as proxy:
-        proxy.is_black_hole = True
-        started = time.monotonic()
-        report = run_validate(**ready, source_from_target={"port": proxy.port})
-        assert time.monotonic() - started < 1 + GRACE_S
-    assert report["subscription_probe"]["status"] == "fail"
-    assert "within 1s" in report["subscription_probe"]["detail"]
-
-
 def test_many_tables_cost_no_more_round_trips_than_one(
     ready: dict[str, Any], source_db: Database, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -334,15 +247,6 @@ def test_many_tables_cost_no_more_round_trips_than_one(
     # Which questions meet in one round trip is a matter of chance; connecting takes some, too.
     assert few < 100
     assert round_trips() <= few + 20
-
-
-@pytest.mark.parametrize("side", ["source", "target"])
-def test_the_name_of_a_pooler_is_enough(side: str, ready: dict[str, Any]) -> None:
-    params = {**ready[side], "hostaddr": "127.0.0.1", "host": "ep-cool-name-pooler.eu-central-1.aws.example.com"}
-    report = run_validate(**{**ready, side: params})
-    assert report[f"{side}_pooler"]["status"] == "fail"
-    assert report[f"{side}_pooler"]["severity"] == "blocker"
-    assert "-pooler" in report[f"{side}_pooler"]["remedy"]
 
 
 def test_secrets_of_every_option_stay_out_of_the_answer(

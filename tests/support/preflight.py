@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from psycopg import sql
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
 from ansible_collections.seren.migrator.plugins.module_utils.phases import validate
 from ansible_collections.seren.migrator.plugins.module_utils.progress import silent
+from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 
 HOSTILE = 'Weird "Näme"; --'
@@ -107,7 +109,19 @@ def fires_and_is_cured(case: Case, examine: Callable[[Case], Report], source_db:
 
 
 def cure(remedy: str, database: Database) -> None:
-    """Paste a remedy's SQL, up to its first alternative, as a person would: one statement a line."""
-    for line in remedy.split("\n-- or ")[0].splitlines():
-        if not line.startswith("--"):
-            database.execute(line)
+    """Paste a remedy's SQL, up to its first alternative, as a person would: one statement a line, in one session."""
+    with database.connect() as connection:
+        for line in remedy.split("\n-- or")[0].splitlines():
+            if not line.startswith("--"):
+                connection.execute(line)
+
+
+@pytest.fixture
+def ready(source_db: Database, target_db: Database, target_cluster: Cluster) -> dict[str, Any]:
+    """Arguments of run_validate for a pair that is ready."""
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    return {
+        "source": source_db.params,
+        "target": target_db.params,
+        "client_bin_dir": str(target_cluster.client_dir),
+    }

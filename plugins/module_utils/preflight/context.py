@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import clients, dealing, ledger, provider, roles, schema, stream
 from ..catalog import Catalog
+from ..conninfo import subscription_conninfo
 from ..driver import Row, sql
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
 from ..errors import MigrationError
@@ -25,6 +26,7 @@ from ..session import Session
 from . import offer
 from .asking import Asking, once
 from .measured import Measured
+from .trial import PROBE_NAME, Trial, try_subscription
 
 if TYPE_CHECKING:
     from ..session import Params
@@ -48,11 +50,16 @@ SELECT s.name, s.setting, s.reset_val, s.unit, s.pending_restart, s.context
  WHERE s.name = ANY (%(names)s)
 """
 SETTINGS = (
+    "autovacuum_max_workers",
+    "autovacuum_worker_slots",
     "default_transaction_read_only",
     "idle_replication_slot_timeout",
+    "logical_decoding_work_mem",
     "max_active_replication_origins",
     "max_connections",
+    "max_locks_per_transaction",
     "max_logical_replication_workers",
+    "max_prepared_transactions",
     "max_replication_slots",
     "max_slot_wal_keep_size",
     "max_sync_workers_per_subscription",
@@ -62,6 +69,7 @@ SETTINGS = (
     "superuser_reserved_connections",
     "synchronous_standby_names",
     "wal_level",
+    "wal_receiver_timeout",
 )
 
 _ROLE = """
@@ -107,8 +115,13 @@ SELECT d.oid::bigint AS oid, d.datname AS name, pg_catalog.pg_encoding_to_char(d
 """
 
 
+# The state is NULL without pg_read_all_stats; that a sender serves a logical slot is visible to everybody.
 _SENDERS = """
-SELECT coalesce(s.application_name, '') AS name FROM pg_catalog.pg_stat_replication AS s ORDER BY s.application_name
+SELECT coalesce(s.application_name, '') AS name, s.state,
+       EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots AS l
+                WHERE l.active_pid = s.pid AND l.slot_type = 'logical') AS is_logical
+  FROM pg_catalog.pg_stat_replication AS s
+ ORDER BY s.application_name
 """
 
 
@@ -178,6 +191,15 @@ class Facts:
     is_in_recovery: bool
 
 
+@dataclass(frozen=True)
+class Sender:
+    """A WAL sender; ``state`` is None when it is hidden from this role."""
+
+    name: str
+    state: str | None
+    is_logical: bool
+
+
 class Server:
     """One side as a connected session shows it; each fact is read once."""
 
@@ -240,9 +262,14 @@ class Server:
         return Facts(**self._only_row(_FACTS))
 
     @once
+    def sending(self) -> tuple[Sender, ...]:
+        """All WAL senders, looked at once, before our own probes use any."""
+        return tuple(Sender(**row) for row in self.rows(_SENDERS))
+
+    @property
     def senders(self) -> tuple[str, ...]:
-        """The names of the clients of all WAL senders, counted once, before our own probes use any."""
-        return tuple(row["name"] for row in self.rows(_SENDERS))
+        """The names of the clients of all WAL senders."""
+        return tuple(sender.name for sender in self.sending)
 
     def _only_row(self, query: str, params: Params = None) -> Row:
         row = self.row(query, params)
@@ -433,6 +460,30 @@ class Context:
     def clients(self) -> list[clients.Client]:
         """The client programs of this machine."""
         return clients.find_clients(self.options.client_bin_dir)
+
+    @once
+    def conninfo(self) -> str:
+        """The connection string of the subscriptions, with the password. Raises ``bad_option`` when there is none."""
+        return subscription_conninfo(
+            self.migration.source, self.options.source_from_target, self.options.replication_role, PROBE_NAME
+        )
+
+    @once
+    def trial(self) -> Trial | None:
+        """The target's trial subscription to the source; None where this role can try none before init.
+
+        Raises ``bad_option`` when the options give no connection string.
+        """
+        target = self.target
+        if self.target_is_absent and not (target.role.is_superuser or target.role.can_create_in_database):
+            return None
+        return try_subscription(target.session.endpoint, self.migration.log, self.conninfo)
+
+    @property
+    def replicating_role(self) -> str:
+        """The role with which the subscriptions will log in to the source."""
+        given = self.options.replication_role
+        return str(given["user"]) if given else self.source.role.name
 
     @property
     def row_predicates(self) -> Mapping[int, str]:

@@ -4,37 +4,29 @@
 
 from __future__ import annotations
 
-import secrets
-
-from ..conninfo import subscription_conninfo
-from ..driver import psycopg, sql
+from ..driver import conninfo as libpq
+from ..driver import psycopg
 from ..errors import MigrationError
-from ..session import Session
+from . import trial
 from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
 from .context import Context
+from .trial import said_by
 
 CHECKS: list[Check] = []
-
-PROBE_TIMEOUT = "15s"
-_PROBE_LIMITS = """
-SELECT pg_catalog.set_config('statement_timeout', %(timeout)s, true) AS statement,
-       pg_catalog.set_config('lock_timeout', %(timeout)s, true) AS lock
-"""
-_PROBE_SUBSCRIPTION = """
-CREATE SUBSCRIPTION {name} CONNECTION {conninfo} PUBLICATION {name}
-  WITH (connect = true, enabled = false, create_slot = false, slot_name = NONE, copy_data = false)
-"""
 
 
 @check(CHECKS, "subscription_probe", "The target can subscribe to the source", side="target")
 def subscription_probe(context: Context) -> Outcome:
-    """N3, P7, P8: a subscription made by the target itself, in a transaction that is rolled back.
+    """N3, N9, P7, P8: a subscription made by the target itself, in a transaction that is rolled back.
 
-    The target server opens the connection, so this proves route, firewall, TLS, pg_hba.conf, password, REPLICATION
-    and the right to create subscriptions. Nothing is left behind: neither slot nor row.
+    Nothing is left behind, neither slot nor row; see ``trial.py``.
     """
     source, target = context.source, context.target
-    if context.target_is_absent and not (target.role.is_superuser or target.role.can_create_in_database):
+    try:
+        tried = context.trial
+    except MigrationError as error:
+        return failed(error.message, error.remedy, code=error.code)
+    if tried is None:
         maintenance, role = context.options.maintenance_db, target.role.name
         return unknown(
             f"Database {context.migration.target.dbname} does not exist yet, and in {maintenance} this role may not "
@@ -43,33 +35,20 @@ def subscription_probe(context: Context) -> Outcome:
             + "\n-- or: "
             + statements(statement("GRANT CREATE ON DATABASE {} TO {}", name(maintenance), name(role))),
         )
-    try:
-        conninfo = subscription_conninfo(
-            context.migration.source,
-            context.options.source_from_target,
-            context.options.replication_role,
-            "seren_migrator probe",
-        )
-    except MigrationError as error:
-        return failed(error.message, error.remedy, code=error.code)
-    # The publication need not exist, and must not: the tables of a real one would be looked up on the target.
-    probe = "seren_migrator_probe_" + secrets.token_hex(6)
-    query = sql.SQL(_PROBE_SUBSCRIPTION).format(name=sql.Identifier(probe), conninfo=sql.Literal(conninfo))
-    with Session.open(target.session.endpoint, context.migration.log, purpose="probe") as session:
-        try:
-            with session.connection.transaction(force_rollback=True):
-                session.row(_PROBE_LIMITS, {"timeout": PROBE_TIMEOUT})
-                session.connection.execute(query)
-        except psycopg.Error as error:
-            return _probe_refused(context, error)
-    return passed(f"The target reached PostgreSQL {source.major}.")
+    if tried.error is not None:
+        return _probe_refused(context, tried.error)
+    reached = f"The target reached PostgreSQL {source.major}."
+    if "password" not in libpq.conninfo_to_dict(context.conninfo):
+        return passed(reached)
+    return passed(
+        f"{reached} Until cleanup, pg_subscription of the target keeps the password of {context.replicating_role}, for "
+        "superusers to read."
+    )
 
 
 def _probe_refused(context: Context, error: psycopg.Error) -> Outcome:
     state = error.sqlstate or ""
-    diag = error.diag
-    said = " ".join(part for part in (diag.message_primary, diag.message_detail, diag.message_hint) if part)
-    said = context.migration.redactor.text(said or str(error)).strip()
+    said = said_by(error, context.migration.redactor)
     detail = f"The target tried to subscribe to the source and failed: {said} (SQLSTATE {state})"
     role = name(context.target.role.name)
     database = name(context.migration.target.dbname)
@@ -87,7 +66,7 @@ def _probe_refused(context: Context, error: psycopg.Error) -> Outcome:
             "replication_role must give it.",
         )
     if state == "57014":
-        detail = f"The target could not reach the source within {PROBE_TIMEOUT}."
+        detail = f"The target could not reach the source within {trial.TIMEOUT}."
     return failed(
         detail,
         "Let the target server's outgoing addresses in at the source (firewall, access list, pg_hba.conf). When the "

@@ -122,6 +122,7 @@ def read_only(context: Context, side: Side) -> Outcome:
     return failed(
         "default_transaction_read_only is on for this role or database, perhaps left over from an earlier cut-over.",
         statements(
+            sql.SQL("SET default_transaction_read_only = off"),
             statement("ALTER DATABASE {} RESET default_transaction_read_only", name(server.facts.name)),
             statement("ALTER ROLE {} RESET default_transaction_read_only", name(server.role.name)),
         )

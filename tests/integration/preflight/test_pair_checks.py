@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from ansible_collections.seren.migrator.plugins.module_utils.preflight import trial
 from tests.support.cluster import Cluster
+from tests.support.fault_proxy import FaultProxy
 from tests.support.fixtures import Database
 from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
 
@@ -26,6 +29,7 @@ CASES = (
         "SELECT pg_create_logical_replication_slot('seren_migration_0123456789ab_2', 'pgoutput');"
         "SELECT pg_create_logical_replication_slot('seren_migration_other', 'pgoutput')",
         objects=("slot seren_migration_0123456789ab_2", "slot seren_migration_sub"),
+        also=("source_other_slots",),
         cure="source",
         name="slots",
     ),
@@ -73,6 +77,7 @@ def test_the_same_database_on_both_sides_is_refused(source_db: Database, source_
     assert report["subscription_probe"]["status"] == "pass"
 
 
+@pytest.mark.fires("subscription_probe")
 def test_the_probe_takes_the_way_that_the_target_takes(
     source_db: Database, source_cluster: Cluster, target_db: Database, target_cluster: Cluster
 ) -> None:
@@ -89,3 +94,15 @@ def test_the_probe_takes_the_way_that_the_target_takes(
     report = run_validate(source_db.params, target_db.params, source_from_target={"passfile": "/x"}, **client)
     assert report["subscription_probe"]["status"] == "fail"
     assert "passfile" in report["subscription_probe"]["detail"]
+
+
+@pytest.mark.fires("subscription_probe")
+def test_a_source_that_does_not_answer_the_target_ends_the_probe_in_time(
+    ready: dict[str, Any], source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "TIMEOUT", "1s")
+    with FaultProxy(source_cluster.port) as proxy:
+        proxy.is_black_hole = True
+        report = run_validate(**ready, source_from_target={"port": proxy.port})
+    assert report["subscription_probe"]["status"] == "fail"
+    assert "within 1s" in report["subscription_probe"]["detail"]

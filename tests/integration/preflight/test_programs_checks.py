@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.binaries import client_dir
 from tests.support.fixtures import Database
-from tests.support.preflight import Case, Report, case_id, fires_and_is_cured
+from tests.support.preflight import Case, Report, case_id, fires_and_is_cured, run_validate
 
-CASES = (Case("client_programs", options={"client_bin_dir": "/nonexistent"}),)
+CASES = (
+    Case("client_programs", options={"client_bin_dir": "/nonexistent"}),
+    Case("client_major", options={"client_bin_dir": str(client_dir(18))}, severity="info"),
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -18,3 +24,19 @@ def test_the_check_fires_and_its_remedy_cures_it(
     case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
 ) -> None:
     fires_and_is_cured(case, examine, source_db, target_db)
+
+
+@pytest.mark.fires("client_security")
+@pytest.mark.parametrize(
+    ("version", "status"), [("17.5", "fail"), ("17.6", "pass"), ("18.0", "pass"), ("16.9", "fail")]
+)
+def test_client_programs_with_a_known_hole_are_found(
+    version: str, status: str, ready: dict[str, Any], tmp_path: Path
+) -> None:
+    for program in ("pg_dump", "pg_restore"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho "{program} (PostgreSQL) {version}"\n')
+        (tmp_path / program).chmod(0o755)
+    report = run_validate(**{**ready, "client_bin_dir": str(tmp_path)})
+    assert report["client_programs"]["status"] == "pass"
+    assert report["client_security"]["status"] == status
+    assert report["client_security"]["severity"] == "warning"

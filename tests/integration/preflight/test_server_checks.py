@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,7 +16,12 @@ from tests.support.fixtures import Database
 from tests.support.preflight import Case, Report, case_id, fires_and_is_cured, run_validate
 from tests.support.template import server_user
 
+READ_ONLY = (
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$"
+)
 CASES = (
+    Case("source_read_only", READ_ONLY, cure="source"),
+    Case("target_read_only", "", READ_ONLY, cure="target"),
     Case(
         "source_is_subscriber",
         "CREATE SUBSCRIPTION feed CONNECTION 'host=nowhere.invalid' PUBLICATION p WITH (connect=false, slot_name='s');"
@@ -184,3 +190,24 @@ def test_connection_limits_of_role_and_database_count(
     assert found["objects"] == ["CONNECTION LIMIT of the role"]
     target_cluster.execute("ALTER ROLE me CONNECTION LIMIT -1")
     assert run_validate(source_db.params, plain)["target_connections"]["status"] == "pass"
+
+
+@pytest.mark.silent("source_slot_idle_timeout")
+def test_a_source_that_keeps_idle_slots_passes(ready: dict[str, Any], make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(18)
+    cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    report = run_validate(**{**ready, "source": cluster.params(), "client_bin_dir": str(cluster.client_dir)})
+    assert report["source_slot_idle_timeout"]["status"] == "pass"
+
+
+@pytest.mark.fires("target_sync_workers")
+@pytest.mark.silent("target_sync_workers")
+def test_a_subscription_that_may_not_copy_is_refused(
+    ready: dict[str, Any], make_cluster: Callable[..., Cluster]
+) -> None:
+    assert run_validate(**ready, copy_method="subscription")["target_sync_workers"]["status"] == "pass"
+    cluster = make_cluster(17, max_sync_workers_per_subscription=0)
+    there = {**ready, "target": cluster.params()}
+    found = run_validate(**there, copy_method="subscription")["target_sync_workers"]
+    assert (found["status"], found["severity"]) == ("fail", "blocker")
+    assert run_validate(**there)["target_sync_workers"]["status"] == "skipped"
