@@ -11,6 +11,7 @@ from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
 from . import (
+    budget,
     columns,
     connection,
     extensions,
@@ -45,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     *provider.CHECKS,
     *server.CHECKS,
     *retained_wal.CHECKS,
+    *budget.CHECKS,
     *privileges.CHECKS,
     *target_privileges.CHECKS,
     *fence.CHECKS,
