@@ -90,4 +90,19 @@ options:
         checked as well.
     type: bool
     default: false
+  migrations_on_source:
+    description:
+      - How many migrations that run together, this one included, read from the server of O(source). What this migration needs of the
+        server (replication slots, WAL senders, connections) is counted for each of them that has not begun; what the others
+        have taken already is not free anyway.
+      - The role counts the hosts of the play.
+    type: int
+    default: 1
+  migrations_on_target:
+    description: As O(migrations_on_source), of those that write to the server of O(target).
+    type: int
+    default: 1
+  migrations_at_once:
+    description: How many of them work at the same time at most, which bounds the connections that they need. All, unless given.
+    type: int
 """

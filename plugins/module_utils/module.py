@@ -116,6 +116,9 @@ def preflight_options() -> Spec:
         "roles": {"type": "str", "choices": ["referenced", "none"], "default": "referenced"},
         "copy_method": {"type": "str", "choices": ["runner", "subscription"], "default": "runner"},
         "rollback": {"type": "bool", "default": False},
+        "migrations_on_source": {"type": "int", "default": 1},
+        "migrations_on_target": {"type": "int", "default": 1},
+        "migrations_at_once": {"type": "int"},
         **replication_options(),
         **client_options(),
     }

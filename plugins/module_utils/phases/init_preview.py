@@ -12,7 +12,7 @@ from ..dealing import Share
 from ..ledger import Record
 from ..migration import Migration
 from ..plan import Dealt
-from ..preflight.server import EXTRA_CONNECTIONS
+from ..preflight.budget import EXTRA_CONNECTIONS
 from ..result import Result
 from ..session import Session
 from ..write_rate import WriteRate

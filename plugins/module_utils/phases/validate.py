@@ -38,7 +38,8 @@ class ValidateOptions:
 
     ``severities`` maps check ids to blocker, warning or info. ``source_from_target`` holds ``url`` or libpq keywords,
     ``replication_role`` holds ``user`` and ``password``. ``sample_seconds`` are for reading rows, ``wal_window`` for
-    watching WAL; 0 measures nothing.
+    watching WAL; 0 measures nothing. ``migrations_on_source`` and ``migrations_on_target`` are how many migrations that
+    run now, this one included, use the server; ``migrations_at_once`` how many of them work at the same time (None: all).
     """
 
     fail_on: Literal["blocker", "warning", "never"] = "blocker"
@@ -53,6 +54,9 @@ class ValidateOptions:
     roles: Literal["referenced", "none"] = "referenced"
     copy_method: Literal["runner", "subscription"] = "runner"
     rollback: bool = False
+    migrations_on_source: int = 1
+    migrations_on_target: int = 1
+    migrations_at_once: int | None = None
     source_from_target: Mapping[str, Any] | None = field(default=None, repr=False)
     replication_role: Mapping[str, Any] | None = field(default=None, repr=False)
     sample_seconds: float = 0.0
@@ -145,7 +149,15 @@ def verdict(findings: Sequence[Finding], fail_on: str) -> MigrationError | None:
 
 def _verify(options: ValidateOptions) -> None:
     verify_ids(options.skip_checks, options.severities)
-    for option, given in (("jobs", options.jobs), ("index_jobs", options.index_jobs), ("streams", options.streams)):
+    for option in (
+        "jobs",
+        "index_jobs",
+        "streams",
+        "migrations_on_source",
+        "migrations_on_target",
+        "migrations_at_once",
+    ):
+        given = getattr(options, option)
         if given is not None and given < 1:
             raise MigrationError("bad_option", f"{option} is {given}.", "Give 1 or more.", {"option": option})
     for option, seconds in (("sample_seconds", options.sample_seconds), ("wal_window", options.wal_window)):

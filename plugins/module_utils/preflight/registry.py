@@ -11,6 +11,7 @@ from ..driver import psycopg
 from ..errors import MigrationError
 from ..progress import Event, Progress
 from . import (
+    budget,
     clocks,
     columns,
     connection,
@@ -55,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     *locks.CHECKS,
     *neighbours.CHECKS,
     *clocks.CHECKS,
+    *budget.CHECKS,
     *privileges.CHECKS,
     *target_privileges.CHECKS,
     *fence.CHECKS,

@@ -29,8 +29,6 @@ CASES = (
         objects=("feed",),
         severity="warning",
     ),
-    Case("source_connections", options={"jobs": 100}, severity="warning", also=("target_connections",)),
-    Case("target_connections", options={"jobs": 100}, severity="warning", also=("source_connections",)),
 )
 
 
@@ -114,40 +112,6 @@ def test_a_source_that_cannot_decode_is_refused(
     assert report.error.code == "not_ready"
 
 
-@pytest.mark.fires("source_slots", "source_walsenders", "source_slot_idle_timeout")
-def test_a_source_without_a_free_slot_or_walsender_is_refused(
-    make_cluster: Callable[..., Cluster], target_db: Database, target_cluster: Cluster
-) -> None:
-    cluster = make_cluster(18, max_replication_slots=1, max_wal_senders=1, idle_replication_slot_timeout="1h")
-    cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    cluster.execute("SELECT pg_create_logical_replication_slot('taken', 'pgoutput')")
-    params = cluster.params()
-    with psycopg.connect(**params, replication="database", autocommit=True) as connection:
-        connection.execute("IDENTIFY_SYSTEM")
-        report = run_validate(params, target_db.params, client_bin_dir=str(target_cluster.client_dir))
-    assert report["source_slots"]["objects"] == ["taken"]
-    assert report["source_walsenders"]["status"] == "fail"
-    assert report["source_replication_connection"]["status"] == "skipped"
-    assert "source_walsenders" in report.error.details["checks"]  # type: ignore[union-attr]
-    assert report["source_slot_idle_timeout"]["severity"] == "warning"
-    assert "pg_drop_replication_slot('taken')" in report["source_slots"]["remedy"]
-    cluster.execute(report["source_slots"]["remedy"].split("in use now:\n")[1])
-    again = run_validate(params, target_db.params, client_bin_dir=str(target_cluster.client_dir))
-    assert again["source_slots"]["status"] == again["source_walsenders"]["status"] == "pass"
-
-
-@pytest.mark.fires("target_workers", "target_worker_processes", "target_origins")
-def test_a_target_without_room_for_a_subscription_is_refused(
-    source_db: Database, make_cluster: Callable[..., Cluster]
-) -> None:
-    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    cluster = make_cluster(17, max_logical_replication_workers=0, max_worker_processes=0, max_replication_slots=0)
-    report = run_validate(source_db.params, cluster.params(), client_bin_dir=str(cluster.client_dir))
-    failed = report.with_status("fail")
-    assert {"target_workers", "target_worker_processes", "target_origins"} <= set(failed)
-    assert report.error is not None
-
-
 @pytest.mark.fires("source_recovery", "target_recovery")
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_standby_is_refused(
@@ -167,47 +131,9 @@ def test_a_standby_is_refused(
     assert report.error is not None
 
 
-def test_hidden_sessions_leave_the_worker_processes_unknown(
-    source_db: Database, make_cluster: Callable[..., Cluster]
-) -> None:
-    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    cluster = make_cluster(17, max_worker_processes=3)
-    cluster.execute("CREATE ROLE me LOGIN PASSWORD 'plain'")
-    plain = cluster.params("postgres", "me", "plain")
-    report = run_validate(source_db.params, plain)
-    assert report["target_worker_processes"]["status"] == "unknown"
-    cluster.execute(report["target_worker_processes"]["remedy"])
-    assert run_validate(source_db.params, plain)["target_worker_processes"]["status"] == "pass"
-
-
-def test_connection_limits_of_role_and_database_count(
-    source_db: Database, target_db: Database, target_cluster: Cluster
-) -> None:
-    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
-    target_cluster.execute("CREATE ROLE me LOGIN PASSWORD 'plain' CONNECTION LIMIT 5")
-    plain = {**target_db.params, "user": "me", "password": "plain"}
-    found = run_validate(source_db.params, plain)["target_connections"]
-    assert found["objects"] == ["CONNECTION LIMIT of the role"]
-    target_cluster.execute("ALTER ROLE me CONNECTION LIMIT -1")
-    assert run_validate(source_db.params, plain)["target_connections"]["status"] == "pass"
-
-
 @pytest.mark.silent("source_slot_idle_timeout")
 def test_a_source_that_keeps_idle_slots_passes(ready: dict[str, Any], make_cluster: Callable[..., Cluster]) -> None:
     cluster = make_cluster(18)
     cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
     report = run_validate(**{**ready, "source": cluster.params(), "client_bin_dir": str(cluster.client_dir)})
     assert report["source_slot_idle_timeout"]["status"] == "pass"
-
-
-@pytest.mark.fires("target_sync_workers")
-@pytest.mark.silent("target_sync_workers")
-def test_a_subscription_that_may_not_copy_is_refused(
-    ready: dict[str, Any], make_cluster: Callable[..., Cluster]
-) -> None:
-    assert run_validate(**ready, copy_method="subscription")["target_sync_workers"]["status"] == "pass"
-    cluster = make_cluster(17, max_sync_workers_per_subscription=0)
-    there = {**ready, "target": cluster.params()}
-    found = run_validate(**there, copy_method="subscription")["target_sync_workers"]
-    assert (found["status"], found["severity"]) == ("fail", "blocker")
-    assert run_validate(**there)["target_sync_workers"]["status"] == "skipped"

@@ -29,6 +29,8 @@ VARIABLES = {
     ("cleanup", "force"): "migrate_cleanup_force",
     ("cleanup", "timeout"): "migrate_cleanup_timeout",
 }
+# What the role counts by itself unless it is given, where a module has a fixed default.
+COMPUTED = {"migrate_migrations_on_source", "migrate_migrations_on_target", "migrate_migrations_at_once"}
 
 
 def spec_of(phase):
@@ -88,6 +90,10 @@ def test_the_role_s_entry_points_offer_every_option_of_the_modules(phase):
         wanted.add(variable)
         described = options[variable]
         assert described["type"] == spec["type"], variable
+        if variable in COMPUTED:
+            assert "default" not in described
+            assert "{{" in defaults[variable]
+            continue
         assert described.get("default") == spec.get("default"), variable
         assert described.get("choices") == spec.get("choices"), variable
         assert described.get("elements") == spec.get("elements"), variable
