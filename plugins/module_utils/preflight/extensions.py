@@ -123,10 +123,7 @@ def extensions(context: Context) -> Outcome:
     )
 
 
-@check(
-    CHECKS, "target_extension_rights", "The role may create the extensions on the target", side="target",
-    severity="warning",
-)  # fmt: skip
+@check(CHECKS, "target_extension_rights", "The role may create the extensions on the target", side="target")
 def extension_rights(context: Context) -> Outcome:
     """X15. Providers often allow their administrators more than the extension's control file does."""
     if context.target.role.is_superuser:
@@ -146,6 +143,7 @@ def extension_rights(context: Context) -> Outcome:
             ),
         ),
         objects=[item.name for item in found],
+        severity=None if context.target.provider.is_self_hosted else "warning",
     )
 
 
@@ -215,14 +213,17 @@ def preload(context: Context) -> Outcome:
     if not lacking:
         return passed()
     stops = [item.name for item in lacking if PRELOAD[item.name]]
+    libraries = [*present, *(item.name for item in lacking)]
+    words = context.target.provider.how_to_set("shared_preload_libraries", ",".join(libraries), restarts=True)
     return failed(
         (f"CREATE EXTENSION is refused for {', '.join(stops)}. " if stops else "")
         + "These extensions work only where their libraries are loaded when the server starts.",
         # A list: one string for all of them would name one library, and the server would not start again.
-        statements(
+        words
+        or statements(
             statement(
                 "ALTER SYSTEM SET shared_preload_libraries = {}",
-                sql.SQL(", ").join(sql.Literal(item) for item in (*present, *(each.name for each in lacking))),
+                sql.SQL(", ").join(sql.Literal(item) for item in libraries),
             )
         )
         + f"\n{RESTART}",
