@@ -30,7 +30,8 @@ SELECT e.extname AS extension, n.nspname AS schema, c.relname AS name,
 """
 
 _JOBS = "SELECT j.jobid, j.schedule, j.database AS database FROM cron.job AS j WHERE j.active ORDER BY j.jobid"
-_CRON_DATABASE = "SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'cron.database_name'"
+# Known only where pg_cron is loaded.
+_CRON_DATABASE = "SELECT pg_catalog.current_setting('cron.database_name', true) AS setting"
 
 _PRELOADED = "SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'shared_preload_libraries'"
 # Without it: True, CREATE EXTENSION is refused; False, the extension is there and does nothing.
@@ -89,7 +90,7 @@ def scheduled_jobs(context: Context) -> Outcome:
     """O7. pg_cron."""
     if not any(item.name == CRON for item in context.extensions):
         elsewhere = next(iter(context.source.rows(_CRON_DATABASE)), None)
-        if elsewhere is None or elsewhere["setting"] == context.source.facts.name:
+        if elsewhere is None or elsewhere["setting"] in (None, "", context.source.facts.name):
             return passed()
         return unknown(
             f"pg_cron keeps its jobs in the database {elsewhere['setting']}; some may be for this one.",

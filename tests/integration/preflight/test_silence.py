@@ -25,7 +25,7 @@ CREATE TRIGGER ordinary BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION noo
 """
 
 # What does not concern a source 15 and a target 17 with this selection; a test marked `silent` shows each of them pass.
-NOT_CONCERNED = ("source_slot_idle_timeout", "partitions", "target_sync_workers")
+NOT_CONCERNED = ("source_slot_idle_timeout", "partitions", "target_sync_workers", "removed_in_14")
 
 
 def test_a_good_pair_passes_every_check(source_db: Database, target_db: Database, target_cluster: Cluster) -> None:
