@@ -30,7 +30,8 @@ SELECT e.extname AS extension, n.nspname AS schema, c.relname AS name,
 """
 
 _JOBS = "SELECT j.jobid, j.schedule, j.database AS database FROM cron.job AS j WHERE j.active ORDER BY j.jobid"
-_CRON_DATABASE = "SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'cron.database_name'"
+# Known only where pg_cron is loaded.
+_CRON_DATABASE = "SELECT pg_catalog.current_setting('cron.database_name', true) AS setting"
 
 _PRELOADED = "SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'shared_preload_libraries'"
 # Without it: True, CREATE EXTENSION is refused; False, the extension is there and does nothing.
@@ -89,7 +90,7 @@ def scheduled_jobs(context: Context) -> Outcome:
     """O7. pg_cron."""
     if not any(item.name == CRON for item in context.extensions):
         elsewhere = next(iter(context.source.rows(_CRON_DATABASE)), None)
-        if elsewhere is None or elsewhere["setting"] == context.source.facts.name:
+        if elsewhere is None or elsewhere["setting"] in (None, "", context.source.facts.name):
             return passed()
         return unknown(
             f"pg_cron keeps its jobs in the database {elsewhere['setting']}; some may be for this one.",
@@ -123,10 +124,7 @@ def extensions(context: Context) -> Outcome:
     )
 
 
-@check(
-    CHECKS, "target_extension_rights", "The role may create the extensions on the target", side="target",
-    severity="warning",
-)  # fmt: skip
+@check(CHECKS, "target_extension_rights", "The role may create the extensions on the target", side="target")
 def extension_rights(context: Context) -> Outcome:
     """X15. Providers often allow their administrators more than the extension's control file does."""
     if context.target.role.is_superuser:
@@ -146,6 +144,7 @@ def extension_rights(context: Context) -> Outcome:
             ),
         ),
         objects=[item.name for item in found],
+        severity=None if context.target.provider.is_self_hosted else "warning",
     )
 
 
@@ -215,14 +214,17 @@ def preload(context: Context) -> Outcome:
     if not lacking:
         return passed()
     stops = [item.name for item in lacking if PRELOAD[item.name]]
+    libraries = [*present, *(item.name for item in lacking)]
+    words = context.target.provider.how_to_set("shared_preload_libraries", ",".join(libraries), restarts=True)
     return failed(
         (f"CREATE EXTENSION is refused for {', '.join(stops)}. " if stops else "")
         + "These extensions work only where their libraries are loaded when the server starts.",
         # A list: one string for all of them would name one library, and the server would not start again.
-        statements(
+        words
+        or statements(
             statement(
                 "ALTER SYSTEM SET shared_preload_libraries = {}",
-                sql.SQL(", ").join(sql.Literal(item) for item in (*present, *(each.name for each in lacking))),
+                sql.SQL(", ").join(sql.Literal(item) for item in libraries),
             )
         )
         + f"\n{RESTART}",

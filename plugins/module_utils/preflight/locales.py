@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..driver import sql
+from ..driver import Row, sql
 from ..endpoint import Side
 from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements
 from .context import Context, Facts
@@ -27,7 +27,7 @@ SELECT DISTINCT n.nspname AS schema, c.collname AS name, c.collprovider AS provi
  ORDER BY 1, 2
 """
 
-# What was recorded when indexes were built, and what the operating system or ICU has now. NULL is "has no version".
+# What was recorded when indexes were built, and what the operating system or ICU has now. NULL is "tells no version".
 _DATABASE_VERSION = """
 SELECT d.datcollversion AS recorded, pg_catalog.pg_database_collation_actual_version(d.oid) AS actual
   FROM pg_catalog.pg_database AS d
@@ -117,6 +117,10 @@ def locale(context: Context) -> Outcome:
     )
 
 
+def _is_other(row: Row) -> bool:
+    return None not in (row["recorded"], row["actual"]) and row["recorded"] != row["actual"]
+
+
 @check_both(
     CHECKS, "collation_versions", "The {side}'s indexes were built with the collations that it has now",
     severity="warning",
@@ -126,12 +130,8 @@ def collation_versions(context: Context, side: Side) -> Outcome:
     server = context.server(side)
     if side == "target" and context.target_database is None:
         return passed("The database does not exist yet.")
-    collations = [row for row in server.rows(_COLLATION_VERSIONS) if row["recorded"] != row["actual"]]
-    database = [
-        row
-        for row in (server.rows(_DATABASE_VERSION) if server.major >= 15 else [])
-        if row["recorded"] is not None and row["recorded"] != row["actual"]
-    ]
+    collations = [row for row in server.rows(_COLLATION_VERSIONS) if _is_other(row)]
+    database = [row for row in (server.rows(_DATABASE_VERSION) if server.major >= 15 else []) if _is_other(row)]
     if not collations and not database:
         return passed()
     label = name(server.facts.name)

@@ -8,7 +8,7 @@ The schema is restored as a whole or not at all, so one refused statement stops 
 from __future__ import annotations
 
 from ..driver import Row, sql
-from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, Severity, check, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -64,9 +64,9 @@ object(class, oid, namespace, why, library) AS (
    WHERE t.trftype NOT IN (SELECT o.oid FROM own_type AS o)
    UNION ALL
   SELECT 'pg_proc', p.oid, p.pronamespace,
-         CASE WHEN NOT l.lanpltrusted THEN 'language ' || l.lanname
-              WHEN p.proleakproof THEN 'LEAKPROOF'
-              WHEN p.prosupport <> 0 THEN 'SUPPORT' ELSE 'state of type internal' END,
+         CASE WHEN a.aggfnoid IS NOT NULL THEN 'state of type internal'
+              WHEN NOT l.lanpltrusted THEN 'language ' || l.lanname
+              WHEN p.proleakproof THEN 'LEAKPROOF' ELSE 'SUPPORT' END,
          CASE WHEN l.lanname = 'c' THEN p.probin END
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
@@ -120,9 +120,14 @@ SELECT r.rolname AS name
 """
 
 
+def _usual(context: Context) -> Severity | None:
+    """None for the check's own severity, which PostgreSQL itself warrants; a provider may allow more."""
+    return None if context.target.provider.is_self_hosted else "warning"
+
+
 @check(CHECKS, "event_triggers", "The role may create the source's event triggers on the target", side="target")
 def event_triggers(context: Context) -> Outcome:
-    """O5, X8."""
+    """O5, X8. Several providers let their administrators do it all the same."""
     if context.target.role.is_superuser:
         return passed()
     names = [row["name"] for row in context.restored(context.source.rows(_EVENT_TRIGGERS))]
@@ -134,6 +139,7 @@ def event_triggers(context: Context) -> Outcome:
         + statements(*(statement("DROP EVENT TRIGGER {}", name(item)) for item in names))
         + "\n-- or migrate with a superuser of the target",
         objects=names,
+        severity=_usual(context),
     )
 
 
@@ -175,6 +181,7 @@ def superuser_objects(context: Context) -> Outcome:
         f"PostgreSQL lets only superusers create these, and {role.name} is none on the target.",
         "\n".join(remedies),
         objects=[f"{row['shown']} ({row['why']})" if row["why"] else row["shown"] for row in rows],
+        severity=_usual(context),
     )
 
 

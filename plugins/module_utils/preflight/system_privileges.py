@@ -14,6 +14,7 @@ from .context import Context
 CHECKS: list[Check] = []
 
 # What pg_dump compares: the privileges now, and those that initdb or the extension's script has left (pg_init_privs).
+# It leaves information_schema out.
 _CHANGED = """
 WITH object(classid, oid, kind, namespace, name, arguments, acl, usual) AS (
   SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
@@ -42,7 +43,7 @@ changed AS (
      AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
     LEFT JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
    WHERE o.acl IS DISTINCT FROM i.initprivs
-     AND (e.oid IS NOT NULL OR (o.oid < 16384 AND o.name <> 'public'))),
+     AND (e.oid IS NOT NULL OR o.namespace = 'pg_catalog'::pg_catalog.regnamespace OR o.name = 'pg_catalog')),
 difference AS (
   SELECT c.oid, c.classid, x.grantee, x.privilege_type, false AS is_missing
     FROM changed AS c CROSS JOIN LATERAL pg_catalog.aclexplode(c.now) AS x

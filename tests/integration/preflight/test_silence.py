@@ -33,6 +33,7 @@ NOT_CONCERNED = (
     "source_workers",
     "way_back",
     "target_wal_level",
+    "removed_in_14",
 )
 
 

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pre-flight checks of extensions, on real servers: where they fire, and that their remedies cure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.fixtures import Database
+from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.template import server_user
+
+CASES = (
+    Case(
+        "target_extension_schemas",
+        f"CREATE SCHEMA {H}; CREATE EXTENSION citext SCHEMA {H}; CREATE TABLE texts (t {H}.citext PRIMARY KEY)",
+        f"CREATE SCHEMA {H}; CREATE EXTENSION citext",
+        objects=(f"citext: {HOSTILE} -> public",),
+        cure="target",
+    ),
+    Case(
+        "target_extension_schemas",
+        f"CREATE SCHEMA {H}; CREATE EXTENSION hstore SCHEMA {H}",
+        f"CREATE SCHEMA {H}; CREATE EXTENSION hstore",
+        objects=(f"hstore: {HOSTILE} -> public",),
+        severity="warning",
+        cure="target",
+        name="unused",
+    ),
+    Case(
+        "target_preload",
+        "CREATE EXTENSION pg_stat_statements",
+        objects=("pg_stat_statements",),
+        severity="warning",
+    ),
+)
+CRON = """
+CREATE SCHEMA cron;
+CREATE TABLE cron.job (jobid bigserial PRIMARY KEY, schedule text, command text, database text,
+                       active boolean DEFAULT true, jobname text);
+SELECT pg_catalog.pg_extension_config_dump('cron.job', '');
+"""
+KEPT = """
+CREATE TABLE kept (id int);
+CREATE TABLE filtered (id int);
+CREATE TABLE own (id int);
+SELECT pg_catalog.pg_extension_config_dump('kept', '');
+SELECT pg_catalog.pg_extension_config_dump('filtered', 'WHERE id > 10');
+INSERT INTO filtered VALUES (1);
+INSERT INTO own VALUES (1);
+"""
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_the_check_fires_and_its_remedy_cures_it(
+    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
+) -> None:
+    fires_and_is_cured(case, examine, source_db, target_db)
+
+
+@pytest.fixture
+def offered(source_cluster: Cluster, target_cluster: Cluster, source_db: Database) -> Iterator[Callable[..., None]]:
+    """Let servers offer an extension that this makes: `offered(name, script, source=version, target=version)`."""
+    with contextlib.ExitStack() as stack:
+
+        def offer(name: str, script: str, **versions: str) -> None:
+            for cluster, version in (
+                (source_cluster, versions.get("source")),
+                (target_cluster, versions.get("target")),
+            ):
+                if version is not None:
+                    stack.enter_context(_extension(_extension_folder(cluster), name, version, script))
+
+        yield offer
+        # Without its files an extension cannot be looked at any more; the database goes with the sweep.
+        for (name,) in source_db.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"):
+            source_db.execute(f'DROP EXTENSION "{name}" CASCADE')
+
+
+def _extension_folder(cluster: Cluster) -> Path:
+    rows = cluster.execute("SELECT setting FROM pg_catalog.pg_config() WHERE name = 'SHAREDIR'")
+    return Path(rows[0][0]) / "extension"
+
+
+@contextlib.contextmanager
+def _extension(folder: Path, name: str, version: str, script: str) -> Iterator[None]:
+    control, sql = folder / f"{name}.control", folder / f"{name}--{version}.sql"
+    try:
+        for path, content in ((control, f"default_version = '{version}'\nrelocatable = false\n"), (sql, script)):
+            path.write_text(content, encoding="ascii")
+            server_user().give(path)
+        yield
+    finally:
+        control.unlink(missing_ok=True)
+        sql.unlink(missing_ok=True)
+
+
+@pytest.mark.fires("target_extensions")
+def test_extensions_that_the_target_does_not_offer_are_found(
+    examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("seren_only_here", "CREATE TABLE seren_t (id int);", source="1.0")
+    source_db.execute(f"CREATE SCHEMA {H}; CREATE EXTENSION seren_only_here SCHEMA {H}")
+    report = examine(Case(""))
+    assert report.with_status("fail", "unknown") == {"target_extensions": "fail"}
+    assert report["target_extensions"]["objects"] == ["seren_only_here 1.0"]
+    assert report["target_extensions"]["severity"] == "blocker"
+    partial = Case("", selection={"schemas": ["public"]})
+    assert examine(partial)["target_extensions"]["status"] == "pass"
+
+
+@pytest.mark.fires("target_extension_versions")
+def test_only_an_older_extension_is_a_finding(
+    examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("seren_newer", "", source="1.9", target="1.10")
+    offered("seren_older", "", source="1.10", target="1.9")
+    source_db.execute("CREATE EXTENSION seren_newer")
+    report = examine(Case(""))
+    assert report["target_extension_versions"]["status"] == "pass"
+    assert "seren_newer 1.9 -> 1.10" in report["target_extension_versions"]["detail"]
+    source_db.execute("CREATE EXTENSION seren_older")
+    report = examine(Case(""))
+    assert report.with_status("fail", "unknown") == {"target_extension_versions": "fail"}
+    assert report["target_extension_versions"]["objects"] == ["seren_older 1.10 -> 1.9"]
+
+
+@pytest.mark.fires("extension_tables")
+def test_rows_in_tables_of_extensions_are_found_where_they_are_users(
+    examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("seren_kept", KEPT, source="1.0", target="1.0")
+    source_db.execute("CREATE EXTENSION seren_kept")
+    report = examine(Case(""))
+    assert report.with_status("fail", "unknown") == {}
+    assert report["extension_tables"]["detail"].startswith("3 tables")
+    source_db.execute("INSERT INTO kept VALUES (1)")
+    report = examine(Case(""))
+    assert report.with_status("fail", "unknown") == {"extension_tables": "fail"}
+    assert report["extension_tables"]["objects"] == ["public.kept (seren_kept)"]
+
+
+@pytest.mark.fires("spread_tables", "target_preload")
+def test_hypertables_and_distributed_tables_are_refused(
+    examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("timescaledb", "", source="2.0", target="2.0")
+    source_db.execute("CREATE EXTENSION timescaledb")
+    report = examine(Case(""))
+    assert report.with_status("fail", "unknown") == {"spread_tables": "fail", "target_preload": "fail"}
+    assert {report[check]["severity"] for check in ("spread_tables", "target_preload")} == {"blocker"}
+
+
+@pytest.mark.fires("scheduled_jobs")
+def test_scheduled_jobs_are_named_without_what_they_do(
+    examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("pg_cron", CRON, source="1.6", target="1.6")
+    source_db.execute("CREATE EXTENSION pg_cron")
+    assert set(examine(Case("")).with_status("fail", "unknown")) == {"target_preload"}
+    source_db.execute(
+        "INSERT INTO cron.job (schedule, command, jobname) VALUES ('5 * * * *', 'SELECT secret', 'it''s'),"
+        " ('6 * * * *', 'SELECT 2', NULL)"
+    )
+    report = examine(Case(""))
+    found = report["scheduled_jobs"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert found["objects"] == ["job 1 (5 * * * *)", "job 2 (6 * * * *)"]
+    assert "secret" not in str(found)
+    statement = found["remedy"].splitlines()[1]
+    assert source_db.execute(statement)[0] == ("SELECT cron.schedule('it''s', '5 * * * *', 'SELECT secret');",)
+    source_db.execute("UPDATE cron.job SET active = false")
+    assert examine(Case(""))["scheduled_jobs"]["status"] == "pass"
+
+
+def test_jobs_that_the_role_may_not_see_are_unknown(
+    source_db: Database, target_db: Database, target_cluster: Cluster, offered: Callable[..., None]
+) -> None:
+    offered("pg_cron", CRON, source="1.6", target="1.6")
+    source_db.execute(
+        "CREATE EXTENSION pg_cron; CREATE ROLE plain LOGIN PASSWORD 'its password'; GRANT USAGE ON SCHEMA cron TO plain;"
+        "GRANT SELECT ON cron.job TO plain; ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;"
+        "INSERT INTO cron.job (schedule) VALUES ('5 * * * *'); CREATE TABLE p (id int PRIMARY KEY)"
+    )
+    plain = {**source_db.params, "user": "plain", "password": "its password"}
+    report = run_validate(plain, target_db.params, client_bin_dir=str(target_cluster.client_dir))
+    assert report["scheduled_jobs"]["status"] == "unknown"
+
+
+def test_jobs_in_another_database_are_unknown(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
+    source = make_cluster(15, **{"cron.database_name": "postgres"})
+    source.execute("CREATE DATABASE other")
+    source.execute("CREATE TABLE p (id int PRIMARY KEY)", "other")
+    client = {"client_bin_dir": str(target_db.cluster.client_dir)}
+    for name, status in (("other", "unknown"), ("postgres", "pass")):
+        report = run_validate(source.params(name), target_db.params, **client)
+        assert report["scheduled_jobs"]["status"] == status
+
+
+def test_libraries_that_are_loaded_satisfy_and_hidden_ones_are_unknown(
+    source_db: Database, target_db: Database, make_cluster: Callable[..., Cluster]
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY); CREATE EXTENSION pg_stat_statements")
+    target = make_cluster(17, shared_preload_libraries="pg_stat_statements")
+    client = {"client_bin_dir": str(target.client_dir)}
+    assert run_validate(source_db.params, target.params(), **client)["target_preload"]["status"] == "pass"
+    target.execute("CREATE ROLE plain LOGIN PASSWORD 'its password'")
+    plain = target.params("postgres", "plain", "its password")
+    found = run_validate(source_db.params, plain, **client)["target_preload"]
+    assert found["status"] == "unknown"
+    for line in found["remedy"].splitlines():
+        target.execute(line)
+    assert run_validate(source_db.params, plain, **client)["target_preload"]["status"] == "pass"
+
+
+def test_the_remedy_for_libraries_lets_the_server_start_again(
+    source_db: Database, make_cluster: Callable[..., Cluster]
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY); CREATE EXTENSION pg_stat_statements")
+    target = make_cluster(17, shared_preload_libraries="auto_explain")
+    client = {"client_bin_dir": str(target.client_dir)}
+    found = run_validate(source_db.params, target.params(), **client)["target_preload"]
+    target.execute(found["remedy"].splitlines()[0])
+    target.stop()
+    target.start()
+    assert run_validate(source_db.params, target.params(), **client)["target_preload"]["status"] == "pass"
