@@ -87,7 +87,7 @@ def test_a_consumer_of_changes_is_named(ready: dict[str, Any], source_db: Databa
     command = "START_REPLICATION SLOT cdc LOGICAL 0/0 (proto_version '1', publication_names 'cdc')"
     with streaming(source_db.params, command, replication="database"):
         report = run_validate(**ready)
-    assert report.with_status("fail", "unknown") == {"source_other_consumers": "fail"}
+    assert report.with_status("fail", "unknown") == {"source_other_consumers": "fail", "publications": "fail"}
     assert report["source_other_consumers"]["objects"] == ["cdc (pgoutput)"]
     assert report["source_other_consumers"]["severity"] == "info"
 

@@ -26,6 +26,7 @@ CASES = (
         for_database("wal_sender_timeout", "9s"),
         severity="warning",
         objects=("wal_sender_timeout=9s",),
+        also=("database_settings",),
         cure="source",
     ),
     Case(
@@ -33,6 +34,7 @@ CASES = (
         for_database("statement_timeout", "30s"),
         options=COPIED_BY_SERVERS,
         objects=("statement_timeout=30s",),
+        also=("database_settings",),
         cure="source",
     ),
     Case(
@@ -128,6 +130,7 @@ def test_slots_that_have_spilled_speak_of_large_transactions(
         "SELECT count(*) FROM pg_logical_slot_peek_binary_changes('spilling_0123456789ab_1', NULL, NULL,"
         " 'proto_version', '1', 'publication_names', 'all_of_it')"
     )
+    cluster.execute("DROP PUBLICATION all_of_it")
     report = run_validate(**there)
     assert report.with_status("fail", "unknown") == {"source_decoding_memory": "fail"}
     found = report["source_decoding_memory"]

@@ -20,7 +20,7 @@ READ_ONLY = (
     "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$"
 )
 CASES = (
-    Case("source_read_only", READ_ONLY, cure="source"),
+    Case("source_read_only", READ_ONLY, cure="source", also=("database_settings",)),
     Case("target_read_only", "", READ_ONLY, cure="target"),
     Case(
         "source_is_subscriber",
