@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.integration.test_managed_role import STRICT, managed
+from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured
+from tests.support.preflight import HOSTILE, Case, H, Report, case_id, cure, fires_and_is_cured, run_validate
 
 CASES = (
     Case("large_objects", "SELECT lo_from_bytea(4711, 'x')", objects=("4711",), name="large objects"),
@@ -43,6 +45,29 @@ CASES = (
         objects=(f"public.p: trigger {HOSTILE}", "public.p: rule r"),
         severity="info",
     ),
+    Case(
+        "own_schema",
+        f"CREATE SCHEMA seren_migrator; CREATE TABLE seren_migrator.{H} (id int)",
+        objects=(f"seren_migrator.{HOSTILE}",),
+        cure="source",
+    ),
+    Case(
+        "sequences",
+        f"CREATE SEQUENCE {H} MAXVALUE 100; SELECT setval('{H}', 90); CREATE SEQUENCE fresh;"
+        "CREATE SEQUENCE down INCREMENT -1 MINVALUE -1000; SELECT setval('down', -900);"
+        "CREATE SEQUENCE round MAXVALUE 100 CYCLE; SELECT setval('round', 99);"
+        "CREATE SEQUENCE wide; CREATE TABLE narrow (id int PRIMARY KEY DEFAULT nextval('wide'));"
+        "ALTER SEQUENCE wide OWNED BY narrow.id; SELECT setval('wide', 2000000000)",
+        objects=(f"public.{HOSTILE}: 90 of 100", "public.down: -900 of -1000", "public.wide: 2000000000 of 2147483647"),
+        severity="info",
+    ),
+    Case(
+        "foreign_keys_outside",
+        f"CREATE TABLE {H} (id int PRIMARY KEY, {H} int CONSTRAINT {H} REFERENCES p)",
+        selection={"exclude_tables": ["public.p"]},
+        objects=(f"public.{HOSTILE}: {HOSTILE} -> public.p",),
+        severity="warning",
+    ),
 )
 
 
@@ -58,3 +83,39 @@ def test_policies_that_say_skip_or_copy_are_accepted(examine: Callable[[Case], R
     for policy in ("skip", "copy"):
         assert examine(Case("", options={"large_objects": policy}))["large_objects"]["status"] == "pass"
     assert examine(Case("", options={"unlogged_tables": "skip"}))["unlogged_tables"]["status"] == "pass"
+
+
+@pytest.mark.fires("partitions")
+@pytest.mark.silent("partitions")
+def test_partitions_of_a_12_are_named(
+    make_cluster: Callable[..., Cluster], target_db: Database, target_cluster: Cluster
+) -> None:
+    source = make_cluster(12)
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    source.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    assert run_validate(source.params(), target_db.params, **client)["partitions"]["status"] == "pass"
+    source.execute(f"CREATE TABLE {H} (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    source.execute(f"CREATE TABLE leaf PARTITION OF {H} FOR VALUES FROM (0) TO (9)")
+    report = run_validate(source.params(), target_db.params, **client)
+    assert report.with_status("fail", "unknown") == {"partitions": "fail"}
+    assert report["partitions"]["objects"] == [f"public.{HOSTILE}"]
+
+
+@pytest.mark.fires("target_row_security")
+def test_forced_row_security_needs_a_role_that_bypasses_it(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute(
+        f"CREATE ROLE owner1; CREATE TABLE {H} (id int PRIMARY KEY); ALTER TABLE {H} OWNER TO owner1;"
+        f"CREATE POLICY own ON {H} USING (true); ALTER TABLE {H} ENABLE ROW LEVEL SECURITY"
+    )
+    target = managed(target_cluster, STRICT.replace(" BYPASSRLS", "") + "GRANT pg_create_subscription TO {role};")
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    assert run_validate(source_db.params, target.params, **client).with_status("fail", "unknown") == {}
+    source_db.execute(f"ALTER TABLE {H} FORCE ROW LEVEL SECURITY")
+    report = run_validate(source_db.params, target.params, **client)
+    assert report.with_status("fail", "unknown") == {"target_row_security": "fail"}
+    found = report["target_row_security"]
+    assert (found["severity"], found["objects"]) == ("warning", [f"public.{HOSTILE}"])
+    cure(found["remedy"], target)
+    assert run_validate(source_db.params, target.params, **client)["target_row_security"]["status"] == "pass"
