@@ -224,7 +224,8 @@ def without_mapping_secrets(archive: bytes) -> bytes:
 
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
 _DEPENDS_ON = ";\tdepends on:"
-_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ")
+# An extension brings its own comment, which only its owner may set: it may have been made by the administrator.
+_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ")
 
 
 @dataclass(frozen=True)

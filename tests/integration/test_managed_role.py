@@ -286,6 +286,15 @@ def test_large_objects_of_another_owner_are_refused_before_anything_is_written(p
     nothing_written(case)
 
 
+def test_an_extension_that_the_administrator_has_made_before_is_used(pair: Callable[..., Case]) -> None:
+    case = pair()
+    case.source.execute("CREATE EXTENSION pageinspect")
+    case.target.execute("CREATE EXTENSION pgcrypto; CREATE EXTENSION pageinspect")
+    case.init()
+    rows = case.target.execute("SELECT extname FROM pg_extension WHERE extowner = 10 ORDER BY 1")
+    assert rows == [("pageinspect",), ("pgcrypto",), ("plpgsql",)]
+
+
 def test_own_large_objects_arrive(pair: Callable[..., Case]) -> None:
     case = pair()
     source = case.source
