@@ -64,27 +64,6 @@ SELECT c.relname AS name
 """
 
 
-WORN_SHARE = 0.8
-# A descending sequence counts towards its minimum. 23 and 21 are int4 and int2.
-_WORN_SEQUENCES = """
-SELECT w.oid, w.last, w.most
-  FROM (SELECT s.seqrelid::bigint AS oid, pg_catalog.pg_sequence_last_value(s.seqrelid) AS last,
-               CASE WHEN s.seqincrement < 0 THEN s.seqmin
-                    WHEN a.atttypid = 23 THEN least(s.seqmax, 2147483647)
-                    WHEN a.atttypid = 21 THEN least(s.seqmax, 32767)
-                    ELSE s.seqmax END AS most, s.seqstart AS start
-          FROM pg_catalog.pg_sequence AS s
-          LEFT JOIN pg_catalog.pg_depend AS d
-            ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = s.seqrelid
-           AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')
-           AND d.refobjsubid > 0
-          LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-         WHERE s.seqrelid = ANY (%(oids)s::oid[]) AND NOT s.seqcycle) AS w
- WHERE w.most <> w.start AND (w.last - w.start)::numeric / (w.most - w.start)::numeric >= %(share)s
- ORDER BY w.oid
-"""
-
-
 @check(CHECKS, "own_schema", "The schema that migrations use for themselves holds nothing else", side="source")
 def own_schema(context: Context) -> Outcome:
     """What is in it never travels."""
@@ -185,25 +164,6 @@ def foreign_tables(context: Context) -> Outcome:
             severity="warning",
         )
     return passed(f"{len(tables)} foreign tables, as foreign_tables says: {context.options.foreign_tables}.")
-
-
-@check(
-    CHECKS, "sequences", "Sequences and the columns they fill are far from their end", side="source", severity="info"
-)
-def sequences(context: Context) -> Outcome:
-    """O2, R14. The column may be narrower than the sequence; one that cycles has no end."""
-    chosen = {item.oid: item for item in context.selected.catalog.sequences}
-    if not chosen:
-        return passed("There are none.")
-    rows = context.source.rows(_WORN_SEQUENCES, {"oids": list(chosen), "share": WORN_SHARE})
-    if not rows:
-        return passed(f"{len(chosen)} sequences are set once at init; their later values are not replicated.")
-    return failed(
-        f"These sequences have used {WORN_SHARE:.0%} or more of the values that they, or the columns that they fill, can "
-        "take.",
-        "Widen the column and the sequence to bigint; before the migration it is one thing less to do under way.",
-        objects=[f"{chosen[row['oid']].qualified}: {row['last']} of {row['most']}" for row in rows],
-    )
 
 
 @check(

@@ -21,13 +21,6 @@ CASES = (
         objects=(f"{HOSTILE} on {HOSTILE}", f"public on {HOSTILE}"),
         severity="warning",
     ),
-    Case(
-        "invalid_indexes",
-        f"CREATE INDEX {H} ON p (id); UPDATE pg_catalog.pg_index SET indisvalid = false WHERE indexrelid = '{H}'::regclass",
-        objects=(f"public.{HOSTILE}",),
-        severity="warning",
-        cure="source",
-    ),
     Case("publications", f"CREATE PUBLICATION {H} FOR TABLE p", objects=(HOSTILE,), severity="info"),
     Case(
         "security_labels",

@@ -52,16 +52,6 @@ CASES = (
         cure="source",
     ),
     Case(
-        "sequences",
-        f"CREATE SEQUENCE {H} MAXVALUE 100; SELECT setval('{H}', 90); CREATE SEQUENCE fresh;"
-        "CREATE SEQUENCE down INCREMENT -1 MINVALUE -1000; SELECT setval('down', -900);"
-        "CREATE SEQUENCE round MAXVALUE 100 CYCLE; SELECT setval('round', 99);"
-        "CREATE SEQUENCE wide; CREATE TABLE narrow (id int PRIMARY KEY DEFAULT nextval('wide'));"
-        "ALTER SEQUENCE wide OWNED BY narrow.id; SELECT setval('wide', 2000000000)",
-        objects=(f"public.{HOSTILE}: 90 of 100", "public.down: -900 of -1000", "public.wide: 2000000000 of 2147483647"),
-        severity="info",
-    ),
-    Case(
         "foreign_keys_outside",
         f"CREATE TABLE {H} (id int PRIMARY KEY, {H} int CONSTRAINT {H} REFERENCES p)",
         selection={"exclude_tables": ["public.p"]},
