@@ -60,6 +60,7 @@ class Rules:
     ``change`` says how a setting gets a value (with ``{setting}`` and ``{value}``), ``restart`` is added where the value
     counts only after one; ``renamed`` maps settings of PostgreSQL to the provider's own name and value, ``special``
     to a sentence of their own. ``grant_replication`` is SQL with ``{}`` for the role, '' where SQL cannot give it.
+    ``own_slots`` and ``own_senders`` (application names of WAL senders) belong to its storage and its backups.
     ``slot_life_h`` is after how many hours a slot that nobody reads is removed.
     """
 
@@ -81,6 +82,8 @@ class Rules:
     direct: str = ""
     own_schemas: tuple[str, ...] = ()
     own_extensions: tuple[str, ...] = ()
+    own_slots: tuple[str, ...] = ()
+    own_senders: tuple[str, ...] = ()
     slot_life_h: int | None = None
     keeps_slots_in_failover: bool = False
 
@@ -115,6 +118,8 @@ _NEON = Rules(
     direct="Use the same host name without -pooler.",
     own_schemas=("neon", "neon_auth", "neon_migration"),
     own_extensions=("neon", "neon_utils", "databricks_auth"),
+    own_slots=("wal_proposer_slot", "wal_retention_slot"),
+    own_senders=("walproposer",),
     slot_life_h=40,
     keeps_slots_in_failover=True,
 )
@@ -263,6 +268,8 @@ PROVIDERS: tuple[Rules, ...] = (
         direct="Use the service URI of PostgreSQL itself, not that of a connection pool.",
         own_schemas=("aiven_extras",),
         own_extensions=("aiven_extras",),
+        own_slots=("pghoard_local",),
+        own_senders=("pghoard",),
     ),
     Rules(
         "timescale",

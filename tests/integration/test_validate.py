@@ -59,9 +59,13 @@ def test_validate_leaves_nothing_behind(source_db: Database, target_db: Database
     before = _state(source_db, target_db)
     for dbname in (target_db.name, "not_there_yet"):
         report = run_validate(
-            source_db.params, target_cluster.params(dbname), client_bin_dir=str(target_cluster.client_dir)
+            source_db.params,
+            target_cluster.params(dbname),
+            client_bin_dir=str(target_cluster.client_dir),
+            rollback=True,
         )
         assert report["subscription_probe"]["status"] == "pass"
+        assert report["way_back"]["status"] == ("pass" if dbname == target_db.name else "unknown")
         assert report.statements == []
     assert _state(source_db, target_db) == before
 

@@ -188,9 +188,10 @@ def slots(context: Context) -> Outcome:
     stock = Stock(
         "replication slots", "max_replication_slots", context.source.number("max_replication_slots"), row["used"]
     )
-    idle = [statement("SELECT pg_catalog.pg_drop_replication_slot({})", sql.Literal(slot)) for slot in row["idle"]]
+    unread = [slot for slot in row["idle"] if slot not in context.source.provider.rules.own_slots]
+    idle = [statement("SELECT pg_catalog.pg_drop_replication_slot({})", sql.Literal(slot)) for slot in unread]
     drops = "\n-- or drop slots that nobody needs, these are not in use now:\n" + statements(*idle) if idle else ""
-    return _judge(context, "source", stock, demand, more=drops, objects=row["idle"])
+    return _judge(context, "source", stock, demand, more=drops, objects=unread)
 
 
 @check(CHECKS, "source_walsenders", "A WAL sender is free on the source", side="source")

@@ -41,9 +41,11 @@ SELECT o.roname AS name
 
 
 def _foreign_slots(context: Context) -> list[dict[str, Any]]:
-    """All slots of the source that are not of this migration."""
-    ours = set() if context.record is None else {item.slot for item in context.record.live_streams}
-    return [row for row in context.source.rows(_SLOTS) if row["name"] not in ours and not row["is_temporary"]]
+    """All slots of the source that are neither of this migration nor of the server's provider."""
+    known = set(context.source.provider.rules.own_slots)
+    if context.record is not None:
+        known |= {item.slot for item in context.record.live_streams}
+    return [row for row in context.source.rows(_SLOTS) if row["name"] not in known and not row["is_temporary"]]
 
 
 @check(CHECKS, "source_other_slots", "No other slot fills the source's disk", side="source", severity="warning")
@@ -109,7 +111,12 @@ def other_consumers(context: Context) -> Outcome:
 
 def _standbys(server: Server) -> tuple[list[str], bool]:
     """Names of the physical standbys that stream from a server, and whether some may be hidden from this role."""
-    physical = [item for item in server.sending if not item.is_logical and not item.name.startswith("seren_migrator")]
+    providers = server.provider.rules.own_senders
+    physical = [
+        item
+        for item in server.sending
+        if not (item.is_logical or item.name.startswith("seren_migrator") or item.name in providers)
+    ]
     shown = [item.name or "(no name)" for item in physical if item.state in ("streaming", "catchup")]
     return shown, any(item.state is None for item in physical)
 
@@ -127,6 +134,9 @@ def _cannot_see(server: Server) -> Outcome:
 )
 def failover(context: Context) -> Outcome:
     """F22. Our slots are not failover slots (17): such a one must be made with its subscription."""
+    provider = context.source.provider
+    if provider.rules.keeps_slots_in_failover:
+        return passed(f"{provider.title} keeps slots with the storage, so they outlive a failover.")
     standbys, some_hidden = _standbys(context.source)
     if standbys:
         return failed(

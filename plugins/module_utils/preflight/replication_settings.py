@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..driver import sql
 from ..endpoint import Side
 from ..quantities import size
-from .check import Check, Outcome, check, check_both, failed, name, passed, skipped, statement, statements
+from .check import Check, Outcome, check, check_both, failed, name, passed, skipped, statement, statements, unknown
 from .context import Context, Server
 
 CHECKS: list[Check] = []
@@ -136,7 +136,9 @@ def replication_timeouts(context: Context, side: Side) -> Outcome:
 def walsender_timeout(context: Context) -> Outcome:
     """S11. A setting of each session from 12 on, so the role that replicates can have its own."""
     role, database = context.replicating_role, context.source.facts.name
-    timeout = _timeouts(context.source, role, database, ("wal_sender_timeout",))["wal_sender_timeout"]
+    timeout = _timeouts(context.source, role, database, ("wal_sender_timeout",)).get("wal_sender_timeout")
+    if timeout is None:
+        return unknown("The value of wal_sender_timeout cannot be read.")
     if timeout.ms == 0 or timeout.ms >= SHORT_TIMEOUT_MS:
         return passed(f"wal_sender_timeout is {timeout.text}.")
     return failed(

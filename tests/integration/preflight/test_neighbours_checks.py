@@ -61,6 +61,27 @@ def test_slots_without_a_consumer_are_found(ready: dict[str, Any], source_db: Da
     assert run_validate(**ready)["source_other_slots"]["status"] == "pass"
 
 
+def test_what_the_provider_replicates_for_itself_is_not_judged(
+    ready: dict[str, Any], source_db: Database, target_db: Database
+) -> None:
+    """Neon's and SerenDB's computes send their WAL to the storage, through a slot."""
+    source_db.execute("SELECT pg_create_physical_replication_slot('wal_proposer_slot', true)")
+    assert run_validate(**ready)["source_other_slots"]["status"] == "fail"
+    there = dict(ready)
+    for side, database in (("source", source_db), ("target", target_db)):
+        database.execute("CREATE ROLE neon_superuser NOLOGIN CREATEDB CREATEROLE REPLICATION BYPASSRLS")
+        database.execute("CREATE ROLE me LOGIN PASSWORD 'plain'; GRANT pg_monitor TO me")
+        there[side] = {**ready[side], "user": "me", "password": "plain"}
+    command = "START_REPLICATION {position}"
+    with (
+        streaming(source_db.params, command, replication="yes", application_name="replica"),
+        streaming(target_db.params, command, replication="yes", application_name="walproposer"),
+    ):
+        report = run_validate(**there)
+    for check in ("source_other_slots", "source_failover", "target_standbys"):
+        assert report[check]["status"] == "pass"
+
+
 def test_the_slot_of_another_migration_may_be_idle(ready: dict[str, Any], source_db: Database) -> None:
     source_db.execute("SELECT pg_create_logical_replication_slot('shop_0123456789ab_1', 'pgoutput')")
     assert run_validate(**ready).with_status("fail", "unknown") == {}
