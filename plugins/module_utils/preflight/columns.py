@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ..catalog import Column, Sequence
-from ..driver import sql
+from ..driver import Row, sql
 from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
 from .context import Context
 
@@ -27,6 +27,9 @@ TEXT_TYPES = frozenset(f"pg_catalog.{item}" for item in ("bytea", "text", "varch
 # How much of a sequence's range may be used up: to be told, and to be warned.
 USED_UP, NEARLY_USED_UP = 0.75, 0.9
 _MAXIMA = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+_ENDLESS = 2**53
+# Each sequence that is looked at stays locked until the query ends, and the server's lock table is not large.
+AT_ONCE = 500
 
 # What is stored out of line, for each row that there is, or at least one on each page.
 _WIDE_ROWS = """
@@ -114,7 +117,7 @@ def sequence_range(context: Context) -> Outcome:
     sequences = {item.oid: item for item in context.selected.catalog.sequences}
     hidden: list[Sequence] = []
     used: dict[int, float] = {}
-    for row in context.source.rows(_LAST_VALUES, {"oids": list(sequences)}) if sequences else []:
+    for row in _last_values(context, [oid for oid in sequences if _last_possible(context, sequences[oid]) < _ENDLESS]):
         sequence = sequences[row["sequence"]]
         if not row["is_readable"]:
             hidden.append(sequence)
@@ -139,6 +142,13 @@ def sequence_range(context: Context) -> Outcome:
             objects=[item.qualified for item in hidden],
         )
     return passed()
+
+
+def _last_values(context: Context, oids: list[int]) -> list[Row]:
+    found: list[Row] = []
+    for first in range(0, len(oids), AT_ONCE):
+        found += context.source.rows(_LAST_VALUES, {"oids": oids[first : first + AT_ONCE]})
+    return found
 
 
 def _column_of(context: Context, sequence: Sequence) -> Column | None:

@@ -78,7 +78,7 @@ def test_sequences_that_begin_again_or_descend_are_left_alone(
 
 def test_sequences_that_may_not_be_read_are_unknown(source_db: Database, target_db: Database) -> None:
     source_db.execute(
-        f"CREATE TABLE p (id int PRIMARY KEY); CREATE SEQUENCE {H}; CREATE ROLE me LOGIN PASSWORD 'plain'"
+        f"CREATE TABLE p (id int PRIMARY KEY); CREATE SEQUENCE {H} AS int; CREATE ROLE me LOGIN PASSWORD 'plain'"
     )
     plain = {**source_db.params, "user": "me", "password": "plain"}
     found = run_validate(plain, target_db.params)["sequence_range"]
