@@ -95,7 +95,8 @@ def fires_and_is_cured(case: Case, examine: Callable[[Case], Report], source_db:
     assert found["detail"]
     assert found["remedy"]
     # It is this check that fires, and no other one by mistake.
-    assert set(report.with_status("fail", "unknown")) - set(case.also) == {case.check}
+    others = {check: report[check]["detail"] for check in report.with_status("fail", "unknown")}
+    assert set(others) - set(case.also) == {case.check}, others
     if case.severity == "blocker":
         assert report.error is not None
         assert case.check in str(report.error)

@@ -69,6 +69,9 @@ def load(
         parts = [name for name, since in PARTS if level >= since]
         for name in (*parts, *(name for name, is_wanted in options.items() if is_wanted), COMMENTS):
             _run(connection, name)
+        if connection.info.server_version >= 180000:
+            # From 18 on a published table with a generated column in its full identity refuses UPDATE and DELETE.
+            connection.execute("ALTER TABLE shop.measurement DROP COLUMN doubled")
         connection.execute("ANALYZE")
 
 

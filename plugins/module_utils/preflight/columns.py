@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ..catalog import Column, Sequence
-from ..driver import sql
+from ..driver import Row, sql
 from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
 from .context import Context
 
@@ -27,6 +27,9 @@ TEXT_TYPES = frozenset(f"pg_catalog.{item}" for item in ("bytea", "text", "varch
 # How much of a sequence's range may be used up: to be told, and to be warned.
 USED_UP, NEARLY_USED_UP = 0.75, 0.9
 _MAXIMA = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+_ENDLESS = 2**53
+# Each sequence that is looked at stays locked until the query ends, and the server's lock table is not large.
+AT_ONCE = 500
 
 # What is stored out of line, for each row that there is, or at least one on each page.
 _WIDE_ROWS = """
@@ -108,25 +111,30 @@ def wide_rows(context: Context) -> Outcome:
     )
 
 
-@check(CHECKS, "sequence_range", "Sequences have values left", side="source", severity="warning")
-def sequence_range(context: Context) -> Outcome:
-    """R14. Of the sequence itself, and of the column that it fills."""
-    sequences = {item.oid: item for item in context.selected.catalog.sequences}
+@check(
+    CHECKS, "sequences", "Sequences and the columns they fill are far from their end", side="source", severity="warning"
+)
+def sequences(context: Context) -> Outcome:
+    """O2, R14. The column may be narrower than the sequence; one that cycles has no end."""
+    chosen = {item.oid: item for item in context.selected.catalog.sequences}
+    if not chosen:
+        return passed("There are none.")
     hidden: list[Sequence] = []
     used: dict[int, float] = {}
-    for row in context.source.rows(_LAST_VALUES, {"oids": list(sequences)}) if sequences else []:
-        sequence = sequences[row["sequence"]]
+    ends = {oid: _end(context, sequence) for oid, sequence in chosen.items() if not sequence.cycles}
+    for row in _last_values(context, [oid for oid, end in ends.items() if abs(end) < _ENDLESS]):
+        sequence, end = chosen[row["sequence"]], ends[row["sequence"]]
         if not row["is_readable"]:
             hidden.append(sequence)
-        elif row["last_value"] is not None and sequence.increment > 0 and not sequence.cycles:
-            used[sequence.oid] = row["last_value"] / _last_possible(context, sequence)
+        elif row["last_value"] is not None and end != sequence.start:
+            used[sequence.oid] = (row["last_value"] - sequence.start) / (end - sequence.start)
     near = sorted((oid for oid in used if used[oid] >= USED_UP), key=lambda oid: (-used[oid], oid))
     if near:
         return failed(
             "These sequences come to the end of their range, or of their column's.",
             "-- a new type rewrites the table under an ACCESS EXCLUSIVE lock: before init, or after the cut-over\n"
-            + statements(*(part for oid in near for part in _widening(context, sequences[oid]))),
-            objects=[f"{sequences[oid].qualified} ({used[oid]:.0%} used)" for oid in near],
+            + statements(*(part for oid in near for part in _widening(context, chosen[oid]))),
+            objects=[f"{chosen[oid].qualified} ({used[oid]:.0%} used)" for oid in near],
             severity=None if used[near[0]] >= NEARLY_USED_UP else "info",
         )
     if hidden:
@@ -138,7 +146,14 @@ def sequence_range(context: Context) -> Outcome:
             ),
             objects=[item.qualified for item in hidden],
         )
-    return passed()
+    return passed(f"{len(chosen)} sequences are set once at init; their later values are not replicated.")
+
+
+def _last_values(context: Context, oids: list[int]) -> list[Row]:
+    found: list[Row] = []
+    for first in range(0, len(oids), AT_ONCE):
+        found += context.source.rows(_LAST_VALUES, {"oids": oids[first : first + AT_ONCE]})
+    return found
 
 
 def _column_of(context: Context, sequence: Sequence) -> Column | None:
@@ -146,9 +161,11 @@ def _column_of(context: Context, sequence: Sequence) -> Column | None:
     return next((c for c in table.columns if c.name == sequence.owning_column), None) if table else None
 
 
-def _last_possible(context: Context, sequence: Sequence) -> int:
+def _end(context: Context, sequence: Sequence) -> int:
+    """Return the last value that a sequence can give and its column can hold."""
     column = _column_of(context, sequence)
-    return min(sequence.maximum, _MAXIMA.get(column.type if column else "bigint", sequence.maximum))
+    most = _MAXIMA.get(column.type if column else "bigint", _MAXIMA["bigint"])
+    return min(sequence.maximum, most) if sequence.increment > 0 else max(sequence.minimum, -most - 1)
 
 
 def _widening(context: Context, sequence: Sequence) -> list[sql.Composed]:
@@ -160,6 +177,12 @@ def _widening(context: Context, sequence: Sequence) -> list[sql.Composed]:
         parts.append(statement(of_column, name(table.schema, table.name), name(column.name)))
     if sequence.type != "bigint":
         parts.append(statement("ALTER SEQUENCE {} AS bigint", name(sequence.schema, sequence.name)))
-    if sequence.maximum < _MAXIMA[sequence.type]:
-        parts.append(statement("ALTER SEQUENCE {} NO MAXVALUE", name(sequence.schema, sequence.name)))
+    own = (
+        _MAXIMA[sequence.type] > sequence.maximum
+        if sequence.increment > 0
+        else -_MAXIMA[sequence.type] <= sequence.minimum
+    )
+    if own:
+        limit = "ALTER SEQUENCE {} NO MAXVALUE" if sequence.increment > 0 else "ALTER SEQUENCE {} NO MINVALUE"
+        parts.append(statement(limit, name(sequence.schema, sequence.name)))
     return parts

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..driver import sql
 from ..endpoint import Side
+from ..provider import is_own_role
 from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements
 from .context import Context
 
@@ -91,7 +92,7 @@ def database_owner(context: Context) -> Outcome:
 
 @check_both(CHECKS, "client_sessions", "The role may end the sessions of clients on the {side}", severity="warning")
 def client_sessions(context: Context, side: Side) -> Outcome:
-    """P10. At the cutover the source's clients have to go; the target's only on the way back."""
+    """P10. At the cutover the source's clients have to go; the target's only on the way back. Providers' own may stay."""
     if side == "target" and not context.options.rollback:
         return passed("Nobody has to leave the target, unless rollback is wanted.")
     server = context.source if side == "source" else context.target_database
@@ -99,7 +100,7 @@ def client_sessions(context: Context, side: Side) -> Outcome:
         return passed("The database does not exist yet.")
     if server.role.is_superuser:
         return passed()
-    rows = server.rows(_OUT_OF_REACH)
+    rows = [row for row in server.rows(_OUT_OF_REACH) if not is_own_role(row["role"])]
     others = [row["role"] for row in rows if not row["is_superuser"]]
     if others:
         return failed(

@@ -24,7 +24,7 @@ CASES = (
         severity="warning",
     ),
     Case(
-        "sequence_range",
+        "sequences",
         f"CREATE TABLE {H} ({H} serial PRIMARY KEY);"
         f"SELECT setval(pg_get_serial_sequence(quote_ident('{HOSTILE}'), '{HOSTILE}'), 2000000000)",
         severity="warning",
@@ -32,7 +32,7 @@ CASES = (
         name="serial",
     ),
     Case(
-        "sequence_range",
+        "sequences",
         "CREATE TABLE i (id smallint GENERATED ALWAYS AS IDENTITY PRIMARY KEY); SELECT setval('i_id_seq', 27000)",
         objects=("public.i_id_seq (82% used)",),
         severity="info",
@@ -40,7 +40,7 @@ CASES = (
         name="identity",
     ),
     Case(
-        "sequence_range",
+        "sequences",
         "CREATE SEQUENCE s MAXVALUE 100; SELECT setval('s', 95)",
         objects=("public.s (95% used)",),
         severity="warning",
@@ -48,7 +48,15 @@ CASES = (
         name="own maximum",
     ),
     Case(
-        "sequence_range",
+        "sequences",
+        "CREATE SEQUENCE s INCREMENT -1 MINVALUE -100; SELECT setval('s', -80)",
+        objects=("public.s (80% used)",),
+        severity="info",
+        cure="source",
+        name="descending",
+    ),
+    Case(
+        "sequences",
         "CREATE SEQUENCE s; CREATE TABLE t (id int PRIMARY KEY DEFAULT nextval('s')); ALTER SEQUENCE s OWNED BY t.id;"
         "SELECT setval('s', 2147483647)",
         objects=("public.s (100% used)",),
@@ -66,25 +74,23 @@ def test_the_check_fires_and_its_remedy_cures_it(
     fires_and_is_cured(case, examine, source_db, target_db)
 
 
-def test_sequences_that_begin_again_or_descend_are_left_alone(
-    examine: Callable[[Case], Report], source_db: Database
-) -> None:
+def test_sequences_that_begin_again_are_left_alone(examine: Callable[[Case], Report], source_db: Database) -> None:
     source_db.execute(
         "CREATE SEQUENCE c MAXVALUE 100 CYCLE; SELECT setval('c', 99);"
-        "CREATE SEQUENCE d INCREMENT -1 MAXVALUE 100 MINVALUE 1; SELECT setval('d', 99); CREATE SEQUENCE new MAXVALUE 2"
+        "CREATE SEQUENCE d INCREMENT -1 MAXVALUE 100 MINVALUE 1 START 100; SELECT setval('d', 99); CREATE SEQUENCE new MAXVALUE 2"
     )
-    assert examine(Case(""))["sequence_range"]["status"] == "pass"
+    assert examine(Case(""))["sequences"]["status"] == "pass"
 
 
 def test_sequences_that_may_not_be_read_are_unknown(source_db: Database, target_db: Database) -> None:
     source_db.execute(
-        f"CREATE TABLE p (id int PRIMARY KEY); CREATE SEQUENCE {H}; CREATE ROLE me LOGIN PASSWORD 'plain'"
+        f"CREATE TABLE p (id int PRIMARY KEY); CREATE SEQUENCE {H} AS int; CREATE ROLE me LOGIN PASSWORD 'plain'"
     )
     plain = {**source_db.params, "user": "me", "password": "plain"}
-    found = run_validate(plain, target_db.params)["sequence_range"]
+    found = run_validate(plain, target_db.params)["sequences"]
     assert (found["status"], found["objects"]) == ("unknown", [f"public.{HOSTILE}"])
     source_db.execute(found["remedy"])
-    assert run_validate(plain, target_db.params)["sequence_range"]["status"] == "pass"
+    assert run_validate(plain, target_db.params)["sequences"]["status"] == "pass"
 
 
 def test_oids_of_large_objects_that_are_copied_stay_right(

@@ -199,3 +199,16 @@ def test_before_16_owners_must_be_there_and_ours(source_db: Database, make_clust
         assert (found["status"], found["objects"]) == ("fail", [HOSTILE])
         cure(found["remedy"], Database(cluster, "postgres"))
         assert run_validate(source_db.params, plain)[check]["status"] == "pass"
+
+
+def test_before_14_each_object_is_granted(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
+    cluster = make_cluster(13)
+    cluster.execute(
+        f"CREATE ROLE me LOGIN PASSWORD 'plain'; CREATE SCHEMA {H}; CREATE TABLE {H}.{H} (id int PRIMARY KEY);"
+        f"CREATE SEQUENCE {H}.s"
+    )
+    plain = cluster.params("postgres", "me", "plain")
+    found = run_validate(plain, target_db.params)["source_readable"]
+    assert (found["status"], found["objects"]) == ("fail", [HOSTILE, f"{HOSTILE}.{HOSTILE}", f"{HOSTILE}.s"])
+    cure(found["remedy"], Database(cluster, "postgres"))
+    assert run_validate(plain, target_db.params)["source_readable"]["status"] == "pass"

@@ -243,6 +243,20 @@ def test_a_source_18_wants_no_generated_column_in_a_full_identity(
     assert run_validate(cluster.params(), target_db.params)["replica_identity_generated"]["status"] == "pass"
 
 
+def test_a_predicate_is_judged_once_for_alike_partitions(
+    examine: Callable[[Case], Report], source_db: Database
+) -> None:
+    source_db.execute(
+        "CREATE TABLE r (id int, v int NOT NULL, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
+        "CREATE TABLE r1 PARTITION OF r FOR VALUES FROM (0) TO (9); CREATE TABLE r2 (v int NOT NULL, id int NOT NULL);"
+        "CREATE UNIQUE INDEX u ON r2 (id, v); ALTER TABLE r2 REPLICA IDENTITY USING INDEX u;"
+        "ALTER TABLE r ATTACH PARTITION r2 FOR VALUES FROM (9) TO (20);"
+        "CREATE TABLE r3 PARTITION OF r FOR VALUES FROM (20) TO (30)"
+    )
+    found = examine(Case("", selection={"rows": {"r": "v > 1"}}))["row_predicates"]
+    assert [item.split(":")[0] for item in found["objects"]] == ["public.r1", "public.r3"]
+
+
 def test_row_predicates_need_a_source_15(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
     cluster = make_cluster(14)
     cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
