@@ -87,7 +87,10 @@ removed:
       type: str
       sample: source
     kind:
-      description: V(subscription), V(slot), V(publication), V(table) or V(schema).
+      description:
+        - V(subscription), V(slot), V(publication), V(table), V(schema) or V(registration).
+        - The last is the entry by which migrations into other databases of the target server know of this one; V(name) is the database
+          that holds it.
       type: str
       sample: slot
     name:

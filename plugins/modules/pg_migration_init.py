@@ -296,6 +296,14 @@ left:
   type: list
   elements: dict
   sample: [{object: unlogged table shop.session, reason: 'copied once, never replicated'}]
+notes:
+  description:
+    - What is good to know and no reason to do anything, for instance that this role may not tell migrations into other databases of the
+      target server what this one will take of it.
+  returned: when there is something
+  type: list
+  elements: str
+  sample: ['Migrations into other databases of the target server cannot count on what this one will take: permission denied for database postgres']
 plan:
   description:
     - What would be done; V(start_over), V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes),

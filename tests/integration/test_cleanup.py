@@ -74,7 +74,7 @@ def test_everything_of_ours_goes_and_the_data_stays(case: Case) -> None:
     assert result.changed
     assert {(entry["side"], entry["kind"]) for entry in result.data["removed"]} == {
         ("target", "subscription"), ("source", "slot"), ("source", "publication"),
-        ("source", "table"), ("target", "table"), ("source", "schema"),
+        ("source", "table"), ("target", "table"), ("source", "schema"), ("target", "registration"),
     }  # fmt: skip
     assert_is_clean(case)
     assert case.compare().differences == []

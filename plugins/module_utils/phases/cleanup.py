@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, ledger, replication, slots
+from .. import database, ledger, register, replication, slots
 from ..catalog import OWN_SCHEMA
 from ..claim import Claim, claimed
 from ..driver import psycopg, sql
@@ -24,13 +24,15 @@ from ..result import Result
 from ..session import Session, translated
 
 # Subscriptions first (they use slots), then slots, then what the slots served.
-_ORDER = ("subscription", "slot", "publication", "table", "schema")
+_ORDER = ("subscription", "slot", "publication", "table", "schema", "registration")
 
 _OURS_ON_SOURCE = """
 SELECT p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS comment
   FROM pg_catalog.pg_publication AS p
  WHERE pg_catalog.obj_description(p.oid, 'pg_publication') ~ '^seren[.]migrator [0-9a-f]{32} '
 """
+
+_DATABASE_EXISTS = "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.datname = %(name)s"
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,17 @@ class _Run:
         return _drop_marker(session, item.name)
 
     def _schema(self, session: Session, item: OwnedObject) -> bool:
-        return _drop_schema_when_empty(session)
+        return register.drop_schema_when_empty(session)
+
+    def _registration(self, target: Session, item: OwnedObject) -> bool:
+        """Leave the register; its name is that of the database in which it is."""
+        if target.row(_DATABASE_EXISTS, {"name": item.name}) is None:
+            return False
+        try:
+            with database.maintenance(self.migration, item.name) as session:
+                return register.leave(session, self.record.id)
+        except MigrationError as error:
+            raise _Refused(error.message) from None
 
 
 _REMOVERS: dict[str, Callable[[_Run, Session, OwnedObject], bool]] = {
@@ -233,6 +245,7 @@ _REMOVERS: dict[str, Callable[[_Run, Session, OwnedObject], bool]] = {
     "publication": _Run._publication,
     "table": _Run._table,
     "schema": _Run._schema,
+    "registration": _Run._registration,
 }
 
 
@@ -254,19 +267,6 @@ def _drop_marker(session: Session, marker: str) -> bool:
     if found:
         session.execute(replication.drop_marker(marker))
     return bool(found)
-
-
-def _drop_schema_when_empty(session: Session) -> bool:
-    """Drop our schema on the source once nothing is in it: other migrations, or the user, may still use it."""
-    empty = session.value(
-        "SELECT 1 AS empty FROM pg_catalog.pg_namespace AS n WHERE n.nspname = %(schema)s"
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d"
-        "  WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid)",
-        {"schema": OWN_SCHEMA},
-    )
-    if empty:
-        session.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(OWN_SCHEMA)))
-    return bool(empty)
 
 
 def _without_ledger(migration: Migration, options: CleanupOptions) -> Result:
@@ -317,7 +317,7 @@ class _Orphans:
             source.execute(replication.drop_publication(name))
         for name in self.markers:
             _drop_marker(source, name)
-        _drop_schema_when_empty(source)
+        register.drop_schema_when_empty(source)
 
 
 def _orphans(source: Session, migration: Migration) -> list[_Orphans]:

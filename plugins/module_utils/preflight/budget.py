@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..driver import sql
 from ..endpoint import Side
+from ..register import Begun
 from .check import (
     Check,
     Outcome,
@@ -81,13 +82,19 @@ class Demand:
 
 @dataclass(frozen=True)
 class Stock:
-    """One resource of one server: its limit, how much of it is in use, and how much others that have begun will take."""
+    """One resource of one server: its limit, how much of it is in use, and how much others that have begun will take.
+
+    ``kept_for`` are migrations that will take one for each stream, ``unread`` slots that wait for a reader; ``note`` says
+    what could not be found out.
+    """
 
     what: str
     setting: str
     limit: int
     used: int
-    kept: int = 0
+    kept_for: tuple[Begun, ...] = ()
+    unread: int = 0
+    note: str = ""
 
     @property
     def free(self) -> int:
@@ -95,10 +102,15 @@ class Stock:
         return self.limit - self.used - self.kept
 
     @property
+    def kept(self) -> int:
+        """How much migrations that have begun will still take."""
+        return self.unread + sum(begun.streams for begun in self.kept_for)
+
+    @property
     def shown(self) -> str:
         """What is in use, for people."""
         kept = f", and {self.kept} are kept for migrations that have begun" if self.kept else ""
-        return f"{self.used} of {self.limit} in use{kept}."
+        return f"{self.used} of {self.limit} in use{kept}.{self.note}"
 
 
 def shortage(stock: Stock, demand: Demand) -> str:
@@ -134,8 +146,8 @@ def _judge(
     raised = stock.used + stock.kept + max(demand.most, 4)
     return failed(
         shortage(stock, demand),
-        context.server(side).to_set(stock.setting, raised) + _less(side, demand) + more,
-        objects=objects,
+        context.server(side).to_set(stock.setting, raised) + _less(side, demand) + _ended(stock) + more,
+        objects=[*objects, *(f"migration {begun.name} (database {begun.database})" for begun in stock.kept_for)],
         severity=severity or demand.severity(stock.free),
     )
 
@@ -148,6 +160,12 @@ def _less(side: Side, demand: Demand) -> str:
             "many migrations use it"
         )
     return fewer
+
+
+def _ended(stock: Stock) -> str:
+    if not stock.kept_for:
+        return ""
+    return "\n-- or take back migrations that are not wanted any more, with pg_migration_cleanup"
 
 
 def _demand(context: Context, streams: int) -> Demand:
@@ -164,6 +182,12 @@ def _demand(context: Context, streams: int) -> Demand:
 
 def _own_id(context: Context) -> str:
     return context.record.id[:12] if context.record is not None else ""
+
+
+def _registered(context: Context, begun: Sequence[str]) -> tuple[Begun, ...]:
+    """Return the other migrations of the register that are not among those that show on the server."""
+    known = {*begun, _own_id(context)}
+    return tuple(other for other in context.registered.begun if other.id[:12] not in known)
 
 
 def _planned(context: Context, side: Side) -> int:
@@ -184,10 +208,12 @@ def _to_come(context: Context, side: Side, begun: Sequence[str]) -> int:
 def slots(context: Context) -> Outcome:
     """S5."""
     row = context.source.rows(_SLOTS)[0]
-    demand = _demand(context, context.new_slots).times(1 + _to_come(context, "source", row["migrations"]))
-    stock = Stock(
-        "replication slots", "max_replication_slots", context.source.number("max_replication_slots"), row["used"]
-    )
+    source = context.source.facts.system_identifier
+    waiting = tuple(other for other in _registered(context, row["migrations"]) if other.source == source)
+    begun = [*row["migrations"], *(other.id[:12] for other in waiting)]
+    demand = _demand(context, context.new_slots).times(1 + _to_come(context, "source", begun))
+    limit = context.source.number("max_replication_slots")
+    stock = Stock("replication slots", "max_replication_slots", limit, row["used"], waiting)
     unread = [slot for slot in row["idle"] if slot not in context.source.provider.rules.own_slots]
     idle = [statement("SELECT pg_catalog.pg_drop_replication_slot({})", sql.Literal(slot)) for slot in unread]
     drops = "\n-- or drop slots that nobody needs, these are not in use now:\n" + statements(*idle) if idle else ""
@@ -208,7 +234,7 @@ def walsenders(context: Context) -> Outcome:
         "max_wal_senders",
         context.source.number("max_wal_senders"),
         len(senders),
-        max(0, len(unread) - held),
+        unread=max(0, len(unread) - held),
     )
     return _judge(context, "source", stock, demand, objects=[item for item in senders if item])
 
@@ -301,23 +327,37 @@ def _subscribed(context: Context) -> list[str]:
 
 def _needed(context: Context, side: Side, streams: int) -> Demand:
     """Return what subscriptions on this side need: the forward ones on the target, the reverse ones on the source."""
-    begun = context.server(side).rows(_WORKERS)[0]["migrations"]
+    begun = [*context.server(side).rows(_WORKERS)[0]["migrations"]]
+    begun += [other.id[:12] for other in _unsubscribed(context, side)]
     own = _demand(context, streams) if side == "target" else Demand(streams, streams, streams)
     return own.times(1 + _to_come(context, side, begun))
+
+
+def _unsubscribed(context: Context, side: Side) -> tuple[Begun, ...]:
+    """Return the other migrations into the target server that have begun and have no subscription yet."""
+    return _registered(context, _subscribed(context)) if side == "target" else ()
+
+
+def _stock(context: Context, side: Side, what: str, setting: str, used: int) -> Stock:
+    """Return a resource of which each subscription on this side takes one."""
+    reason = context.registered.reason if side == "target" else ""
+    note = f" Migrations into other databases that are copying are not known: {reason}" if reason else ""
+    limit = context.server(side).number(setting)
+    return Stock(what, setting, limit, used, _unsubscribed(context, side), note=note)
 
 
 def _workers(context: Context, side: Side, streams: int, severity: Severity | None = None) -> Outcome:
     setting = "max_logical_replication_workers"
     row = context.server(side).rows(_WORKERS)[0]
     used = max(row["running"], row["enabled"])
-    stock = Stock("logical replication workers", setting, context.server(side).number(setting), used)
+    stock = _stock(context, side, "logical replication workers", setting, used)
     return _judge(context, side, stock, _needed(context, side, streams), severity=severity)
 
 
 def _worker_processes(context: Context, side: Side, streams: int, severity: Severity | None = None) -> Outcome:
     server, setting = context.server(side), "max_worker_processes"
     activity, demand = server.activity, _needed(context, side, streams)
-    stock = Stock("background worker processes", setting, server.number(setting), activity.background_workers)
+    stock = _stock(context, side, "background worker processes", setting, activity.background_workers)
     if stock.free >= demand.most > stock.free - activity.hidden:
         return unknown(
             f"Of {stock.limit} worker processes {stock.used} are known to be in use, but {activity.hidden} sessions of "
@@ -331,7 +371,7 @@ def _worker_processes(context: Context, side: Side, streams: int, severity: Seve
 def _origins(context: Context, side: Side, streams: int, severity: Severity | None = None) -> Outcome:
     server = context.server(side)
     setting = "max_active_replication_origins" if server.major >= 18 else "max_replication_slots"
-    stock = Stock("replication origins", setting, server.number(setting), server.rows(_ORIGINS)[0]["used"])
+    stock = _stock(context, side, "replication origins", setting, server.rows(_ORIGINS)[0]["used"])
     return _judge(context, side, stock, _needed(context, side, streams), severity=severity)
 
 

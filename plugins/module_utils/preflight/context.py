@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import clients, dealing, ledger, provider, roles, schema, stream
+from .. import clients, database, dealing, ledger, provider, register, roles, schema, stream
 from ..catalog import Catalog
 from ..conninfo import subscription_conninfo
 from ..driver import Row, sql
@@ -455,6 +455,17 @@ class Context:
         """How many subscriptions sync will make: one for each stream that has none yet."""
         waiting = stream.carrying(self.record) if self.record is not None else []
         return self.new_slots + sum(1 for item in waiting if item.state != "subscribed")
+
+    @once
+    def registered(self) -> register.Register:
+        """Which migrations into databases of the target server have begun; its maintenance database knows."""
+        if self.target_is_absent:
+            return register.read(self.target.session)
+        try:
+            with database.maintenance(self.migration, self.options.maintenance_db, read_only=True) as session:
+                return register.read(session)
+        except MigrationError as error:
+            return register.Register((), error.message)
 
     @once
     def clients(self) -> list[clients.Client]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .. import register
 from ..catalog import OWN_SCHEMA
 from ..driver import sql
 from ..ledger import TABLE_NAMES
@@ -70,7 +71,7 @@ def own_schema(context: Context) -> Outcome:
     chosen = context.migration.selection
     if chosen.schemas or chosen.tables:
         return passed("The selection names what takes part.")
-    rows = context.source.rows(_STRANGERS, {"schema": OWN_SCHEMA, "ours": list(TABLE_NAMES)})
+    rows = context.source.rows(_STRANGERS, {"schema": OWN_SCHEMA, "ours": [*TABLE_NAMES, register.TABLE]})
     if not rows:
         return passed()
     return failed(
