@@ -128,16 +128,18 @@ SELECT n.nspname AS schema, x.name, x.is_function
 """
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_STRING = re.compile(r"'((?:[^']|'')*)'")
 _WORD = re.compile(r'(?<![\w$."])(?:"((?:[^"]|"")+)"|([^\W\d][\w$]*))(\s*\()?(?!\s*\.)')
 
 
 def plain_words(body: str) -> dict[str, bool]:
     """Return the words of a function's body that may be names without a schema: True where some is called. Pure.
 
-    Strings count, because names of dictionaries and relations are given as strings.
+    Strings of one word count, because names of dictionaries and relations are given as strings.
     """
     found: dict[str, bool] = {}
-    for quoted, bare, call in _WORD.findall(_COMMENT.sub(" ", body)):
+    text = _STRING.sub(lambda string: " " if " " in string[1] else string[0], _COMMENT.sub(" ", body))
+    for quoted, bare, call in _WORD.findall(text):
         word = quoted.replace('""', '"') or bare.lower()
         found[word] = found.get(word, False) or bool(call)
     return found

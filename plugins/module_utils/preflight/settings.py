@@ -145,17 +145,20 @@ def database_settings(context: Context) -> Outcome:
     if not missing:
         return passed(f"{len(wanted)} settings.")
     target = name(context.migration.target.dbname)
+    lines = ["-- on the target" + ("" if database is not None else ", once init has made the database")]
+    hidden = []
+    for setting, value in (entry.split("=", 1) for entry in missing):
+        change = "ALTER DATABASE {} SET {} TO {}"
+        if "." in setting:
+            hidden.append(statements(statement(change, target, _qualified(setting), sql.SQL("'...'"))))
+        else:
+            given = roles.setting_value(setting, value)
+            lines.append(statements(statement(change, target, _qualified(setting), given)))
+    if hidden:
+        lines += ["-- or with the source's values, not shown here because applications keep secrets in them:", *hidden]
     return failed(
         "Settings of the database itself are not migrated; sessions on the target would start with other values.",
-        ("-- on the target\n" if database is not None else "-- on the target, once init has made the database\n")
-        + statements(
-            *(
-                statement(
-                    "ALTER DATABASE {} SET {} TO {}", target, _qualified(setting), roles.setting_value(setting, v)
-                )
-                for setting, v in (entry.split("=", 1) for entry in missing)
-            )
-        ),
+        "\n".join(lines),
         objects=[entry.split("=", 1)[0] for entry in missing],
     )
 

@@ -91,3 +91,11 @@ def test_indexes_that_were_built_with_another_version_of_a_collation_are_noticed
     report = run_validate(source.params, target_db.params, **client)
     for side in ("source", "target"):
         assert report[f"{side}_collation_versions"]["status"] == "pass"
+
+
+def test_a_builtin_collation_needs_a_17(source_db: Database, target_db: Database, target_cluster: Cluster) -> None:
+    newer, older = target_db, source_db
+    newer.execute(f"CREATE TABLE p (id int PRIMARY KEY); CREATE COLLATION {H} (provider = builtin, locale = 'C.UTF-8')")
+    found = run_validate(newer.params, older.params, client_bin_dir=str(target_cluster.client_dir))["collations"]
+    assert (found["status"], found["severity"]) == ("fail", "blocker")
+    assert found["objects"] == [f"public.{HOSTILE} (builtin)"]

@@ -15,12 +15,12 @@ from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and
 SET = """
 DO $$ BEGIN
   EXECUTE format('ALTER DATABASE %I SET search_path = "Weird ""Näme""; --", public', current_database());
-  EXECUTE format('ALTER DATABASE %I SET "my.thing" = %L', current_database(), 'it''s');
+  EXECUTE format('ALTER DATABASE %I SET datestyle = %L', current_database(), 'German, YMD');
 END $$
 """
 CASES = (
     Case(
-        "database_settings", SET, objects=("search_path", "my.thing"), severity="warning", cure="target"
+        "database_settings", SET, objects=("search_path", "DateStyle"), severity="warning", cure="target"
     ),
     Case(
         "password_hashes",
@@ -44,8 +44,17 @@ def test_settings_of_the_database_arrive_as_they_were(
     examine: Callable[[Case], Report], source_db: Database, target_db: Database
 ) -> None:
     fires_and_is_cured(CASES[0], examine, source_db, target_db)
-    for setting in ("search_path", "my.thing"):
+    for setting in ("search_path", "DateStyle"):
         assert target_db.execute(f"SHOW {setting}") == source_db.execute(f"SHOW {setting}")
+
+
+def test_what_applications_keep_in_settings_is_not_shown(
+    examine: Callable[[Case], Report], source_db: Database
+) -> None:
+    source_db.execute(SET.replace("SET datestyle", 'SET "app.jwt"').replace("German, YMD", "unshown"))
+    report = examine(CASES[0])
+    assert report["database_settings"]["objects"] == ["search_path", "app.jwt"]
+    assert "unshown" not in str(report.data)
 
 
 def test_settings_of_a_database_that_is_not_there_yet_are_named(source_db: Database, target_cluster: Cluster) -> None:
