@@ -77,12 +77,12 @@ class Measured:
     def forecast(self) -> Forecast:
         """What the copy will take. Lasts as long as the options ``sample_seconds`` and ``wal_window`` say."""
         window_s = self._context.options.wal_window
-        started = time.monotonic()
         first = self._wal_reading() if window_s > 0 else None
+        begun = time.monotonic()
         average = self._average() if window_s > 0 else (None, None)
         sample, no_sample = self._sample()
         if first is not None:
-            time.sleep(max(0.0, started + window_s - time.monotonic()))
+            time.sleep(max(0.0, begun + window_s - time.monotonic()))
         rate = wal_rate(first, None if first is None else self._wal_reading(), *average)
         return Forecast(sum(table.bytes for table in self.tables), rate, sample, self.limit_bytes, no_sample)
 
