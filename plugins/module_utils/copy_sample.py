@@ -114,6 +114,7 @@ def _read(
             refused = refusal
             if not refusal.sqlstate or refusal.sqlstate.startswith(CONNECTION_LOST):
                 break
+            _read_to_end(session, end)
             continue
         reads.append(read)
         left -= read.stream_bytes
@@ -144,9 +145,14 @@ def _read_table(session: Session, task: CopyTask, table: Table, end: float, left
         with suppress(psycopg.Error):
             session.connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
         return Read(table, rows, size, is_complete=False, has_predicate=task.predicate is not None)
+    _read_to_end(session, end)
+    return Read(table, int(done.command_tuples or 0), size, is_complete=True)
+
+
+def _read_to_end(session: Session, end: float) -> None:
+    """Read what is left of the answer, so that the connection can be asked again."""
     while _next_result(session, end + CANCEL_TIMEOUT_S) is not None:
         pass
-    return Read(table, int(done.command_tuples or 0), size, is_complete=True)
 
 
 def _next_result(session: Session, end: float) -> Any:

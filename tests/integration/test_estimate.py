@@ -138,6 +138,12 @@ def test_a_table_that_cannot_be_read_now_is_passed_over(large: Database, target_
         tasks = plan_tasks(selected, tables.values(), dict.fromkeys(tables, 1))
         sample = copy_sample.measure(job, tasks, tables, seconds=30, connections=1)
         assert [read.rows for read in sample.reads] == [ROWS]
+        holder.rollback()
+        holder.execute(f"LOCK TABLE {H} IN ACCESS EXCLUSIVE MODE")  # the first one that is tried
+        sample = copy_sample.measure(job, tasks, tables, seconds=30, connections=1)
+        assert [read.rows for read in sample.reads] == [10]
+        holder.rollback()
+        holder.execute("LOCK TABLE small IN ACCESS EXCLUSIVE MODE")
         only_small = [task for task in tasks if task.name == "small"]
         with pytest.raises(Refused) as refused:
             copy_sample.measure(job, only_small, tables, seconds=30, connections=1)
@@ -146,10 +152,11 @@ def test_a_table_that_cannot_be_read_now_is_passed_over(large: Database, target_
 
 def test_a_sample_that_fails_says_why_and_nothing_else_does(large: Database, target_db: Database) -> None:
     large.cluster.execute("CREATE ROLE me LOGIN PASSWORD 'plain'")
-    report = run_validate({**large.params, "user": "me", "password": "plain"}, target_db.params, sample_seconds=5)
+    plain = {**large.params, "user": "me", "password": "plain"}
+    report = run_validate(plain, target_db.params, sample_seconds=5, jobs=1)
     estimate = report.data["plan"]["estimate"]
     assert estimate["copy"]["seconds"] is None
-    assert "the sample failed: permission denied" in estimate["summary"][1]
+    assert "the sample failed: permission denied for table" in estimate["summary"][1]
     assert report["source_slot_wal_limit"]["status"] == "pass"
 
 
