@@ -116,8 +116,11 @@ def extensions(context: Context) -> Outcome:
     missing = [f"{item.name} {item.version}" for item in arriving if item.offered is None]
     if not missing:
         return passed(f"{len(arriving)} extensions.")
+    provider = context.source.provider
+    own = [item.name for item in arriving if item.offered is None and provider.owns_extension(item.name)]
     return failed(
-        "The source uses extensions that cannot be installed on the target.",
+        "The source uses extensions that cannot be installed on the target."
+        + (f" Only {provider.title} has {', '.join(own)}." if own else ""),
         "Install their packages on the target's server (or allow them, with a managed provider), or drop them on the "
         "source.",
         objects=missing,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .. import provider
 from ..endpoint import Side
+from ..quantities import size
 from .check import Check, Outcome, check, check_both, failed, passed
 from .context import Context
 
@@ -87,13 +88,13 @@ def slot_expiry(context: Context) -> Outcome:
         return passed(
             f"{found.title} removes slots that nobody reads for {hours} hours; the subscription reads its own."
         )
-    size = sum(table.bytes for table in context.selected.data_tables)
-    if size <= hours * SLOW_COPY_BYTES_PER_H:
+    wanted = sum(table.bytes for table in context.selected.data_tables)
+    if wanted <= hours * SLOW_COPY_BYTES_PER_H:
         return passed(
             f"{found.title} removes slots that nobody reads for about {hours} hours: let sync follow init before that."
         )
     return failed(
-        f"{found.title} removes slots that nobody reads for about {hours} hours, and {size / 1024**3:.0f} GB are to be "
+        f"{found.title} removes slots that nobody reads for about {hours} hours, and {size(wanted)} are to be "
         "copied before anybody reads ours. When it is removed, the migration must start again.",
         "Make sure that the copy is done in that time (jobs, a larger compute on both sides, migrations of some schemas "
         "each), with time to spare for sync.\n-- or let the servers copy by themselves, which reads the slot all the "
@@ -115,17 +116,13 @@ def size_limit(context: Context) -> Outcome:
     there = context.target.facts.bytes if context.record is None else 0
     wanted = tables + indexes
     if there + wanted * HEADROOM <= cap:
-        return passed(f"{_size(wanted)} are selected, {_size(cap)} is the limit ({provider.SIZE_CAP}).")
+        return passed(f"{size(wanted)} are selected, {size(cap)} is the limit ({provider.SIZE_CAP}).")
     fits = there + wanted <= cap
     return failed(
-        f"The target may hold {_size(cap)} ({provider.SIZE_CAP}) and holds {_size(there)}; {_size(wanted)} are selected, "
+        f"The target may hold {size(cap)} ({provider.SIZE_CAP}) and holds {size(there)}; {size(wanted)} are selected, "
         "indexes among them" + (", which leaves little room to grow." if fits else ": writes will be refused."),
         f"Raise the size limit at {context.target.provider.title} (the plan of the project)."
         "\n-- or select less, with exclude_schemas, exclude_tables or exclude_data",
-        objects=[f"{provider.SIZE_CAP}={_size(cap)}"],
+        objects=[f"{provider.SIZE_CAP}={size(cap)}"],
         severity="warning" if fits else None,
     )
-
-
-def _size(number: float) -> str:
-    return f"{number / 1024**3:.1f} GB" if number >= 1024**3 else f"{number / 1024**2:.1f} MB"

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils.preflight import provider
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, H, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 
 # Roles with power of their own, as a provider's administration has; unlike settings they need no restart.
 SIGNS = {
@@ -133,7 +133,7 @@ def test_a_source_that_does_not_fit_under_the_targets_size_limit_is_refused(
     report = run_validate(source_db.params, cluster.params())
     found = report["target_size_limit"]
     assert (found["status"], found["severity"]) == ("fail", "blocker")
-    assert found["objects"] == ["neon.max_cluster_size=1.0 MB"]
+    assert found["objects"] == ["neon.max_cluster_size=1.0 MiB"]
     assert report.data["target"]["provider"] == "neon"
     there = cluster.execute("SELECT pg_database_size('postgres') / 1024 AS kb")[0][0]
     cluster.stop()
@@ -144,3 +144,17 @@ def test_a_source_that_does_not_fit_under_the_targets_size_limit_is_refused(
     assert (found["status"], found["severity"]) == ("fail", "warning")
     without = {"exclude_data": ["p"]}
     assert run_validate(source_db.params, cluster.params(), without)["target_size_limit"]["status"] == "pass"
+
+
+def test_an_extension_that_only_the_provider_has_is_named_as_such(
+    examine: Callable[[Case], Report], source_db: Database
+) -> None:
+    """Its name alone makes it one."""
+    source_db.execute("CREATE EXTENSION citext")
+    source_db.execute(
+        "SET allow_system_table_mods = on; UPDATE pg_extension SET extname = 'neon' WHERE extname = 'citext'"
+    )
+    report = examine(Case(""))
+    assert report.data["source"]["provider"] == "neon"
+    assert report["target_extensions"]["status"] == "fail"
+    assert report["target_extensions"]["detail"].endswith("Only Neon has neon.")
