@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
-from ..driver import Row
+if TYPE_CHECKING:
+    from ..driver import Row
 
-Ask = Callable[[str, Union[Mapping[str, Any], None]], "list[Row]"]  # noqa: UP007
+    Ask = Callable[[str, Union[Mapping[str, Any], None]], list[Row]]  # noqa: UP007
 
 # Used is what something else than the extension's own objects depends on.
 _WANTED = """
