@@ -36,6 +36,8 @@ def test_a_source_whose_lock_table_would_be_exhausted_is_refused(
     there = {**ready, "source": cluster.params()}
     assert run_validate(**there)["source_lock_table"]["status"] == "pass"
     make_tables(cluster, 151, 210)
+    assert run_validate(**there)["source_lock_table"]["severity"] == "warning"
+    make_tables(cluster, 211, 310)
     found = run_validate(**there)["source_lock_table"]
     assert (found["status"], found["severity"]) == ("fail", "blocker")
     cure(found["remedy"], Database(cluster, "postgres"))
@@ -54,7 +56,7 @@ def test_a_target_that_could_not_make_the_schema_at_once_is_refused(
     assert run_validate(**there)["target_lock_table"]["status"] == "pass"
     make_tables(source_db, 41, 60)
     assert run_validate(**there)["target_lock_table"]["severity"] == "warning"
-    make_tables(source_db, 61, 110)
+    make_tables(source_db, 61, 240)
     report = run_validate(**there)
     assert report["target_lock_table"]["severity"] == "blocker"
     assert report["source_lock_table"]["status"] == "pass"
