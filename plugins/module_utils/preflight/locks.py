@@ -19,7 +19,12 @@ SPARE_LOCKS = {"source": 0, "target": 500}
 SAFETY = 1.25
 STEP = 64
 
-_HELD = "SELECT count(*) AS held FROM pg_catalog.pg_locks AS l WHERE NOT l.fastpath"
+# Not our own: those of all questions that travelled with this one.
+_HELD = """
+SELECT count(*) AS held
+  FROM pg_catalog.pg_locks AS l
+ WHERE NOT l.fastpath AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
 
 # Composite types and views are relations, too; a row type of a table is none of its own.
 _OBJECTS = """
