@@ -60,13 +60,9 @@ VALUES (%(id)s, %(name)s, %(database)s, %(source)s, %(streams)s)
 ON CONFLICT (id) DO NOTHING
 """
 
-_COLLISIONS = (
-    psycopg.errors.UniqueViolation,
-    psycopg.errors.DuplicateTable,
-    psycopg.errors.DuplicateSchema,
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.InvalidSchemaName,
-)
+# What making and dropping the table at the same time may end in: unique_violation, duplicate_table, duplicate_schema,
+# undefined_table, invalid_schema_name.
+_COLLISIONS = ("23505", "42P07", "42P06", "42P01", "3F000")
 
 
 @dataclass(frozen=True)
@@ -122,10 +118,11 @@ def enter(session: Session, begun: Begun) -> str:
                 session.connection.execute(_FORGET, asdict(begun))
                 session.connection.execute(_ENTER, asdict(begun))
             return ""
-        except _COLLISIONS:
-            continue
         except psycopg.errors.InsufficientPrivilege as error:
             return str(error.diag.message_primary)
+        except psycopg.Error as error:
+            if error.sqlstate not in _COLLISIONS:
+                raise
     return "others were making and dropping it all the time"
 
 
