@@ -26,7 +26,7 @@ class _Question:
         self.text = text
         self.is_answered = False
         self.rows: list[Row] = []
-        self.error: psycopg.Error | None = None
+        self.error: Exception | None = None
 
 
 class Asking:
@@ -55,7 +55,7 @@ class Asking:
     def _ask(self, questions: list[_Question]) -> None:
         try:
             answers = self._session.rows_of(*(question.text for question in questions))
-        except psycopg.Error as error:
+        except (psycopg.Error, ValueError) as error:  # an answer that cannot be decoded is a ValueError
             if len(questions) > 1:  # one refusal refuses them all
                 for question in questions:
                     self._ask([question])
@@ -67,7 +67,10 @@ class Asking:
 
 
 class once(Generic[Owner, Value]):
-    """A property computed when it is first asked for, by one thread while the others wait; an error is not kept."""
+    """A property computed when it is first asked for, by one thread while the others wait; an error is kept, too.
+
+    What a server refuses, it may refuse after a minute; everybody else who asks shall not wait for that again.
+    """
 
     def __init__(self, compute: Callable[[Owner], Value]) -> None:
         self._compute = compute
@@ -78,8 +81,15 @@ class once(Generic[Owner, Value]):
 
     def __get__(self, instance: Owner, owner: type[Owner]) -> Value:
         lock: threading.RLock = instance.__dict__.setdefault(f"_{self._name}_lock", threading.RLock())
+        failure = f"_{self._name}_error"
         with lock:
+            if failure in instance.__dict__:
+                raise instance.__dict__[failure]
             if self._name not in instance.__dict__:
-                instance.__dict__[self._name] = self._compute(instance)
+                try:
+                    instance.__dict__[self._name] = self._compute(instance)
+                except Exception as error:
+                    instance.__dict__[failure] = error
+                    raise
             value: Value = instance.__dict__[self._name]
             return value
