@@ -18,6 +18,38 @@ SELECT n.nspname AS schema
  ORDER BY n.nspname
 """
 
+# Owners that the catalog of tables does not show: of views, routines, types and the like. Members of extensions belong to
+# whoever creates these. The bootstrap superuser is pinned, so dependencies do not tell what it owns.
+_OTHER_OWNERS = """
+SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
+  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner, c.relnamespace
+          FROM pg_catalog.pg_class AS c
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+         UNION ALL
+        SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proowner, p.pronamespace
+          FROM pg_catalog.pg_proc AS p
+         UNION ALL
+        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typowner, t.typnamespace
+          FROM pg_catalog.pg_type AS t
+         WHERE t.typtype IN ('d', 'e', 'r')
+         UNION ALL
+        SELECT d.classid, d.objid, d.refobjid, NULL
+          FROM pg_catalog.pg_shdepend AS d
+          JOIN pg_catalog.pg_database AS b ON b.oid = d.dbid AND b.datname = pg_catalog.current_database()
+         WHERE d.deptype = 'o' AND d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+           AND d.classid = ANY (ARRAY[
+             'pg_catalog.pg_collation', 'pg_catalog.pg_conversion', 'pg_catalog.pg_foreign_data_wrapper',
+             'pg_catalog.pg_foreign_server', 'pg_catalog.pg_opclass', 'pg_catalog.pg_operator',
+             'pg_catalog.pg_opfamily', 'pg_catalog.pg_statistic_ext', 'pg_catalog.pg_ts_config',
+             'pg_catalog.pg_ts_dict']::pg_catalog.regclass[])) AS o(classid, oid, owner, namespace)
+  JOIN pg_catalog.pg_roles AS r ON r.oid = o.owner
+  LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = o.namespace
+ WHERE NOT r.rolname = ANY (%(known)s::name[]) AND NOT o.oid = ANY (%(left_out)s::oid[])
+   AND coalesce(n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'seren_migrator'), true)
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+"""
+
 # SET is what ALTER ... OWNER TO needs from 16 on, membership before. To be allowed to grant the role is not enough.
 _ROLES = """
 SELECT w.role, r.oid IS NOT NULL AS is_there,
@@ -117,6 +149,8 @@ def _owners(context: Context) -> list[str]:
     used = {schema.owner for schema in catalog.schemas} | {table.owner for table in catalog.tables}
     used |= {sequence.owner for sequence in catalog.sequences}
     used |= {view.owner for view in catalog.materialized_views}
+    known = {"known": [*used, context.target.role.name], "left_out": sorted(context.selected.left_out)}
+    used |= {row["owner"] for row in context.restored(context.source.rows(_OTHER_OWNERS, known))}
     return sorted(owner for owner in used - {context.target.role.name} if not roles.is_reserved(owner))
 
 

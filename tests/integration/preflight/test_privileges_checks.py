@@ -120,6 +120,34 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     assert run_validate(source_db.params, plain, roles="none", **client)["target_roles"]["status"] == "pass"
 
 
+def test_owners_of_views_routines_types_and_the_rest_must_be_usable_on_the_target_too(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    owned = {
+        "of_view": "VIEW v",
+        "of_function": "FUNCTION f()",
+        "of_type": "TYPE e",
+        "of_statistics": "STATISTICS p_statistics",
+        "of_what_stays": "VIEW away.w",
+    }
+    source_db.execute(
+        "CREATE TABLE p (id int PRIMARY KEY, v text); CREATE VIEW v AS SELECT id FROM p; CREATE TYPE e AS ENUM ('a');"
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE STATISTICS p_statistics ON id, v FROM p;"
+        "CREATE SCHEMA away; CREATE TABLE away.t (id int PRIMARY KEY); CREATE VIEW away.w AS SELECT id FROM away.t;"
+        + "".join(f"CREATE ROLE {role}; ALTER {item} OWNER TO {role};" for role, item in owned.items())
+    )
+    target_db.execute(
+        "CREATE ROLE me LOGIN CREATEROLE PASSWORD 'plain';" + "".join(f"CREATE ROLE {role};" for role in owned)
+    )
+    plain = {**target_db.params, "user": "me", "password": "plain"}
+    options = {"client_bin_dir": str(target_cluster.client_dir)}
+    found = run_validate(source_db.params, plain, {"exclude_schemas": ["away"]}, **options)["target_roles"]
+    assert set(owned) & set(found["objects"]) == set(owned) - {"of_what_stays"}
+    target_db.execute(found["remedy"].split("\n-- or")[0])
+    cured = run_validate(source_db.params, plain, {"exclude_schemas": ["away"]}, **options)["target_roles"]
+    assert cured["status"] == "pass"
+
+
 def test_a_plain_role_that_cannot_create_the_database_is_told_so(
     source_db: Database, target_db: Database, target_cluster: Cluster
 ) -> None:
