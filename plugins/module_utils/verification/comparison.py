@@ -85,6 +85,13 @@ class Difference:
         }
 
 
+_REWRITTEN = """
+SELECT c.oid
+  FROM pg_catalog.pg_class AS c
+ WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)
+"""
+
+
 @dataclass
 class Comparison:
     """Where one table stands. ``status`` is '' while it is undecided."""
@@ -116,6 +123,14 @@ class Comparison:
         self.suspects.clear()
         self.sightings.clear()
         self.counted.clear()
+
+    def start_over(self, obstacle: str) -> None:
+        """Forget what was seen of the table, because of ``obstacle``; the next round scans it again."""
+        self.obstacle = obstacle
+        self.is_complete = False
+        self.differing_rows = 0
+        for seen in (self.suspects, self.sightings, self.counted, self.differences):
+            seen.clear()
 
     def as_data(self) -> dict[str, Any]:
         """Return the table's line of the report."""
@@ -186,6 +201,9 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
         if not groups and comparison.is_complete:
             _conclude(comparison)
             return
+        if _is_rewritten(pair, unit):
+            comparison.start_over("rewritten (TRUNCATE, VACUUM FULL, ALTER TABLE) while it was read")
+            return
         texts = _key_texts(pair, unit, groups)
     if not unit.is_replicated:
         comparison.settle("unverified", "unlogged: its rows are not replicated, and they differ")
@@ -193,6 +211,20 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
         comparison.settle("unverified", epoch.reason)
     else:
         _judge(comparison, pair, epoch, recipe, limits, groups, texts)
+
+
+def _is_rewritten(pair: Pair, unit: Unit) -> bool:
+    """True when a snapshot may have seen less than it should: TRUNCATE and rewrites are not MVCC-safe.
+
+    Asked after the rows, whose locks keep the table as it is. The catalog's row is the snapshot's, the function's answer
+    the present one.
+    """
+
+    def look(side: Side) -> bool:
+        oids = [heap.oid for heap in unit.half(side).heaps]
+        return bool(pair.session(side).rows(_REWRITTEN, {"oids": oids}))
+
+    return any(pair.both(look))
 
 
 def _conclude(comparison: Comparison) -> None:
