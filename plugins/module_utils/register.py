@@ -19,6 +19,7 @@ from .session import Session
 TABLE = "begun"
 # How often others may make or drop the table at the moment when we use it, before we give up.
 ATTEMPTS = 5
+LOCK_TIMEOUT = "1s"
 
 _CREATE_SCHEMA = "CREATE SCHEMA seren_migrator"
 _CREATE_TABLE = """
@@ -95,8 +96,8 @@ def read(session: Session) -> Register:
         return Register(tuple(Begun(**row) for row in session.rows(_READ)))
     except psycopg.errors.UndefinedTable:
         return Register()
-    except psycopg.errors.InsufficientPrivilege as error:
-        return Register((), str(error.diag.message_primary))
+    except psycopg.Error as error:
+        return Register((), _said(error))
 
 
 def enter(session: Session, begun: Begun) -> str:
@@ -105,8 +106,8 @@ def enter(session: Session, begun: Begun) -> str:
     What an earlier migration of the same name into the same database has left there gives way.
     """
     for _attempt in range(ATTEMPTS):
-        state = session.row(_STATE)
         try:
+            state = session.row(_STATE)
             if state is None or not state["has_table"]:
                 with session.transaction():
                     if state is None or not state["has_schema"]:
@@ -118,11 +119,9 @@ def enter(session: Session, begun: Begun) -> str:
                 session.connection.execute(_FORGET, asdict(begun))
                 session.connection.execute(_ENTER, asdict(begun))
             return ""
-        except psycopg.errors.InsufficientPrivilege as error:
-            return str(error.diag.message_primary)
-        except psycopg.Error as error:
+        except psycopg.Error as error:  # refused, locked, lost: whatever it is, it must not stop a migration
             if error.sqlstate not in _COLLISIONS:
-                raise
+                return _said(error)
     return "others were making and dropping it all the time"
 
 
@@ -135,8 +134,10 @@ def leave(session: Session, migration_id: str) -> bool:
         gone = session.connection.execute("DELETE FROM seren_migrator.begun WHERE id = %s", (migration_id,)).rowcount
     except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
         return False
-    # Somebody may be using it, or own it, or be making his table in our schema: then it stays.
+    # Somebody may be using it, or own it, or be making his table in our schema: then it stays. Migrations that begin wait
+    # behind us, so we do not wait for long (for a dump of this database, for instance).
     with suppress(psycopg.Error), session.transaction():
+        session.row("SELECT pg_catalog.set_config('lock_timeout', %(limit)s, true) AS limit", {"limit": LOCK_TIMEOUT})
         session.connection.execute("LOCK TABLE seren_migrator.begun IN ACCESS EXCLUSIVE MODE")
         if session.row("SELECT 1 AS found FROM seren_migrator.begun") is None:
             session.execute("DROP TABLE seren_migrator.begun")
@@ -155,6 +156,10 @@ def drop_schema_when_empty(session: Session) -> bool:
     if empty:
         session.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(OWN_SCHEMA)))
     return bool(empty)
+
+
+def _said(error: psycopg.Error) -> str:
+    return str(error.diag.message_primary or error).strip()
 
 
 def _not_ours(session: Session, owner: str) -> str:

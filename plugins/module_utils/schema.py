@@ -222,6 +222,16 @@ def without_mapping_secrets(archive: bytes) -> bytes:
     return _USER_MAPPING.sub(lambda mapping: _NAME_OR_STRING.sub(blank, mapping.group()), archive)
 
 
+# pg_dump never makes schema public, but says whose it is.
+_OWNER_OF_PUBLIC = re.compile(
+    rb"\n-- Name: public; Type: SCHEMA; [^\n]*\n--\n\n--[^\n]*\n\n\n"
+    rb"(?P<statement>ALTER SCHEMA public OWNER TO (?P<owner>[^\n]+);\n)"
+)
+_MAY_OWN = """
+SELECT pg_catalog.pg_has_role(r.oid, %(privilege)s) AS may
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.rolname = (pg_catalog.parse_ident(%(owner)s))[1]
+"""
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
 _DEPENDS_ON = ";\tdepends on:"
 # An extension brings its own comment, which only its owner may set: it may have been made by the administrator.
@@ -296,7 +306,7 @@ def restore_pre_data(migration: Migration, archive: Archive, mark: sql.Composed)
             create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
             for spelling in (create, b"CREATE SCHEMA " + name.encode()):
                 script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
-        run_script(migration, session, script, mark)
+        run_script(migration, session, _keeping_public(session, script), mark)
 
 
 def post_data_script(migration: Migration, archive: Archive) -> Script:
@@ -419,6 +429,18 @@ def _without_psql(script: bytes) -> bytes:
             continue
         kept.append(line)
     return b"\n".join(kept)
+
+
+def _keeping_public(session: Session, script: bytes) -> bytes:
+    """Leave schema public to its owner on the target when the source's, there by default before 15, cannot be given it."""
+    found = _OWNER_OF_PUBLIC.search(script)
+    if found is None:
+        return script
+    privilege = "SET" if session.major >= 16 else "MEMBER"
+    parameters = {"owner": found["owner"].decode(), "privilege": privilege}
+    if session.value(_MAY_OWN, parameters):
+        return script
+    return script[: found.start("statement")] + script[found.end("statement") :]
 
 
 def _schemas(session: Session) -> list[str]:

@@ -319,6 +319,21 @@ def test_a_target_before_16_needs_a_superuser_and_validate_says_so(
     nothing_written(case)
 
 
+def test_schema_public_of_a_source_before_15_stays_with_the_target_s_owner(
+    make_cluster: Callable[..., Cluster], pair: Callable[..., Case]
+) -> None:
+    """There it belongs to the bootstrap superuser, whose rights nobody should be given for that."""
+    case = Case(managed(make_cluster(14)), pair().target)
+    owner = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'public'"
+    assert case.source.execute(owner) == [("postgres",)]
+    case.source.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC; COMMENT ON SCHEMA public IS 'ours'")
+    run(case.source, SCHEMA)
+    migrate_and_prove(case)
+    assert case.target.execute(owner) == [("pg_database_owner",)]
+    usable = "SELECT has_schema_privilege('pg_monitor', 'public', 'USAGE'), obj_description('public'::regnamespace)"
+    assert case.target.execute(usable) == [(False, "ours")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("source_major", "target_major"), [(16, 16), (16, 17), (17, 18)])
 def test_managed_pairs_of_other_majors(

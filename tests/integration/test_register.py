@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -150,3 +151,21 @@ def test_a_plain_role_is_refused_without_harm(target: Cluster, registers: Callab
     assert register.leave(plain, entry(2).id) is False
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         plain.rows("SELECT 1 FROM seren_migrator.begun")
+
+
+def test_a_locked_register_stops_nobody(target: Cluster, registers: Callable[..., Session]) -> None:
+    session, other = registers(), registers()
+    assert register.enter(session, entry(1)) == ""
+    with target.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE seren_migrator.begun IN ACCESS SHARE MODE")  # as pg_dump does
+        begun = time.monotonic()
+        assert register.leave(session, entry(1).id) is True
+        assert time.monotonic() - begun < 10
+        holder.execute("LOCK TABLE seren_migrator.begun IN ACCESS EXCLUSIVE MODE")
+        other.connection.execute("SET lock_timeout = '100ms'")
+        assert "lock timeout" in register.enter(other, entry(2))
+        assert "lock timeout" in register.read(other).reason
+        holder.rollback()
+    assert register.enter(session, entry(2)) == ""
+    assert register.leave(session, entry(2).id) is True
+    assert target.execute(OURS) == [(0,)]

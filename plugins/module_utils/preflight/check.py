@@ -164,3 +164,8 @@ def statement(template: str, *parts: sql.Composable) -> sql.Composed:
 def name(*parts: str) -> sql.Identifier:
     """Return a quoted identifier, qualified when there are several parts."""
     return sql.Identifier(*parts)
+
+
+def comment(text: str) -> str:
+    """Return a comment of SQL. A name in ``text`` may hold a line break, behind which it would be a statement."""
+    return "-- " + " ".join(text.splitlines())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from ..driver import sql
-from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
+from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
 from .context import RESTART, Context
 from .offer import Extension
 
@@ -94,7 +94,7 @@ def scheduled_jobs(context: Context) -> Outcome:
             return passed()
         return unknown(
             f"pg_cron keeps its jobs in the database {elsewhere['setting']}; some may be for this one.",
-            f"-- on the source, in database {elsewhere['setting']}\nSELECT * FROM cron.job;",
+            comment(f"on the source, in database {elsewhere['setting']}") + "\nSELECT * FROM cron.job;",
         )
     rows = context.source.rows(_JOBS)
     if not rows:

@@ -13,6 +13,7 @@ from .check import (
     Outcome,
     check,
     check_both,
+    comment,
     failed,
     name,
     passed,
@@ -126,7 +127,8 @@ def prepared_transactions(context: Context) -> Outcome:
         return passed()
     old = [row for row in found if row["age_s"] > YOUNG_TRANSACTION_S]
     remedy = "\n".join(
-        f"-- in database {row['database']}, as {row['owner']}, COMMIT PREPARED or:\n"
+        comment(f"in database {row['database']}, as {row['owner']}, COMMIT PREPARED or:")
+        + "\n"
         + statements(statement("ROLLBACK PREPARED {}", sql.Literal(row["gid"])))
         for row in old or found
     )

@@ -11,7 +11,7 @@ from .. import schema
 from ..catalog import Table
 from ..errors import MigrationError
 from ..selection import select
-from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -146,7 +146,7 @@ def _other_identities(context: Context, tables: Sequence[Table]) -> str:
             by_index = statement("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", qualified, name(index["name"]))
             remedies.append(statements(by_index))
         elif table.oid in without_equality or not _may_be_full(context, table):
-            remedies.append(f"-- {qualified.as_string(None)}: add a primary key (FULL would not work)")
+            remedies.append(comment(f"{qualified.as_string(None)}: add a primary key (FULL would not work)"))
         else:
             remedies.append(statements(statement("ALTER TABLE {} REPLICA IDENTITY FULL", qualified)))
     return "\n".join(remedies)
@@ -226,7 +226,7 @@ def full_types(context: Context) -> Outcome:
                 statements(statement("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", qualified, name(indexes[oid])))
             )
         else:
-            remedies.append(f"-- {qualified.as_string(None)}: add a primary key")
+            remedies.append(comment(f"{qualified.as_string(None)}: add a primary key"))
     return failed(
         "The first UPDATE or DELETE would stop the subscription: these types have no equality operator.",
         "\n".join(remedies),

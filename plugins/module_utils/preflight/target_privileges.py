@@ -19,7 +19,8 @@ SELECT n.nspname AS schema
 """
 
 # Owners that the catalog of tables does not show: of views, routines, types and the like. Members of extensions belong to
-# whoever creates these. The bootstrap superuser is pinned, so dependencies do not tell what it owns.
+# whoever creates these. The bootstrap superuser (10) is pinned, so dependencies do not tell what it owns. Before 15 schema
+# public is its own by default; the target's keeps the owner that it has there.
 _OTHER_OWNERS = """
 SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
   FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner, c.relnamespace
@@ -32,6 +33,10 @@ SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
         SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typowner, t.typnamespace
           FROM pg_catalog.pg_type AS t
          WHERE t.typtype IN ('d', 'e', 'r')
+         UNION ALL
+        SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, n.nspowner, n.oid
+          FROM pg_catalog.pg_namespace AS n
+         WHERE n.nspname <> 'public' OR n.nspowner <> 10
          UNION ALL
         SELECT d.classid, d.objid, d.refobjid, NULL
           FROM pg_catalog.pg_shdepend AS d
@@ -146,7 +151,7 @@ def create_in_schemas(context: Context) -> Outcome:
 def _owners(context: Context) -> list[str]:
     """The roles that are to own something on the target, without our own."""
     catalog = context.selected.catalog
-    used = {schema.owner for schema in catalog.schemas} | {table.owner for table in catalog.tables}
+    used = {table.owner for table in catalog.tables}
     used |= {sequence.owner for sequence in catalog.sequences}
     used |= {view.owner for view in catalog.materialized_views}
     known = {"known": [*used, context.target.role.name], "left_out": sorted(context.selected.left_out)}

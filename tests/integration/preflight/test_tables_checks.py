@@ -262,3 +262,19 @@ def test_row_predicates_need_a_source_15(make_cluster: Callable[..., Cluster], t
     cluster.execute("CREATE TABLE p (id int PRIMARY KEY)")
     found = run_validate(cluster.params(), target_db.params, {"rows": {"p": "id > 1"}})["row_predicates"]
     assert (found["status"], found["objects"]) == ("fail", ["public.p"])
+
+
+def test_a_line_break_in_a_name_makes_no_statement_of_a_comment(
+    examine: Callable[..., Report], source_db: Database
+) -> None:
+    break_out = sql.Identifier("x\nDROP TABLE precious; --").as_string(None)
+    source_db.execute(
+        "CREATE TABLE precious (id int PRIMARY KEY);"
+        f"CREATE TABLE {break_out} (shape point); ALTER TABLE {break_out} REPLICA IDENTITY FULL"
+    )
+    report = examine(Case("replica_identity_full_types"))
+    source_db.execute(report["replica_identity_full_types"]["remedy"] + "\n;SELECT 1")
+    source_db.execute(f"ALTER TABLE {break_out} REPLICA IDENTITY NOTHING")
+    report = examine(Case("replica_identity"))
+    source_db.execute(report["replica_identity"]["remedy"])
+    assert source_db.execute("SELECT to_regclass('precious') IS NOT NULL") == [(True,)]
