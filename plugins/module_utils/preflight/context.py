@@ -483,9 +483,11 @@ class Context:
     def trial(self) -> Trial | None:
         """The target's trial subscription to the source; None where this role can try none before init.
 
-        Raises ``bad_option`` when the options give no connection string.
+        Raises ``bad_option`` when the options give no connection string, and :class:`Unavailable` where even we do not
+        reach the source: its time would be spent in vain.
         """
         target = self.target
+        self.server("source")
         if self.target_is_absent and not (target.role.is_superuser or target.role.can_create_in_database):
             return None
         return try_subscription(target.session.endpoint, self.migration.log, self.conninfo)

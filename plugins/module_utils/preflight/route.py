@@ -37,7 +37,7 @@ def address(context: Context) -> Outcome:
     keywords = _keywords(context)
     if not keywords:
         return skipped("There is no connection string for the target.", needs="subscription_probe")
-    if context.trial is not None and context.trial.error is None:
+    if "source" not in context.errors and context.trial is not None and context.trial.error is None:
         return passed("The target has reached it.")
     hosts = (keywords.get("hostaddr") or keywords["host"]).split(",")
     found = {host: _families(host) for host in hosts if not host.startswith(("/", "@"))}
