@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from .. import copy_progress, database, ledger, register, starting_over
+from .. import copy_progress, database, ledger, starting_over
 from .. import plan as plans
-from ..claim import Claim, claimed
+from ..claim import claimed
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..ledger import Record
@@ -97,7 +97,6 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
                 claimed(migration, "init", fingerprint(migration, options)) as claim,
                 Retention(migration, claim, options.max_retained_wal, progress) as retention,
             ):
-                note = _enter_register(migration, options, claim, plan)
                 work = Run(migration, options, progress, claim, source, target, retention, plan)
                 if starts_over:
                     progress(Event("init", "taking back what was copied"))
@@ -111,7 +110,7 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
                 raise _Overtaken from None  # it has the claim by now, and will be followed
             raise
     done = _finished(record, changed=True, elapsed_s=time.monotonic() - started, warnings=retention.warnings)
-    return replace(done, data={**done.data, "notes": [note]}) if note else done
+    return replace(done, data={**done.data, "notes": work.notes}) if work.notes else done
 
 
 class _Overtaken(Exception):
@@ -204,29 +203,6 @@ def _register(
         )
     except psycopg.errors.UniqueViolation:
         raise _Overtaken from None
-
-
-def _enter_register(migration: Migration, options: InitOptions, claim: Claim, plan: Plan | None) -> str:
-    """Tell migrations into other databases of the target server what this one will take; return why not, '' if it did."""
-    record, place = claim.read(), options.maintenance_db
-    most = max(1, len(plan.carried)) if plan is not None else options.streams
-    begun = register.Begun(
-        record.id,
-        migration.name,
-        migration.target.dbname,
-        str(record.source.get("system_identifier")),
-        min(options.streams, most),
-    )
-    claim.intend("target", "registration", place)
-    try:
-        with database.maintenance(migration, place) as session:
-            reason = register.enter(session, begun)
-    except MigrationError as error:
-        reason = error.message
-    if not reason:
-        return ""
-    claim.removed("target", "registration", place)
-    return f"Migrations into other databases of the target server cannot count on what this one will take: {reason}"
 
 
 def _numbers(plan: Plan) -> dict[str, int]:

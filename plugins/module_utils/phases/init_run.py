@@ -12,11 +12,13 @@ from .. import (
     clients,
     copy_progress,
     copying,
+    database,
     finishing,
     foreign_keys,
     indexes,
     large_objects,
     native_copy,
+    register,
     roles,
     schema,
     splitting,
@@ -85,6 +87,7 @@ class Run:
         self._fresh_plan = plan
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
+        self.notes: list[str] = []
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
@@ -198,9 +201,32 @@ class Run:
             if plans.shape(seen) != plans.shape(plan):
                 raise _Moved
             self._roles(seen)
+            self._enter_register(seen)
             self._pre_data(seen, dump.result(), reader)
             self._check_target(seen, pending)
         return seen
+
+    def _enter_register(self, plan: Plan) -> None:
+        """Tell migrations into other databases of the target server what this one will take, where we may."""
+        place = self.options.maintenance_db
+        begun = register.Begun(
+            self.claim.id,
+            self.migration.name,
+            self.migration.target.dbname,
+            str(self.claim.read().source.get("system_identifier")),
+            min(self.options.streams, max(1, len(plan.carried))),
+        )
+        self.claim.intend("target", "registration", place)
+        try:
+            with database.maintenance(self.migration, place) as session:
+                reason = register.enter(session, begun)
+        except MigrationError as error:
+            reason = error.message
+        if reason:
+            self.claim.removed("target", "registration", place)
+            self.notes.append(
+                f"Migrations into other databases of the target server cannot count on what this one will take: {reason}"
+            )
 
     def _import(self, reader: Session, snapshot: str) -> None:
         reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
