@@ -12,7 +12,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.errors import Migra
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.migrations import Case as Migrating
-from tests.support.preflight import Case, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import Case, run_validate
 
 # A slot and a subscription as migrations of this collection name them.
 OTHER = "other_0123456789ab_1"
@@ -39,13 +39,6 @@ CASES = (
         also=("target_connections",),
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @pytest.mark.fires("source_slots", "source_walsenders", "source_slot_idle_timeout")

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils.preflight import columns
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 
 CASES = (
     Case(
@@ -65,13 +65,6 @@ CASES = (
         name="bigint sequence of an integer column",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 def test_sequences_that_begin_again_are_left_alone(examine: Callable[[Case], Report], source_db: Database) -> None:

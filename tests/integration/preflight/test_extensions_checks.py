@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 from tests.support.template import server_user
 
 CASES = (
@@ -53,13 +53,6 @@ SELECT pg_catalog.pg_extension_config_dump('filtered', 'WHERE id > 10');
 INSERT INTO filtered VALUES (1);
 INSERT INTO own VALUES (1);
 """
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @pytest.fixture

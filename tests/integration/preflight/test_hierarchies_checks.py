@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 
 PARTMAN = f"""
 CREATE SCHEMA {H};
@@ -47,13 +45,6 @@ CASES = (
         severity="warning",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 def test_partitions_that_last_or_have_ended_are_left_alone(

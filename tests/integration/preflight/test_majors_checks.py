@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, cure, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, cure, run_validate
 
 FRAGILE = f"""
 CREATE SCHEMA {H};
@@ -28,13 +28,6 @@ CASES = (
         objects=(f"view public.{H}: pg_catalog.pg_stat_bgwriter.buffers_backend",),
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @pytest.mark.fires("function_search_paths")

@@ -13,7 +13,7 @@ from psycopg import pq
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import Case, Report, case_id, cure, fires_and_is_cured, run_validate
+from tests.support.preflight import Case, cure, run_validate
 
 CASES = (
     Case(
@@ -26,13 +26,6 @@ CASES = (
         cure="target",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.preflight import tr
 from tests.support.cluster import Cluster
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, run_validate
 
 CASES = (
     Case(
@@ -43,13 +43,6 @@ CASES = (
         name="subscription",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @pytest.mark.fires("version_order", "target_version", "client_programs")

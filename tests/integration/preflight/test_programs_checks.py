@@ -3,27 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.binaries import client_dir
-from tests.support.fixtures import Database
-from tests.support.preflight import Case, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import Case, run_validate
 
 CASES = (
     Case("client_programs", options={"client_bin_dir": "/nonexistent"}),
     Case("client_major", options={"client_bin_dir": str(client_dir(18))}, severity="info"),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @pytest.mark.fires("client_security")

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, Report, case_id, cure, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, cure, run_validate
 
 COPIED_BY_SERVERS = {"copy_method": "subscription"}
 
@@ -54,13 +54,6 @@ CASES = (
         name="long",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 def test_only_the_role_that_replicates_counts(ready: dict[str, Any], source_db: Database) -> None:

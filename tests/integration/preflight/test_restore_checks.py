@@ -15,7 +15,7 @@ from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and
 MORE = "GRANT pg_create_subscription, pg_read_all_settings TO {role};"
 EVENT = "CREATE FUNCTION et() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
 
-CASES = (
+MANAGED_CASES = (
     Case(
         "event_triggers",
         f"{EVENT} CREATE EVENT TRIGGER {H} ON ddl_command_end EXECUTE FUNCTION et()",
@@ -141,7 +141,7 @@ def examine(source_db: Database, managed_target: AsAdmin) -> Callable[..., Repor
     return run
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_id)
+@pytest.mark.parametrize("case", MANAGED_CASES, ids=case_id)
 def test_the_check_fires_and_its_remedy_cures_it(
     case: Case, examine: Callable[[Case], Report], source_db: Database, managed_target: AsAdmin
 ) -> None:
@@ -151,7 +151,7 @@ def test_the_check_fires_and_its_remedy_cures_it(
 def test_a_superuser_of_the_target_may_do_it_all(
     examine: Callable[[Case], Report], source_db: Database, managed_target: AsAdmin, target_cluster: Cluster
 ) -> None:
-    for case in CASES:
+    for case in MANAGED_CASES:
         if case.check not in ("target_extension_rights", "foreign_data_wrappers"):
             source_db.execute(case.source.replace(H, f'"{case.check}{case.name}"'))
     client = {"client_bin_dir": str(target_cluster.client_dir)}
@@ -200,7 +200,7 @@ def test_a_provider_may_allow_more(
     examine: Callable[[Case], Report], source_db: Database, managed_target: AsAdmin
 ) -> None:
     managed_target.execute("CREATE ROLE neon_superuser CREATEDB CREATEROLE; GRANT neon_superuser TO owner1")
-    source_db.execute(CASES[0].source)
+    source_db.execute(MANAGED_CASES[0].source)
     report = examine(Case(""))
     assert (report["event_triggers"]["status"], report["event_triggers"]["severity"]) == ("fail", "warning")
 

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils.preflight import server
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import Case, Report, case_id, fires_and_is_cured, run_validate
+from tests.support.preflight import Case, Report, run_validate
 from tests.support.template import server_user
 
 READ_ONLY = (
@@ -30,13 +30,6 @@ CASES = (
         severity="warning",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 @pytest.mark.fires("source_long_transactions")

@@ -13,7 +13,7 @@ from psycopg import sql
 from ansible_collections.seren.migrator.plugins.module_utils.preflight import tables
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, cure, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, cure, run_validate
 
 CASES = (
     Case(
@@ -169,13 +169,6 @@ CASES = (
         severity="warning",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
 
 
 def test_predicates_over_the_identity_are_accepted(examine: Callable[[Case], Report], source_db: Database) -> None:

@@ -3,12 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
-from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and_is_cured
+from tests.support.preflight import HOSTILE, Case, H
 
 CASES = (
     Case(
@@ -27,10 +22,3 @@ CASES = (
         cure="target",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_the_check_fires_and_its_remedy_cures_it(
-    case: Case, examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(case, examine, source_db, target_db)
