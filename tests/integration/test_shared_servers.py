@@ -27,9 +27,9 @@ HOOK = """
 """
 
 
-def counted(tmp_path: Path, *arguments: str) -> tuple[set[str], str]:
+def counted(tmp_path: Path, *arguments: str, hosts: str = INVENTORY) -> tuple[set[str], str]:
     inventory, hook = tmp_path / "inventory.yml", tmp_path / "hook.yml"
-    inventory.write_text(INVENTORY)
+    inventory.write_text(hosts)
     hook.write_text(HOOK)
     done = play("validate", {"migrate_hooks": {"before_validate": str(hook)}}, "-i", str(inventory), *arguments)
     lines = {line["result"]["msg"] for line in done.lines if str(line.get("result", {}).get("msg", "")).count(" ") == 3}
@@ -57,3 +57,18 @@ def test_only_the_hosts_of_the_batch_count_and_no_more_work_at_once_than_there_a
         "two: 2 3 2",
         "five: 1 3 2",
     }
+
+
+def test_each_host_s_secrets_are_looked_up_by_itself_alone(tmp_path: Path) -> None:
+    """Otherwise a vault is asked as often as the square of the hosts, and one missing secret stops them all."""
+    asked = tmp_path / "asked"
+    secret = "{{ lookup('ansible.builtin.pipe', 'echo >> ASKED; echo s3cret') }}".replace("ASKED", str(asked))
+    hosts = "migrations:\n  vars:\n    migrate_target: {host: t.example.com, password: s3cret}\n  hosts:\n"
+    for number in range(6):
+        hosts += f'    host{number}: {{migrate_source: {{url: "postgresql://me:{secret}@a.example.com/d{number}"}}}}\n'
+    missing = "{{ lookup('ansible.builtin.file', '/nonexistent') }}"
+    hosts += f'    without: {{migrate_source: {{url: "postgresql://me:{missing}@a.example.com/d"}}}}\n'
+    lines, output = counted(tmp_path, "--forks", "7", hosts=hosts)
+    assert lines == {f"host{number}: 6 6 6" for number in range(6)}
+    assert len(asked.read_text().splitlines()) < 6 * 6
+    assert "s3cret" not in output

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .. import roles
-from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -57,7 +57,7 @@ SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
 
 # SET is what ALTER ... OWNER TO needs from 16 on, membership before. To be allowed to grant the role is not enough.
 _ROLES = """
-SELECT w.role, r.oid IS NOT NULL AS is_there,
+SELECT w.role, r.oid IS NOT NULL AS is_there, coalesce(r.rolsuper, false) AS is_superuser,
        coalesce(pg_catalog.pg_has_role(current_user, r.oid, %(privilege)s), false) AS can_be_set
   FROM unnest(%(roles)s::name[]) AS w(role)
   LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.role
@@ -180,6 +180,17 @@ def owners(context: Context) -> Outcome:
     if not missing and not foreign:
         return passed()
     me = name(role.name)
+    superusers = [row["role"] for row in rows if row["is_superuser"] and row["role"] in foreign]
+    grants = [
+        *(statement("CREATE ROLE {}", name(item)) for item in missing),
+        *(statement("GRANT {} TO {}", name(item), me) for item in (*missing, *foreign) if item not in superusers),
+    ]
+    parts = [statements(*grants)] if grants else []
+    if superusers:  # nobody should have to be made a superuser for this
+        of_superusers = (
+            f"superusers there, so give what they own to another role on the source: {', '.join(superusers)}"
+        )
+        parts.append(comment(of_superusers))
     return failed(
         f"Role {role.name} cannot make all roles that the selected objects refer to, or give objects to them: "
         + "; ".join(
@@ -191,11 +202,7 @@ def owners(context: Context) -> Outcome:
             if part
         )
         + ".",
-        statements(
-            *(statement("CREATE ROLE {}", name(item)) for item in missing),
-            *(statement("GRANT {} TO {}", name(item), me) for item in (*missing, *foreign)),
-        )
-        + "\n-- or leave owners out: roles: none",
+        "\n".join([*parts, "-- or leave owners out: roles: none"]),
         objects=[*missing, *foreign],
     )
 

@@ -145,7 +145,24 @@ def test_owners_of_views_routines_types_and_the_rest_must_be_usable_on_the_targe
     assert set(owned) & set(found["objects"]) == set(owned) - {"of_what_stays"}
     target_db.execute(found["remedy"].split("\n-- or")[0])
     cured = run_validate(source_db.params, plain, {"exclude_schemas": ["away"]}, **options)["target_roles"]
-    assert cured["status"] == "pass"
+    assert cured["objects"] == ["postgres"]  # of the table itself
+
+
+def test_nobody_is_made_a_superuser_for_what_a_superuser_owns(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY); CREATE ROLE other; ALTER TABLE p OWNER TO other")
+    source_db.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    target_db.execute("CREATE ROLE me LOGIN CREATEROLE PASSWORD 'plain'; CREATE ROLE other")
+    plain = {**target_db.params, "user": "me", "password": "plain"}
+    options = {"client_bin_dir": str(target_cluster.client_dir)}
+    found = run_validate(source_db.params, plain, **options)["target_roles"]
+    assert found["objects"] == ["other", "postgres"]
+    assert 'GRANT "other" TO "me";' in found["remedy"]
+    assert 'GRANT "postgres"' not in found["remedy"]
+    target_db.execute(found["remedy"])
+    source_db.execute("ALTER FUNCTION f() OWNER TO other")
+    assert run_validate(source_db.params, plain, **options)["target_roles"]["status"] == "pass"
 
 
 def test_a_plain_role_that_cannot_create_the_database_is_told_so(
