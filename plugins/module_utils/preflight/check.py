@@ -8,6 +8,7 @@ into its topic's list. It answers with :func:`passed`, :func:`failed`, :func:`un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,12 +102,19 @@ def failed(
     code: str = "not_ready",
 ) -> Outcome:
     """There is evidence of a problem."""
-    return Outcome("fail", tuple(objects), detail, remedy, severity, code)
+    return Outcome("fail", tuple(objects), detail, first_alternative(remedy), severity, code)
 
 
 def unknown(detail: str, remedy: str = "", *, objects: Iterable[str] = (), severity: Severity | None = None) -> Outcome:
     """There is no evidence either way: we were not allowed, or not able, to look."""
-    return Outcome("unknown", tuple(objects), detail, remedy, severity)
+    return Outcome("unknown", tuple(objects), detail, first_alternative(remedy), severity)
+
+
+def first_alternative(remedy: str) -> str:
+    """Return a remedy in which only the first alternative is live: the others, after ``-- or``, are comments. Pure."""
+    first, *others = re.split(r"^(?=-- or\b)", remedy, flags=re.MULTILINE)
+    lines = "".join(others).split("\n") if others else []
+    return first + "\n".join(line if line.startswith("--") or not line else f"-- {line}" for line in lines)
 
 
 def skipped(detail: str, *, needs: str = "") -> Outcome:

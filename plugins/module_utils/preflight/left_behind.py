@@ -118,7 +118,7 @@ def user_mappings(context: Context) -> Outcome:
         + statements(
             *(
                 statement(
-                    "CREATE USER MAPPING FOR {} SERVER {} OPTIONS (user '...', password '...')",
+                    "CREATE USER MAPPING FOR {} SERVER {} OPTIONS (user :'user', password :'password')",
                     sql.SQL("PUBLIC") if row["is_public"] else name(row["role"]),
                     name(row["server"]),
                 )

@@ -104,9 +104,10 @@ def _described(facts: Facts) -> str:
 @check(CHECKS, "locale", "Source and target sort and compare text alike", side="both", severity="warning")
 def locale(context: Context) -> Outcome:
     """V3."""
+    source = context.source.facts
     if context.target_database is None:
         return passed("init creates the database with the source's locale, where the target has it.")
-    source, target = context.source.facts, context.target_database.facts
+    target = context.target_database.facts
     if locale_of(source.raw) == locale_of(target.raw):
         return passed(_described(source))
     return failed(

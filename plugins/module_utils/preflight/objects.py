@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .. import register
 from ..catalog import OWN_SCHEMA
-from ..driver import sql
+from ..driver import Row, sql
 from ..ledger import TABLE_NAMES
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
 from .context import Context
@@ -30,11 +30,17 @@ SELECT n.nspname, c.relname, r.rulename, 'RULE'
 """
 
 _FORCED_ROW_SECURITY = """
-SELECT n.nspname AS schema, c.relname AS name
+SELECT n.nspname AS schema, c.relname AS name, r.rolname AS owner, r.rolbypassrls OR r.rolsuper AS is_exempt
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
  WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relrowsecurity AND c.relforcerowsecurity
  ORDER BY n.nspname, c.relname
+"""
+_EXEMPT = """
+SELECT r.rolname AS name, r.rolbypassrls OR r.rolsuper AS is_exempt
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.rolname = ANY (%(names)s)
 """
 
 # Readable is what we own, or what a grant to us, to one of our roles or to everyone opens.
@@ -247,16 +253,38 @@ def foreign_keys_outside(context: Context) -> Outcome:
     severity="warning",
 )
 def forced_row_security(context: Context) -> Outcome:
-    """F13. The worker acts as the table's owner, for whom policies count only when they are forced."""
+    """F13. From 16 on the worker acts as the table's owner, before as the subscription's, which are we."""
     role = context.target.role
-    if role.is_superuser or role.bypasses_row_security:
-        return passed()
     oids = [table.oid for table in context.selected.data_tables]
     rows = context.source.rows(_FORCED_ROW_SECURITY, {"oids": oids})
     if not rows:
         return passed()
+    is_ours = context.target.major < 16 or bool(context.unusable_roles.roles)
+    if is_ours:
+        stopped = [] if role.is_superuser or role.bypasses_row_security else rows
+        exempted = [role.name]
+    else:
+        there = {row["name"]: row["is_exempt"] for row in context.target.rows(_EXEMPT, {"names": _owners_of(rows)})}
+        # Only a superuser gives BYPASSRLS to a role that it makes.
+        stopped = [row for row in rows if not there.get(row["owner"], row["is_exempt"] and role.is_superuser)]
+        exempted = _owners_of(stopped)
+    if not stopped:
+        return passed()
     return failed(
-        "Row security is forced on these tables, and replication into them stops unless the role bypasses it.",
-        statements(statement("ALTER ROLE {} BYPASSRLS", name(role.name))),
-        objects=[f"{row['schema']}.{row['name']}" for row in rows],
+        "Row security is forced on these tables, and the first change to one of them stops replication, unless the role "
+        f"that applies it bypasses row security: {', '.join(exempted)}.",
+        "-- on the target; a role that init is to make, after init and before sync\n"
+        + statements(*(statement("ALTER ROLE {} BYPASSRLS", name(item)) for item in exempted))
+        + "\n-- or on the source, until the cut-over\n"
+        + statements(
+            *(
+                statement("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name(row["schema"], row["name"]))
+                for row in stopped
+            )
+        ),
+        objects=[f"{row['schema']}.{row['name']}" for row in stopped],
     )
+
+
+def _owners_of(rows: list[Row]) -> list[str]:
+    return sorted({row["owner"] for row in rows})

@@ -77,7 +77,7 @@ def replication_attribute(context: Context) -> Outcome:
         if row is None:
             lacking.append(f"{user} (does not exist)")
             if grant:
-                remedies.append(statement("CREATE ROLE {} LOGIN PASSWORD '...'", name(user)))
+                remedies.append(statement("CREATE ROLE {} LOGIN PASSWORD :'new_password'", name(user)))
                 remedies.append(statement(grant, name(user)))
         else:
             can_replicate = row["can_replicate"] or row["is_rds_replicator"]
@@ -205,7 +205,7 @@ def passwords(context: Context) -> Outcome:
             )
         )
         + "\n-- or give them passwords on the target, between init and the cut-over:\n"
-        + statements(*(statement("ALTER ROLE {} PASSWORD '...'", name(item)) for item in wanted)),
+        + statements(*(statement("ALTER ROLE {} PASSWORD :'new_password'", name(item)) for item in wanted)),
         objects=wanted,
     )
 

@@ -191,9 +191,9 @@ def superuser_objects(context: Context) -> Outcome:
 )  # fmt: skip
 def foreign_data_wrappers(context: Context) -> Outcome:
     """O4. A wrapper that the target does not have yet comes with its extension, see target_extension_rights."""
+    servers = context.restored(context.source.rows(_SERVERS))
     if context.target.role.is_superuser or context.target_database is None:
         return passed()
-    servers = context.restored(context.source.rows(_SERVERS))
     wrappers = sorted({row["wrapper"] for row in servers})
     closed = [row["name"] for row in context.target_database.rows(_CLOSED_WRAPPERS, {"names": wrappers})]
     if not closed:

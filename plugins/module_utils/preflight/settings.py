@@ -150,7 +150,7 @@ def database_settings(context: Context) -> Outcome:
     for setting, value in (entry.split("=", 1) for entry in missing):
         change = "ALTER DATABASE {} SET {} TO {}"
         if "." in setting:
-            hidden.append(statements(statement(change, target, _qualified(setting), sql.SQL("'...'"))))
+            hidden.append(statements(statement(change, target, _qualified(setting), sql.SQL(":'value'"))))
         else:
             given = roles.setting_value(setting, value)
             lines.append(statements(statement(change, target, _qualified(setting), given)))
@@ -188,6 +188,6 @@ def password_hashes(context: Context) -> Outcome:
         "PostgreSQL 18 warns about them.",
         "-- on the source, with the passwords that the applications know (psql: \\password)\n"
         "SET password_encryption = 'scram-sha-256';\n"
-        + statements(*(statement("ALTER ROLE {} PASSWORD '...'", name(item)) for item in names)),
+        + statements(*(statement("ALTER ROLE {} PASSWORD :'new_password'", name(item)) for item in names)),
         objects=names,
     )

@@ -181,9 +181,16 @@ def owners(context: Context) -> Outcome:
         return passed()
     me = name(role.name)
     superusers = [row["role"] for row in rows if row["is_superuser"] and row["role"] in foreign]
+    if missing and context.target.major >= 16:
+        making = [statement("ALTER ROLE {} CREATEROLE", me)]
+    else:  # before 16, who makes a role is not its member; what is there is never changed, so it needs its attributes
+        making = [
+            roles.create_role(item, with_password=False) for item in context.role_plan.create if item.name in missing
+        ]
+        making += [statement("GRANT {} TO {}", name(item), me) for item in missing]
     grants = [
-        *(statement("CREATE ROLE {}", name(item)) for item in missing),
-        *(statement("GRANT {} TO {}", name(item), me) for item in (*missing, *foreign) if item not in superusers),
+        *making,
+        *(statement("GRANT {} TO {}", name(item), me) for item in foreign if item not in superusers),
     ]
     parts = [statements(*grants)] if grants else []
     if superusers:  # nobody should have to be made a superuser for this

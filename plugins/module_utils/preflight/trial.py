@@ -81,5 +81,6 @@ def _attempt(session: Session, conninfo: str) -> Trial:
 def said_by(error: psycopg.Error, redactor: Redactor) -> str:
     """Return a server's words with their detail and hint, without secrets."""
     diag = error.diag
-    words = " ".join(part for part in (diag.message_primary, diag.message_detail, diag.message_hint) if part)
+    parts = (diag.message_primary, diag.message_detail, diag.message_hint)
+    words = ". ".join(part.rstrip(".") for part in parts if part)
     return redactor.text(words or str(error)).strip()

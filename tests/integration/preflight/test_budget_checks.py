@@ -58,7 +58,7 @@ def test_a_source_without_a_free_slot_or_walsender_is_refused(
     assert "source_walsenders" in report.error.details["checks"]  # type: ignore[union-attr]
     assert report["source_slot_idle_timeout"]["severity"] == "warning"
     assert "pg_drop_replication_slot('taken')" in report["source_slots"]["remedy"]
-    cluster.execute(report["source_slots"]["remedy"].split("in use now:\n")[1])
+    cluster.execute(report["source_slots"]["remedy"].split("in use now:\n-- ")[1])
     again = run_validate(params, target_db.params, client_bin_dir=str(target_cluster.client_dir))
     assert again["source_slots"]["status"] == again["source_walsenders"]["status"] == "pass"
 
