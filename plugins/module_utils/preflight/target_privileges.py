@@ -19,8 +19,9 @@ SELECT n.nspname AS schema
 """
 
 # Owners that the catalog of tables does not show: of views, routines, types and the like. Members of extensions belong to
-# whoever creates these. The bootstrap superuser (10) is pinned, so dependencies do not tell what it owns. Before 15 schema
-# public is its own by default; the target's keeps the owner that it has there.
+# whoever creates these, internal parts (a range type's constructors) come with their whole. The bootstrap superuser (10)
+# is pinned, so dependencies do not tell what it owns. Before 15 schema public is its own by default; the target's keeps
+# the owner that it has there.
 _OTHER_OWNERS = """
 SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
   FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner, c.relnamespace
@@ -52,7 +53,7 @@ SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
  WHERE NOT r.rolname = ANY (%(known)s::name[]) AND NOT o.oid = ANY (%(left_out)s::oid[])
    AND coalesce(n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'seren_migrator'), true)
    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+                    WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
 """
 
 # SET is what ALTER ... OWNER TO needs from 16 on, membership before. To be allowed to grant the role is not enough.

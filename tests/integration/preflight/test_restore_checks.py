@@ -14,6 +14,8 @@ from tests.support.preflight import HOSTILE, Case, H, Report, case_id, fires_and
 
 MORE = "GRANT pg_create_subscription, pg_read_all_settings TO {role};"
 EVENT = "CREATE FUNCTION et() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+# What a superuser has made on the source belongs to it.
+OWNED = ("target_roles",)
 
 MANAGED_CASES = (
     Case(
@@ -21,6 +23,7 @@ MANAGED_CASES = (
         f"{EVENT} CREATE EVENT TRIGGER {H} ON ddl_command_end EXECUTE FUNCTION et()",
         objects=(HOSTILE,),
         cure="source",
+        also=OWNED,
     ),
     Case(
         "superuser_objects",
@@ -58,6 +61,7 @@ MANAGED_CASES = (
             "function public.supported(integer) (SUPPORT)",
             "function public.average(numeric) (state of type internal)",
         ),
+        also=OWNED,
     ),
     Case(
         "superuser_objects",
@@ -65,6 +69,7 @@ MANAGED_CASES = (
         objects=(f"function public.{H}(integer) (LEAKPROOF)",),
         cure="source",
         name="leakproof",
+        also=OWNED,
     ),
     Case(
         "foreign_data_wrappers",
@@ -106,6 +111,7 @@ MANAGED_CASES = (
         "CREATE PROCEDURE pr() LANGUAGE sql SET \"my.thing\" = 'x' AS 'SELECT 1'",
         objects=(f"public.{H}(integer): log_statement", "public.pr(): my.thing"),
         cure="target",
+        also=OWNED,
     ),
     Case(
         "role_settings",
@@ -161,6 +167,7 @@ def test_a_superuser_of_the_target_may_do_it_all(
 
 def test_what_a_plain_owner_makes_is_no_concern(examine: Callable[[Case], Report], source_db: Database) -> None:
     source_db.execute(
+        f"GRANT CREATE ON DATABASE {source_db.name} TO owner1; GRANT CREATE ON SCHEMA public TO owner1; SET ROLE owner1;"
         "CREATE TYPE mood AS ENUM ('good'); CREATE TYPE span AS RANGE (subtype = float8); CREATE DOMAIN small AS int;"
         "CREATE FUNCTION of_mood(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';"
         "CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood); CREATE TEXT SEARCH DICTIONARY d (template = simple);"
