@@ -139,7 +139,7 @@ CREATE TABLE keyless (id int, v text);
 ALTER TABLE keyless REPLICA IDENTITY FULL;
 INSERT INTO keyless SELECT n % 3, 'same' FROM generate_series(1, 9) AS n;
 CREATE TABLE only_added (id int);
-ALTER TABLE only_added REPLICA IDENTITY NOTHING;
+ALTER TABLE only_added REPLICA IDENTITY FULL;
 INSERT INTO only_added SELECT n FROM generate_series(1, 9) AS n;
 CREATE TABLE coded (code text NOT NULL, v int);
 CREATE UNIQUE INDEX coded_code ON coded (code);
@@ -183,8 +183,7 @@ DELETE FROM referring WHERE id > 5
 def test_tables_of_every_shape_are_copied_and_followed(source_db: Database, target_db: Database) -> None:
     source_db.execute(SHAPES)
     case = Case(source_db, target_db, {"exclude_data": ["archive"]})
-    options = {**NATIVE, "skip_checks": ["replica_identity"]}
-    result = case.init(at_step(COPYING, lambda: source_db.execute(CHANGES)), **options)
+    result = case.init(at_step(COPYING, lambda: source_db.execute(CHANGES)), **NATIVE)
     kinds = {table["name"]: table["kind"] for table in result.data["tables"]}
     assert (kinds["session"], kinds["archive"]) == ("unlogged", "schema_only")
     assert target_db.execute("SELECT count(*) FROM archive") == [(0,)]

@@ -163,6 +163,16 @@ def test_a_table_whose_updates_a_publication_would_break(case: Case, statements:
     assert "REPLICA IDENTITY" in error.remedy
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [{"skip_checks": ["replica_identity"]}, {"severities": {"replica_identity": "info"}}, {"fail_on": "never"}],
+    ids=lambda wish: next(iter(wish)),
+)
+def test_nobody_can_wish_for_a_publication_that_breaks_updates(case: Case, wish: dict[str, Any]) -> None:
+    case.source.execute("CREATE TABLE b (id int)")
+    assert checks(refused(case, **wish)) == ["replica_identity"]
+
+
 def test_tables_of_the_user_in_the_schema_that_never_travels(case: Case) -> None:
     case.source.execute("CREATE SCHEMA seren_migrator CREATE TABLE mine (id int PRIMARY KEY)")
     error = refused(case)

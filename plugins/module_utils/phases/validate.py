@@ -25,6 +25,8 @@ from ..progress import Event, Progress, silent
 from ..result import Result
 from ..session import StatementLog, translated
 
+# A publication over what these find would make UPDATE and DELETE of the application fail; nobody can wish for that.
+PROTECTING = frozenset({"replica_identity", "replica_identity_generated"})
 FAIL_ON: dict[str, tuple[Severity, ...]] = {"blocker": ("blocker",), "warning": ("blocker", "warning"), "never": ()}
 
 
@@ -97,19 +99,22 @@ def gate(migration: Migration, options: ValidateOptions, progress: Progress = si
     """Raise when a finding stands in the way of the migration; otherwise return. Changes nothing, measures nothing.
 
     The error's code is the finding's own (``target_not_empty``, ``name_taken``, ...) when it is the only one, and
-    ``not_ready`` otherwise; its details name the checks.
+    ``not_ready`` otherwise; its details name the checks. What would make statements of the application fail stands in
+    the way whatever ``skip_checks``, ``severities`` and ``fail_on`` say.
     """
     migration = _knowing_all_secrets(migration, options)
     _verify(options)
     options = replace(options, sample_seconds=0.0, wal_window=0.0)
+    skipped = [check for check in options.skip_checks if check not in PROTECTING]
+    severities = {check: severity for check, severity in options.severities.items() if check not in PROTECTING}
     with translated(migration.redactor), Context.open(migration, options) as context:
-        findings = run_checks(
-            context, options.skip_checks, cast("Mapping[str, Severity]", options.severities), progress
-        )
-    error = verdict(findings, options.fail_on)
-    if error is not None:
-        codes = {finding.outcome.code for finding in findings if _is_cause(finding, FAIL_ON[options.fail_on])}
-        raise replace(error, code=codes.pop()) if len(codes) == 1 else error
+        findings = run_checks(context, skipped, cast("Mapping[str, Severity]", severities), progress)
+    protecting = [finding for finding in findings if finding.check.id in PROTECTING]
+    for judged, fail_on in ((findings, options.fail_on), (protecting, "blocker")):
+        error = verdict(judged, fail_on)
+        if error is not None:
+            codes = {finding.outcome.code for finding in judged if _is_cause(finding, FAIL_ON[fail_on])}
+            raise replace(error, code=codes.pop()) if len(codes) == 1 else error
 
 
 def summary(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from .. import register
 from ..catalog import OWN_SCHEMA
 from ..driver import Row, sql
 from ..ledger import TABLE_NAMES
-from .check import Check, Outcome, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -262,19 +262,21 @@ def forced_row_security(context: Context) -> Outcome:
     is_ours = context.target.major < 16 or bool(context.unusable_roles.roles)
     if is_ours:
         stopped = [] if role.is_superuser or role.bypasses_row_security else rows
-        exempted = [role.name]
+        exempted, later = [role.name], []
     else:
         there = {row["name"]: row["is_exempt"] for row in context.target.rows(_EXEMPT, {"names": _owners_of(rows)})}
         # Only a superuser gives BYPASSRLS to a role that it makes.
         stopped = [row for row in rows if not there.get(row["owner"], row["is_exempt"] and role.is_superuser)]
         exempted = _owners_of(stopped)
+        later = [item for item in exempted if item not in there]
     if not stopped:
         return passed()
     return failed(
         "Row security is forced on these tables, and the first change to one of them stops replication, unless the role "
         f"that applies it bypasses row security: {', '.join(exempted)}.",
-        "-- on the target; a role that init is to make, after init and before sync\n"
-        + statements(*(statement("ALTER ROLE {} BYPASSRLS", name(item)) for item in exempted))
+        "-- on the target\n"
+        + statements(*(statement("ALTER ROLE {} BYPASSRLS", name(item)) for item in exempted if item not in later))
+        + (f"\n{comment('the same for what init is to make, before sync: ' + ', '.join(later))}" if later else "")
         + "\n-- or on the source, until the cut-over\n"
         + statements(
             *(

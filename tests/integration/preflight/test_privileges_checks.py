@@ -105,14 +105,16 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
         "target_create_privilege",
         "target_schema_privilege",
         "subscription_probe",
-        "target_row_security",
+        "target_roles",
         "target_statistics_privilege",
     ):
         assert report[check]["status"] == "fail", check
-        target_db.execute(report[check]["remedy"])
+        cure(report[check]["remedy"], target_db)
         assert run_validate(source_db.params, plain, **client)[check]["status"] == "pass", check
-    target_db.execute(report["target_roles"]["remedy"].split("\n-- or")[0])
+    target_db.execute(f'CREATE ROLE {H}; GRANT {H} TO "me;"')
     report = run_validate(source_db.params, plain, **client)
+    assert report["target_row_security"]["objects"] == ["public.q"]
+    cure(report["target_row_security"]["remedy"], target_db)
     assert report["target_owners"]["objects"] == [f"public.q ({HOSTILE})", "public.p (owner1)"]
     target_db.execute(report["target_owners"]["remedy"].split("\n-- or")[0])
     report = run_validate(source_db.params, plain, **client)
