@@ -10,7 +10,7 @@ from ..catalog import Table
 from ..driver import sql
 from ..endpoint import Side
 from ..provider import Provider
-from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements
+from .check import Check, Outcome, check, check_both, comment, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -37,8 +37,9 @@ SELECT r.rolreplication OR r.rolsuper AS can_replicate, r.rolcanlogin AS can_log
 """
 
 _NOT_MEMBER = """
-SELECT o.owner
+SELECT o.owner, coalesce(r.rolsuper, false) AS is_superuser
   FROM unnest(%(owners)s::name[]) AS o(owner)
+  LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = o.owner
  WHERE NOT pg_catalog.pg_has_role(current_user, o.owner, 'USAGE')
 """
 
@@ -133,9 +134,14 @@ def table_owner(context: Context) -> Outcome:
     if not owners:
         return passed()
     role = name(context.source.role.name)
+    superusers = [row["owner"] for row in rows if row["is_superuser"]]  # nobody should have to be made one for this
+    grants = [statement("GRANT {} TO {}", name(owner), role) for owner in owners if owner not in superusers]
+    parts = [statements(*grants)] if grants else []
+    if superusers:
+        parts.append(comment(f"superusers, so give their tables to another role: {', '.join(sorted(superusers))}"))
     return failed(
         f"A table can only be published with its owner's rights; missing are those of {', '.join(owners)}.",
-        statements(*(statement("GRANT {} TO {}", name(owner), role) for owner in owners)),
+        "\n".join(parts),
         objects=[table.qualified for table in tables if table.owner in owners],
     )
 
