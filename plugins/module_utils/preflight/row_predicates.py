@@ -5,15 +5,24 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 from ..catalog import Table
 from ..driver import psycopg, sql
+from ..session import Session
 from .check import Check, Outcome, check, failed, passed
 from .context import Context
+from .trial import said_by
 
 CHECKS: list[Check] = []
 
 FIRST_USER_OID = 16384
+TRIAL_TIMEOUT = "5s"
+
+_LIMITS = """
+SELECT pg_catalog.set_config('statement_timeout', %(timeout)s, true) AS statement,
+       pg_catalog.set_config('lock_timeout', %(timeout)s, true) AS lock
+"""
 
 _MUTABLE = """
 SELECT p.proname AS name
@@ -132,11 +141,34 @@ def _predicate_fault(context: Context, table: Table, predicate: str) -> str:
         return f"{', '.join(strange)}: a type of users may not be used"
     everything = [column.name for column in table.columns]
     fault = _does_not_parse(context, table, everything, predicate)
-    if fault or not table.identity_columns or table.identity_verdict == "full":
-        return fault
-    fault = _does_not_parse(context, table, list(table.identity_columns), predicate)
     if fault:
-        return f"it uses more than the replica identity ({', '.join(table.identity_columns)}): {fault}"
+        return fault
+    if table.identity_columns and table.identity_verdict != "full":
+        fault = _does_not_parse(context, table, list(table.identity_columns), predicate)
+        if fault:
+            return f"it uses more than the replica identity ({', '.join(table.identity_columns)}): {fault}"
+    return _cannot_be_published(context, table, predicate)
+
+
+def _cannot_be_published(context: Context, table: Table, predicate: str) -> str:
+    """Let the source publish the table by its predicate and roll that back: the last word on casts, operators, types.
+
+    PostgreSQL allows that in no read-only transaction. Its lock stops no reader and no writer.
+    """
+    query = sql.SQL("CREATE PUBLICATION {} FOR TABLE ONLY {} WHERE ({}\n)").format(
+        sql.Identifier("seren_migrator_probe_" + secrets.token_hex(6)),
+        sql.Identifier(table.schema, table.name),
+        sql.SQL(predicate),  # the user's own; what could end the statement was refused before
+    )
+    with Session.open(context.source.session.endpoint, context.migration.log, purpose="probe") as session:
+        try:
+            with session.connection.transaction(force_rollback=True):
+                session.row(_LIMITS, {"timeout": TRIAL_TIMEOUT})
+                session.connection.execute(query, prepare=True)
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable):
+            return ""  # source_create_privilege and source_table_owner speak of the one, the other is no fault of it
+        except psycopg.Error as error:
+            return said_by(error, context.migration.redactor)
     return ""
 
 

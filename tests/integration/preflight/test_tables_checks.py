@@ -160,6 +160,12 @@ CASES = (
         name="second statement",
     ),
     Case("row_predicates", selection={"rows": {"p": "no_such_column = 1"}}, name="unknown column"),
+    Case(
+        "row_predicates",
+        "CREATE TABLE t (id int, at timestamptz, PRIMARY KEY (id, at))",
+        selection={"rows": {"t": "at::date > '2020-01-01'"}},
+        name="cast that depends on the time zone",
+    ),
     Case("selection", selection={"tables": ["no_such_table"]}, name="pattern matches nothing"),
     Case(
         "foreign_keys_outside",
