@@ -254,6 +254,13 @@ def owners_in_schemas(context: Context) -> Outcome:
     }
     found = {(row["schema"], row["owner"]): row["example"] for row in source.rows(_OWNERS_IN_SCHEMAS, parameters)}
     pairs = [pair for pair in found if pair[1] != role.name]
+    if context.target_database is None:
+        # init gives the new database its owner before the objects; before 15 everybody may create in its public.
+        pairs = [
+            (schema, owner)
+            for schema, owner in pairs
+            if schema != "public" or (context.target.major >= 15 and owner != context.catalog.database.owner)
+        ]
     rows = target.rows(_MAY_CREATE, {"schemas": [pair[0] for pair in pairs], "owners": [pair[1] for pair in pairs]})
     lacking = [row for row in rows if not row["may_create"] or context.target_database is None]
     lacking.sort(key=lambda row: (row["schema"], row["owner"]))

@@ -122,6 +122,17 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     assert run_validate(source_db.params, plain, roles="none", **client)["target_roles"]["status"] == "pass"
 
 
+def test_the_owner_of_a_database_to_be_made_may_create_in_its_public_schema(
+    source_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute("CREATE ROLE boss; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO boss")
+    target_cluster.execute("CREATE ROLE maker LOGIN PASSWORD 'plain' CREATEDB CREATEROLE")
+    there = target_cluster.params("not_there_yet", "maker", "plain")
+    assert run_validate(source_db.params, there)["target_owners"]["objects"] == ["public.p (boss)"]
+    source_db.execute(sql.SQL("ALTER DATABASE {} OWNER TO boss").format(sql.Identifier(source_db.name)))
+    assert run_validate(source_db.params, there)["target_owners"]["status"] == "pass"
+
+
 def test_owners_of_views_routines_types_and_the_rest_must_be_usable_on_the_target_too(
     source_db: Database, target_db: Database, target_cluster: Cluster
 ) -> None:
