@@ -97,8 +97,8 @@ def test_a_truncate_between_snapshot_and_scan_is_no_difference(
     def arrived() -> bool:
         return pair.target.execute("SELECT id FROM public.queue") == [(7,)]
 
-    def then_insert(*arguments: Any, **options: Any) -> str:
-        reason: str = waited(*arguments, **options)
+    def then_insert(*arguments: Any, may_nudge: bool, **options: Any) -> str:
+        reason: str = waited(*arguments, may_nudge=may_nudge, **options)
         if pair.source.execute("SELECT count(*) FROM public.queue") == [(0,)] and not emptied:
             pair.source.execute("INSERT INTO public.queue VALUES (7, 'on its way')")
             until(arrived, "the row")
