@@ -18,9 +18,10 @@ from ..endpoint import SECRET_KEYWORDS
 from ..errors import MigrationError, Redactor
 from ..migration import Migration
 from ..preflight.check import SEVERITIES, STATUSES, Finding, Severity
-from ..preflight.context import Context, Server, Unavailable
+from ..preflight.context import Context, Unavailable
 from ..preflight.listing import listing
 from ..preflight.registry import run_checks, verify_ids
+from ..preflight.sides import Server
 from ..progress import Event, Progress, silent
 from ..result import Result
 from ..session import StatementLog, translated

@@ -28,7 +28,8 @@ from .check import (
     statements,
     unknown,
 )
-from .context import Context, Server
+from .context import Context
+from .sides import Server
 
 CHECKS: list[Check] = []
 

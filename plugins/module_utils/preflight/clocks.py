@@ -9,7 +9,8 @@ import time
 from ..driver import sql
 from ..endpoint import Side
 from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements
-from .context import Context, Server
+from .context import Context
+from .sides import Server
 
 CHECKS: list[Check] = []
 

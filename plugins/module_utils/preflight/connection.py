@@ -11,7 +11,8 @@ from ..driver import psycopg
 from ..endpoint import Endpoint, Side
 from ..session import Session
 from .check import Check, Outcome, check, check_both, failed, passed, skipped
-from .context import Context, Server
+from .context import Context
+from .sides import Server
 
 CHECKS: list[Check] = []
 

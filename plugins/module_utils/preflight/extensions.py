@@ -8,8 +8,9 @@ import re
 
 from ..driver import sql
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
-from .context import RESTART, Context
+from .context import Context
 from .offer import Extension
+from .sides import RESTART
 
 CHECKS: list[Check] = []
 

@@ -9,7 +9,8 @@ from typing import Any
 from ..driver import Row, sql
 from ..endpoint import Side
 from .check import Check, Outcome, check, check_both, failed, name, passed, statement, statements
-from .context import Context, Facts
+from .context import Context
+from .sides import Facts
 
 CHECKS: list[Check] = []
 

@@ -8,7 +8,8 @@ import math
 
 from ..endpoint import Side
 from .check import Check, Outcome, check_both, failed, passed
-from .context import Context, Server
+from .context import Context
+from .sides import Server
 
 CHECKS: list[Check] = []
 

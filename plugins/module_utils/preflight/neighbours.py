@@ -10,7 +10,8 @@ from typing import Any
 from ..driver import sql
 from ..quantities import size
 from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
-from .context import Context, Server
+from .context import Context
+from .sides import Server
 
 CHECKS: list[Check] = []
 

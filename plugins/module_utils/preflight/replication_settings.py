@@ -15,7 +15,8 @@ from ..driver import sql
 from ..endpoint import Side
 from ..quantities import size
 from .check import Check, Outcome, check, check_both, failed, name, passed, skipped, statement, statements, unknown
-from .context import Context, Server
+from .context import Context
+from .sides import Server
 
 CHECKS: list[Check] = []
 

@@ -21,7 +21,8 @@ from .check import (
     statements,
     unknown,
 )
-from .context import RELOAD, Context, Server
+from .context import Context
+from .sides import RELOAD, Server
 
 CHECKS: list[Check] = []
 
