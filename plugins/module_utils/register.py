@@ -32,6 +32,9 @@ CREATE TABLE seren_migrator.begun (
   begun_at timestamptz NOT NULL DEFAULT pg_catalog.now())
 """
 
+# A frozen runner may hold what we wait for; nobody shall be held up by that.
+_LIMIT = "SELECT pg_catalog.set_config('lock_timeout', %(limit)s, false) AS limit"
+
 # A table that somebody else has put there could make us run what he likes, by a trigger or as a view.
 _STATE = """
 SELECT n.oid IS NOT NULL AS has_schema, c.oid IS NOT NULL AS has_table, o.rolname AS owner,
@@ -107,6 +110,7 @@ def enter(session: Session, begun: Begun) -> str:
     """
     for _attempt in range(ATTEMPTS):
         try:
+            session.row(_LIMIT, {"limit": LOCK_TIMEOUT})
             state = session.row(_STATE)
             if state is None or not state["has_table"]:
                 with session.transaction():
@@ -126,7 +130,11 @@ def enter(session: Session, begun: Begun) -> str:
 
 
 def leave(session: Session, migration_id: str) -> bool:
-    """Take a migration out of the register, and drop that when it is the last one; False when it was not there."""
+    """Take a migration out of the register, and drop that when it is the last one; False when it was not there.
+
+    Raises LockNotAvailable where somebody holds the entry.
+    """
+    session.row(_LIMIT, {"limit": LOCK_TIMEOUT})
     state = session.row(_STATE)
     if state is None or not state["is_trusted"]:
         return False
@@ -137,7 +145,6 @@ def leave(session: Session, migration_id: str) -> bool:
     # Somebody may be using it, or own it, or be making his table in our schema: then it stays. Migrations that begin wait
     # behind us, so we do not wait for long (for a dump of this database, for instance).
     with suppress(psycopg.Error), session.transaction():
-        session.row("SELECT pg_catalog.set_config('lock_timeout', %(limit)s, true) AS limit", {"limit": LOCK_TIMEOUT})
         session.connection.execute("LOCK TABLE seren_migrator.begun IN ACCESS EXCLUSIVE MODE")
         if session.row("SELECT 1 AS found FROM seren_migrator.begun") is None:
             session.execute("DROP TABLE seren_migrator.begun")

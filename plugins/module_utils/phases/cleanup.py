@@ -237,6 +237,8 @@ class _Run:
                 return register.leave(session, self.record.id)
         except MigrationError as error:
             raise _Refused(error.message) from None
+        except psycopg.errors.LockNotAvailable as error:
+            raise _Refused(str(error.diag.message_primary)) from None
 
 
 _REMOVERS: dict[str, Callable[[_Run, Session, OwnedObject], bool]] = {

@@ -233,6 +233,7 @@ class Context:
             return register.read(self.target.session)
         try:
             with database.maintenance(self.migration, self.options.maintenance_db, read_only=True) as session:
+                session.rows(_LIMITS, {"statement": STATEMENT_TIMEOUT, "lock": LOCK_TIMEOUT})
                 return register.read(session)
         except MigrationError as error:
             return register.Register((), error.message)
