@@ -78,7 +78,7 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
     try:
         _pass_gate(migration, options, record)
     except MigrationError:
-        if record is None and not options.check_mode and _has_begun(migration, options):
+        if not options.check_mode and _has_moved(migration, options, record):
             raise _Overtaken from None  # what the gate found in the way is another runner's first work
         raise
     if options.check_mode:
@@ -117,9 +117,12 @@ class _Overtaken(Exception):
     """Another runner of this migration was quicker between two looks at the ledger."""
 
 
-def _has_begun(migration: Migration, options: InitOptions) -> bool:
+def _has_moved(migration: Migration, options: InitOptions, record: Record | None) -> bool:
+    """True when another runner works on the migration, or has done so since ``record`` was read."""
     late = _find(migration, options.maintenance_db)[1]
-    return late is not None and late.state != "cleaned"
+    if late is None or late.state == "cleaned":
+        return False
+    return record is None or late.is_held or late.state != record.state
 
 
 def _pass_gate(migration: Migration, options: InitOptions, record: Record | None) -> None:
