@@ -46,10 +46,12 @@ class Asking:
         question = _Question(self._session.text(query, params))
         self._waiting.append(question)
         with self._speaking:
-            if not question.is_answered:
+            if question in self._waiting:
                 self._ask([self._waiting.popleft() for _each in range(len(self._waiting))])
         if question.error is not None:
             raise question.error
+        if not question.is_answered:  # whoever asked for us came to grief; no answer is not "no rows"
+            raise psycopg.InterfaceError("a question to the server got lost")
         return question.rows
 
     def _ask(self, questions: list[_Question]) -> None:

@@ -131,6 +131,8 @@ def run_check(context: Context, item: Check) -> Outcome:
         return skipped(f"Not possible, because {missing}.", needs=missing.check)
     except MigrationError as error:
         return unknown(error.message, error.remedy)
+    except ValueError as error:
+        return unknown(f"The server's answer could not be read: {context.migration.redactor.text(str(error))}")
     except psycopg.Error as error:
         said = context.migration.redactor.text(error.diag.message_primary or str(error)).strip()
         return unknown(

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("psycopg")
+
+import psycopg
+
 from ansible_collections.seren.migrator.plugins.module_utils.preflight.asking import Asking, once
 
 
@@ -67,3 +71,16 @@ def test_an_answer_that_cannot_be_read_is_nobody_elses() -> None:
         assert first.result(10) == [{"query": "first"}]
         assert others["good"].result(10) == [{"query": "good"}]
         assert isinstance(others["bad"].exception(10), UnicodeDecodeError)
+
+
+def test_a_question_that_got_lost_is_an_error_and_not_an_answer_without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        """A session that is never asked."""
+
+        def text(self, query: str, params: object = None) -> str:
+            return query
+
+    asking = Asking(Silent())  # type: ignore[arg-type]
+    monkeypatch.setattr(asking, "_ask", lambda questions: None)
+    with pytest.raises(psycopg.InterfaceError, match="got lost"):
+        asking.rows("SELECT 1")
