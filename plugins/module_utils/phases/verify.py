@@ -27,10 +27,10 @@ from ..selection import Selected, select
 from ..session import translated
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
-from ..verification.objects import SequenceFinding, compare_sequences
 from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
 from ..verification.readers import Connections, Pairs
 from ..verification.scan import Recipe
+from ..verification.sequences import SequenceFinding, compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, epoch, reading, wait_until_ended
 
 PHASE = "verify"

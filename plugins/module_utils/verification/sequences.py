@@ -1,6 +1,6 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""What must match besides rows. Now: sequences, which logical replication does not carry.
+"""Sequences, which logical replication does not carry: are those of the target where they should be?
 
 Before the cutover a target sequence behind its source is expected; a missing one, or another definition, is not.
 """

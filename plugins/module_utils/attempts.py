@@ -1,0 +1,90 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""Statements that a server may refuse one by one without harm: many in a round trip, and what was refused is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .driver import pq, psycopg, sql
+from .session import Session
+
+if TYPE_CHECKING:
+    from .session import Query
+
+AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One statement and what it is about, in words for people; ``shown`` replaces it in the log where it is secret."""
+
+    what: str
+    statement: Query
+    shown: Query | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An attempt that the server refused, with its reason (the server's own words) and its SQLSTATE."""
+
+    attempt: Attempt
+    reason: str
+    sqlstate: str
+
+    @property
+    def as_left(self) -> dict[str, str]:
+        """What stays behind because of it, as results show it."""
+        return {"object": self.attempt.what, "reason": self.reason}
+
+
+def carry_out(session: Session, attempts: Sequence[Attempt]) -> list[Refused]:
+    """Run every statement that the server accepts, in order; return those that it refuses.
+
+    Inside a transaction of the caller all of it belongs to that; otherwise each batch commits by itself. Refused is what
+    is wrong with a statement (privileges, missing objects, values, features); a lost connection, a lock that is
+    not to be had or a full disk is raised.
+    """
+    refused: list[Refused] = []
+    for start in range(0, len(attempts), AT_ONCE):
+        refused += _carry_out(session, attempts[start : start + AT_ONCE])
+    return refused
+
+
+def _carry_out(session: Session, attempts: Sequence[Attempt]) -> list[Refused]:
+    if not attempts:
+        return []
+    error = _try(session, attempts)
+    if error is None:
+        for attempt in attempts:
+            session.log.add(
+                session.endpoint.side, session.text(attempt.statement if attempt.shown is None else attempt.shown)
+            )
+        return []
+    if len(attempts) == 1:
+        return [Refused(attempts[0], str(error.diag.message_primary or error), error.sqlstate or "")]
+    middle = len(attempts) // 2
+    return _carry_out(session, attempts[:middle]) + _carry_out(session, attempts[middle:])
+
+
+def _try(session: Session, attempts: Sequence[Attempt]) -> psycopg.Error | None:
+    """Run statements as one, all or none, in one round trip; return why the server refused."""
+    is_inside = session.connection.info.transaction_status == pq.TransactionStatus.INTRANS
+    texts = [session.text(attempt.statement) for attempt in attempts]
+    if is_inside:
+        texts = ["SAVEPOINT attempt", *texts, "RELEASE SAVEPOINT attempt"]
+    try:
+        session.connection.execute(sql.SQL(";\n").join(map(sql.SQL, texts)))
+    except (
+        psycopg.ProgrammingError,
+        psycopg.DataError,
+        psycopg.NotSupportedError,
+        psycopg.IntegrityError,
+        psycopg.errors.CantChangeRuntimeParam,
+    ) as error:
+        if is_inside:
+            session.connection.execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
+        return error
+    return None

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""What a role of the source is called on the target, and who owns there what it owns here. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RoleNames:
+    """The roles of the target that stand for those of the source.
+
+    ``renamed`` has the roles that are called otherwise; None where there is none that may be used: what is granted to such
+    a role stays behind, what it owns goes to ``connected``, the role of the target's connection. ``owner`` is who owns
+    everything (option ``owner``), None where owners are kept. PUBLIC and roles that PostgreSQL predefines are everywhere.
+    """
+
+    connected: str
+    renamed: Mapping[str, str | None] = field(default_factory=dict)
+    owner: str | None = None
+
+    def of(self, role: str) -> str | None:
+        """Return the target's name of a role of the source, or None where nobody stands for it."""
+        return self.renamed.get(role, role)
+
+    def owner_of(self, role: str) -> str:
+        """Return who owns, on the target, what ``role`` owns on the source."""
+        return self.owner or self.of(role) or self.connected
+
+    def without(self, roles: Iterable[str]) -> list[str]:
+        """Return those of the source's roles for which nobody stands on the target, sorted."""
+        return sorted(role for role in set(roles) if self.of(role) is None)
