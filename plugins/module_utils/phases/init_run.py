@@ -95,6 +95,7 @@ class Run:
         starting_over.drop_large_objects(self.claim)
         stream.settle(self.migration, self.claim, self.source, self.target)
         record = self.claim.read()
+        analyzed: frozenset[tuple[str, str]] = frozenset()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
             with Crew(self.migration, self.claim, self._sizes(record), self.progress, self._watch) as crew:
                 self._copy_all(crew)
@@ -104,7 +105,9 @@ class Run:
                 self._tell_how_far()
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
-        finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self._step)
+                analyzed = crew.analyzed
+        servers = (self.source, self.target)
+        finishing.finish(self.migration, self.claim, *servers, self.client, self.options, self._step, analyzed)
         # Where the servers copied by themselves, replication goes on since.
         self.claim.set_state("synced" if native_copy.has_begun(self.claim.read()) else "copied")
 
@@ -285,7 +288,7 @@ class Run:
             name = backend_name(self.claim.id, "restore")
             archive = Archive(self.claim.kept_dump(), self.client, Skips(skipped), name)
             script = schema.post_data_script(self.migration, archive)
-        names = {relation.source_oid: f"{relation.schema}.{relation.name}" for relation in record.relations}
+        names = {relation.source_oid: (relation.schema, relation.name) for relation in record.relations}
         crew.plan_builds(script, waiting, names)
 
     def _unusable(self, plan: Plan) -> roles.Unusable:
