@@ -300,8 +300,8 @@ class Crew:
     def _may_analyze(self) -> bool:
         """True while others finish rows or indexes, and nothing of either waits: statistics shall delay neither."""
         busy = [member.work for member in self._members if member.work is not None]
-        is_alone = any(isinstance(work, AnalyzeWork) for work in busy)
-        return bool(self._whole and busy) and not (is_alone or self._ready)
+        is_collecting = any(isinstance(work, AnalyzeWork) for work in busy)
+        return bool(self._whole and busy) and not (is_collecting or self._ready)
 
     def _note_whole(self, oid: int) -> None:
         """Remember a table for its statistics once its rows and all of its indexes are there."""
@@ -328,12 +328,11 @@ class Crew:
             self._push(work, float("inf"))
 
     def _with_helpers(self, work: Work) -> Work:
-        """Let the server build an index with parallel workers only in place of builders that have nothing to do.
+        """Let the server build an index with parallel workers only in place of workers that have nothing to do.
 
         They cost a quarter more than one process, and make the last, large index ready earlier.
         """
-        busy = sum(1 for member in self._members if member.work is not None)
-        idle = len([member for member in self._members if not member.copies]) - busy - 1
+        idle = sum(1 for member in self._members if member.work is None) - 1
         if not isinstance(work, BuildWork) or self._copies or self._ready:
             return work
         return replace(work, helpers=max(0, min(self._max_helpers, idle)))

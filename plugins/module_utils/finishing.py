@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Protocol
 
@@ -146,11 +147,13 @@ def validate_foreign_keys(
     if record.is_done("foreign_keys"):
         return False
     unchecked = record.unchecked_foreign_keys
-    if unchecked:
-        progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+    if not unchecked:
+        claim.finish("foreign_keys", {"validated": 0})
+        return False
+    progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
     with claim.step("foreign_keys", {"validated": len(unchecked)}):
         foreign_keys.validate(migration, target, unchecked, jobs)
-    return bool(unchecked)
+    return True
 
 
 def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
@@ -223,9 +226,10 @@ def analyze(
         tables -= {*analyzed} - {(row["schema"], row["name"]) for row in target.rows(_MORE_TO_COLLECT)}
     waiting = sorted(tables)
 
-    def work(share: list[tuple[str, str]]) -> list[dict[str, str]]:
+    def work(number: int) -> list[dict[str, str]]:
+        share = waiting[number::workers]
         failed: list[dict[str, str]] = []
-        with migration.open("target", "analyze") as session:
+        with migration.open("target", "analyze") if number else nullcontext(target) as session:
             for start in range(0, len(share), STATEMENTS_AT_ONCE):
                 batch = share[start : start + STATEMENTS_AT_ONCE]
                 if _refusal(session, batch) is None:
@@ -236,8 +240,7 @@ def analyze(
 
     workers = max(1, min(jobs, len(waiting)))
     with ThreadPoolExecutor(workers) as pool:
-        shares = [pool.submit(work, waiting[start::workers]) for start in range(workers)]
-        left = [entry for share in shares for entry in share.result()]
+        left = [entry for share in pool.map(work, range(workers)) for entry in share]
     target.log.add("target", f"ANALYZE of {count} relation(s)")
     return left
 
