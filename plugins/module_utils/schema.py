@@ -292,21 +292,20 @@ class Archive:
     backend_name: str
 
 
-def restore_pre_data(migration: Migration, archive: Archive, mark: sql.Composed) -> None:
-    """Restore types, tables and functions together with ``mark``, in one transaction.
+def restore_pre_data(migration: Migration, session: Session, archive: Archive, mark: sql.Composed) -> None:
+    """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
     script, _listing = _script(migration, archive, "pre-data")
-    with migration.open("target", "restore") as session:
-        session.rename(archive.backend_name)
-        for name in _schemas(session):
-            create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
-            for spelling in (create, b"CREATE SCHEMA " + name.encode()):
-                script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
-        run_script(migration, session, _keeping_public(session, script), mark)
+    session.rename(archive.backend_name)
+    for name in _schemas(session):
+        create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
+        for spelling in (create, b"CREATE SCHEMA " + name.encode()):
+            script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
+    run_script(migration, session, _keeping_public(session, script), mark)
 
 
 def post_data_script(migration: Migration, archive: Archive) -> Script:
