@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The least that the target has to do: COPY from files on its own disk, then the indexes and constraints, by psql.
+"""The least that the target has to do: COPY of files that are already here, then the indexes and constraints, by psql.
 
     python -m tests.benchmark.floor PLAN.json
 
@@ -94,9 +94,10 @@ def _files(source: Database, tables: Sequence[tuple[Any, ...]]) -> Path:
 
 
 def _copy(schema: str, name: str, file: Path) -> str:
-    table = sql.Identifier(schema, name)
-    text = sql.SQL("BEGIN; TRUNCATE ONLY {}; COPY {} FROM {} (FORMAT binary, FREEZE); COMMIT;")
-    return text.format(table, table, sql.Literal(str(file))).as_string(None)
+    """The statements that init runs, too; psql sends the file, as it is."""
+    table, source = sql.Identifier(schema, name), sql.Literal(str(file))
+    text = sql.SQL("BEGIN; TRUNCATE ONLY {};\n\\copy {} FROM {} WITH (FORMAT binary, FREEZE)\nCOMMIT;")
+    return text.format(table, table, source).as_string(None)
 
 
 def _size_of(statement: str, size: Mapping[str, int]) -> int:
