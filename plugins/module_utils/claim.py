@@ -64,6 +64,16 @@ ON CONFLICT (migration_id, step)
   DO UPDATE SET state = 'done', detail = s.detail || excluded.detail, finished_at = pg_catalog.now();
 """
 
+# What came after the mark, in the same transaction, and is to be taken back with the rest.
+_ADD_TO_MARK = """
+UPDATE seren_migrator.step AS s
+   SET detail = s.detail || {detail}::jsonb || pg_catalog.jsonb_build_object('created', (s.detail->'created') || (
+         SELECT coalesce(pg_catalog.jsonb_agg(d.oid::bigint), '[]')
+           FROM pg_catalog.pg_default_acl AS d
+          WHERE NOT (s.detail->'default_privileges') @> pg_catalog.to_jsonb(d.oid::bigint)))
+ WHERE s.migration_id = {id} AND s.step = {step}
+"""
+
 
 class Claim:
     """The right of this runner to work on one migration; every write of the ledger goes through it.
@@ -232,6 +242,12 @@ class Claim:
             epoch=sql.Literal(self.epoch),
             step=sql.Literal(step),
             detail=sql.Literal(json.dumps(detail or {})),
+        )
+
+    def added_to_mark(self, step: str, detail: Mapping[str, Any]) -> sql.Composed:
+        """Return the statement that adds to a mark of this transaction, and to ``created`` the default privileges since."""
+        return sql.SQL(_ADD_TO_MARK).format(
+            id=sql.Literal(self.id), step=sql.Literal(step), detail=sql.Literal(json.dumps(detail))
         )
 
     def retire_stream(self, number: int) -> None:

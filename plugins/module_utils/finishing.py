@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
-from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
+from . import access, firing, foreign_keys, indexes, native_copy, policies, role_policy, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -44,8 +44,20 @@ class Policies(Protocol):
         """Create, skip or fail."""
 
     @property
-    def roles(self) -> str:
-        """Referenced or none."""
+    def roles(self) -> Any:
+        """What becomes of roles, as ``role_policy.py`` reads it."""
+
+    @property
+    def reserved_roles(self) -> Sequence[str] | None:
+        """Names of roles that belong to a provider."""
+
+    @property
+    def sole_owner(self) -> str | None:
+        """Who is to own everything, None where owners are kept."""
+
+    @property
+    def user_mappings(self) -> str:
+        """Create or skip."""
 
 
 def finish(
@@ -103,7 +115,10 @@ def _post_data(
     left = schema.left_behind(source, whole, selected)
     carried = [relation for relation in record.relations if relation.stream is not None]
     postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    skipped = schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out))
+    names = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
+    left_behind = schema.skips(left, ())
+    by_us = {(policies.PG_POLICY, policy.oid) for policy in policies.read(source, names, left_behind)}
+    skipped = schema.skips(left, postponed) | by_us
     archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
     script = schema.post_data_script(migration, archive)
     built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
@@ -114,7 +129,17 @@ def _post_data(
     }
     claim.begin("post_data", detail)
     remaining = script.without(built, {key.oid for key in unchecked})
-    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"))
+    on_source = access.read(source, names, left_behind)
+    # What its restore has made is ours; any other schema was there before.
+    made = set(record.steps["pre_data"].detail["created"])
+    there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)
+
+    def and_then(session: Session) -> None:
+        outcome = access.after_rows(session, source, on_source, there_before, options.user_mappings)
+        found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
+        session.connection.execute(claim.added_to_mark("post_data", found))
+
+    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"), and_then)
 
 
 def validate_foreign_keys(

@@ -114,6 +114,8 @@ def preflight_options() -> Spec:
         "unlogged_tables": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},
         "foreign_tables": {"type": "str", "choices": ["create", "skip", "fail"], "default": "create"},
         "roles": {"type": "str", "choices": ["referenced", "none"], "default": "referenced"},
+        "owner": {"type": "str", "default": "keep"},
+        "user_mappings": {"type": "str", "choices": ["skip", "create"], "default": "skip"},
         "copy_method": {"type": "str", "choices": ["runner", "subscription"], "default": "runner"},
         "rollback": {"type": "bool", "default": False},
         "migrations_on_source": {"type": "int", "default": 1},

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from .. import (
+    access,
     clients,
     copy_progress,
     copying,
@@ -19,6 +20,7 @@ from .. import (
     large_objects,
     native_copy,
     register,
+    role_policy,
     roles,
     schema,
     splitting,
@@ -38,7 +40,8 @@ from ..plan import Dealt, Plan
 from ..post_data import Script
 from ..progress import Event, Progress
 from ..retention import Retention, give_up
-from ..schema import Archive, Skips
+from ..role_names import RoleNames
+from ..schema import Archive
 from ..session import Session
 from .init_options import InitOptions
 
@@ -237,7 +240,6 @@ class Run:
             role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
             refused = roles.carry_out(role_plan, self.target)
             self.left += [*plan.notes, *role_plan.left, *refused]
-            self.left += self._unusable(plan).notes
             if self.claim.read().plan.get("created_database"):
                 self._own_database(plan.whole.database.owner)
         self.claim.finish("left", {"left": self.left})
@@ -259,20 +261,24 @@ class Run:
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
         self.claim.keep_dump(self.client.major, content)
-        archive = self._archive(content, plan.left, plan.selected.left_out)
+        archive = self._archive(content, plan.left)
         script = schema.post_data_script(self.migration, archive)
         filled = {item.source_oid for item in plans.relations(plan, self.options) if item.state != "skipped"}
         stored = [table for table in plan.selected.catalog.tables if table.oid in filled]
         # A restore script in SQL_ASCII has bytes of any encoding, which only a session of its own kind may read.
         readable = plan.whole.database.encoding != "SQL_ASCII"
         self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
+        source = access.read(reader, self._names(), archive.skipped)
         reader.connection.execute("COMMIT")
-        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
-        schema.restore_pre_data(self.migration, archive, mark)
+        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped)})
 
-    def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
-        unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
-        return Archive(content, self.client, schema.skips(left, (), unusable), backend_name(self.claim.id, "restore"))
+        def and_then(session: Session, there_before: frozenset[str]) -> None:
+            access.before_rows(session, source, there_before)
+
+        schema.restore_pre_data(self.migration, archive, mark, and_then)
+
+    def _archive(self, content: bytes, left: Sequence[schema.LeftObject]) -> Archive:
+        return Archive(content, self.client, schema.skips(left, ()), backend_name(self.claim.id, "restore"))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:
         """Tell the crew what is to be built, from the ledger and the archive that it keeps."""
@@ -283,13 +289,15 @@ class Run:
             # What was skipped then, not what the selection would leave out of the source as it is today.
             skipped = frozenset((classid, objid) for classid, objid in record.steps["pre_data"].detail["skipped"])
             name = backend_name(self.claim.id, "restore")
-            archive = Archive(self.claim.kept_dump(), self.client, Skips(skipped), name)
+            archive = Archive(self.claim.kept_dump(), self.client, skipped, name)
             script = schema.post_data_script(self.migration, archive)
         names = {relation.source_oid: f"{relation.schema}.{relation.name}" for relation in record.relations}
         crew.plan_builds(script, waiting, names)
 
-    def _unusable(self, plan: Plan) -> roles.Unusable:
-        return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
+    def _names(self) -> RoleNames:
+        """Return what roles are called on the target, once those that were missing are made."""
+        policy = role_policy.policy(self.options)
+        return roles.names(policy, self.source, self.target, owner=self.options.sole_owner)
 
     def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
@@ -329,7 +337,7 @@ class Run:
             self._import(reader, snapshot)
             intended = {"oids": large_objects.intended(reader, self.target, record)}
             self.claim.begin("large_objects", intended)
-            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            large_objects.copy_all(reader, self.target, self._names())
             self.claim.finish("large_objects", intended)
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
