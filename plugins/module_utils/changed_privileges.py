@@ -217,11 +217,7 @@ def plan(
         # A column that has no privileges on the target is found as its table.
         present = acl.parse(twin.now) if twin.column == item.column else {}
         changes = _changes(given, taken, {_by(owner, right): option for right, option in present.items()}, owner)
-        if changes and not twin.is_ours:
-            left.append(
-                {"object": f"privileges on {item.shown}", "reason": f"only its owner, {owner}, may change them"}
-            )
-        elif changes:
+        if changes:
             found.append(Repeated(replace(twin, column=item.column), changes))
     return found, lost, left
 
@@ -260,12 +256,20 @@ def statement(session: Session, item: Changed, change: Change) -> sql.Composed:
 
 
 def carry(session: Session, planned: Sequence[Repeated]) -> list[Refused]:
-    """Carry the changes out; return what the server refused. The caller has a transaction open.
+    """Carry the changes out; return what is refused. The caller has a transaction open.
 
-    What would lock us out of the database is taken back.
+    Whoever may not grant is answered with a warning at times, so that is not tried where we are not the owner. What would
+    lock us out of the database is taken back.
     """
-    of_database = [item for item in planned if item.item.kind == "DATABASE"]
-    refused = carry_out(session, _attempts(session, [item for item in planned if item not in of_database]))
+    ours = [item for item in planned if item.item.is_ours]
+    refused = [
+        Refused(attempt, f"only its owner on the target, {item.item.owner}, may change them", "42501")
+        for item in planned
+        if not item.item.is_ours
+        for attempt in _attempts(session, [item])
+    ]
+    of_database = [item for item in ours if item.item.kind == "DATABASE"]
+    refused += carry_out(session, _attempts(session, [item for item in ours if item not in of_database]))
     attempts = _attempts(session, of_database)
     if not attempts:
         return refused

@@ -6,6 +6,7 @@ Both sides once as superuser, and as a provider's admin role without it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.integration.test_managed_role import AsAdmin
+from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from tests.integration.test_managed_role import PROVIDER, STRICT, AsAdmin, grant_subscriptions, managed
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.migrations import Case
@@ -129,7 +131,7 @@ def fill(source: Database, admin: str | None = None) -> None:
         assert isinstance(source, AsAdmin)
         source.as_admin(OBJECTS)
         script(source, f"GRANT boss, clerk, {H} TO {admin}")
-    script(source, OWNERS + PRIVILEGES)
+    script(source, OWNERS + PRIVILEGES + ("" if admin is None else f"GRANT SELECT ON shop.child TO {admin}"))
 
 
 def prove(case: Case, **options: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def prove(case: Case, **options: Any) -> dict[str, Any]:
     if (case.source.cluster.major < 17) != (case.target.cluster.major < 17):
         own = "SELECT relname, relacl::text[] FROM pg_class WHERE relname IN ('customers', 'child') ORDER BY 1"
         (source, target) = (dict(side.execute(own)) for side in (case.source, case.target))
-        assert source["child"] == target["child"] == []
+        assert source["child"] == target["child"]
         assert set(target["customers"]) == {item.replace("wxt/", "wxtm/") for item in source["customers"]}
         found = [line for line in found if not _OWN.fullmatch(line)]
     assert "\n".join(found) == ""
@@ -157,3 +159,187 @@ def test_a_superuser_carries_every_owner_and_every_privilege(
         assert sorted(case.source.execute(grantors)[0][0]) == sorted(case.target.execute(grantors)[0][0])
     passed_on = [item for item in case.target.execute(grantors)[0][0] if item.endswith(("/passer", "/reader"))]
     assert sorted(passed_on) == sorted(["reader=r*/passer", f'"{HOSTILE.replace(chr(34), chr(34) * 2)}"=r/reader'])
+
+
+@pytest.mark.parametrize("recipe", [STRICT, PROVIDER], ids=["strict", "read_all"])
+@pytest.mark.parametrize(("source_major", "target_major"), [(15, 17), (14, 16), (13, 18)])
+def test_an_admin_role_carries_every_owner_and_every_privilege_without_superuser(
+    recipe: str, source_major: int, target_major: int, make_cluster: Callable[..., Cluster]
+) -> None:
+    if source_major < 14 and recipe == PROVIDER:
+        recipe_of_source = STRICT
+    else:
+        recipe_of_source = recipe
+    case = Case(managed(make_cluster(source_major), recipe_of_source), managed(make_cluster(target_major), recipe))
+    grant_subscriptions(case.target)  # type: ignore[arg-type]
+    fill(case.source, "owner1")
+    data = prove(case)
+    assert [item for item in data["left"] if "password" not in item["reason"]] == []
+    may_create = "SELECT has_schema_privilege('clerk', 'shop', 'CREATE')"
+    assert case.target.execute(may_create) == [(False,)]
+    assert not case.init().changed
+    case.sync()
+    case.wait_until_in_sync()
+    case.cleanup()
+
+
+@pytest.fixture
+def case(source_db: Database, target_db: Database) -> Case:
+    fill(source_db)
+    return Case(source_db, target_db)
+
+
+OWNERS_OF = """
+SELECT DISTINCT pg_get_userbyid(o.owner)
+  FROM (SELECT relowner, relnamespace FROM pg_class UNION ALL SELECT proowner, pronamespace FROM pg_proc
+         UNION ALL SELECT typowner, typnamespace FROM pg_type UNION ALL SELECT nspowner, oid FROM pg_namespace
+         UNION ALL SELECT oprowner, oprnamespace FROM pg_operator UNION ALL SELECT collowner, collnamespace FROM pg_collation
+         UNION ALL SELECT stxowner, stxnamespace FROM pg_statistic_ext UNION ALL SELECT cfgowner, cfgnamespace FROM pg_ts_config
+         UNION ALL SELECT dictowner, dictnamespace FROM pg_ts_dict UNION ALL SELECT conowner, connamespace FROM pg_conversion
+       ) AS o(owner, namespace)
+ WHERE o.namespace IN ('shop'::regnamespace, %s::regnamespace) AND o.owner <> 10
+"""
+ACL_OF = "SELECT a::text FROM pg_class, unnest(relacl) AS a WHERE oid = %s::regclass ORDER BY 1"
+
+
+def test_one_role_can_own_everything_while_what_others_were_granted_stays(case: Case) -> None:
+    case.target.execute("CREATE ROLE everything")
+    data = case.init(owner="everything").data
+    assert data["left"] == []
+    assert case.target.execute(OWNERS_OF, [H]) == [("everything",)]
+    # boss and clerk had rights on what was their own; boss those on the orders of clerk, too.
+    assert case.target.execute(ACL_OF, ["shop.orders"]) == [
+        ('"a=b/c*,{}"=ar/everything',),
+        ("boss=arwdDxt/everything",),
+        ("everything=arwdDxtm/everything",),
+        ("reader=ar/everything",),
+    ]
+    assert not case.init(owner="everything").changed
+
+
+def test_an_owner_that_is_not_on_the_target_is_refused_before_anything_is_written(case: Case) -> None:
+    with pytest.raises(MigrationError) as caught:
+        case.init(owner=HOSTILE + " not there")
+    assert caught.value.details["checks"] == ["target_owner"]
+    assert case.target.execute("SELECT 1 FROM pg_namespace WHERE nspname IN ('seren_migrator', 'shop')") == []
+
+
+def test_roles_that_are_called_otherwise_keep_what_they_have_and_two_can_become_one(case: Case) -> None:
+    renamed = 'other "name"'
+    case.target.execute(sql.SQL("CREATE ROLE {}; CREATE ROLE both_of_them").format(sql.Identifier(renamed)))
+    roles = {HOSTILE: renamed, "reader": "both_of_them", "passer": "both_of_them", "boss": None}
+    data = case.init(roles=roles).data
+    objects = {item["object"] for item in data["left"]}
+    assert {"owner boss", "privileges of role boss"} <= objects
+    assert case.target.execute(OWNERS_OF, [H]) == [("clerk",), (renamed,)]
+    quoted = '"' + renamed.replace('"', '""') + '"'
+    assert case.target.execute(ACL_OF, ["shop.orders"]) == [
+        ("\"a=b/c*,{}\"=ar/clerk",), ("both_of_them=ar/clerk",), ("clerk=arwdDxtm/clerk",)
+    ]  # fmt: skip
+    assert case.target.execute(ACL_OF, ["shop.parts_1"]) == [
+        ("=r/postgres",),
+        (f"{quoted}=r/both_of_them",),
+        ("both_of_them=r*w*/postgres",),
+        ("postgres=arwdDxtm/postgres",),
+    ]
+    policies = "SELECT policyname, roles::text[], cmd, permissive FROM pg_policies ORDER BY 1"
+    assert case.target.execute(policies) == [
+        ("every", ["public"], "ALL", "RESTRICTIVE"),
+        ("mine", ["both_of_them", renamed], "SELECT", "PERMISSIVE"),
+    ]
+
+
+def test_a_policy_for_a_role_that_nobody_stands_for_is_not_made_for_everybody(case: Case) -> None:
+    case.source.execute("CREATE POLICY bosses ON shop.orders FOR SELECT TO boss USING (true)")
+    data = case.init(roles={"boss": None}).data
+    assert {"object": "policy bosses on table shop.orders", "reason": "no role of the target stands for boss"} in data[
+        "left"
+    ]
+    assert case.target.execute("SELECT policyname FROM pg_policies ORDER BY 1") == [("every",), ("mine",)]
+
+
+def test_default_privileges_of_the_target_add_nothing(case: Case) -> None:
+    case.target.execute(
+        "CREATE ROLE greedy; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO greedy WITH GRANT OPTION, PUBLIC;"
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO greedy; ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;"
+        "ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO greedy; ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO greedy"
+    )
+    case.init()
+    found = [line for line in differences(case) if "DEFAULT PRIVILEGES FOR ROLE postgres" not in line]
+    assert [line for line in found if not _OWN.fullmatch(line)] == []
+
+
+def test_a_changed_schema_public_and_the_database_s_own_privileges_arrive(case: Case) -> None:
+    database = sql.Identifier(case.source.name).as_string(None)
+    case.source.execute(
+        f"REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT CREATE ON SCHEMA public TO {H}; ALTER SCHEMA public OWNER TO boss;"
+        f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC; GRANT CREATE ON DATABASE {database} TO {H} WITH GRANT OPTION;"
+        "GRANT SELECT (rolpassword) ON pg_catalog.pg_authid TO reader; REVOKE EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text)"
+        " FROM PUBLIC; GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) TO clerk"
+    )
+    case.target.execute("CREATE ROLE before; GRANT USAGE ON SCHEMA public TO before")
+    assert case.init().data["left"] == []
+    of_public = "SELECT a::text FROM pg_namespace, unnest(nspacl) AS a WHERE nspname = 'public' ORDER BY 1"
+    hostile = '"' + HOSTILE.replace('"', '""') + '"'
+    assert case.target.execute(of_public) == [(f"{hostile}=C/boss",), ("before=U/boss",), ("boss=UC/boss",)]
+    of_database = "SELECT a::text FROM pg_database, unnest(datacl) AS a WHERE datname = current_database() ORDER BY 1"
+    assert case.target.execute(of_database) == case.source.execute(of_database)
+    may = "SELECT has_column_privilege('reader', 'pg_authid', 'rolpassword', 'SELECT'), has_function_privilege('clerk', 'pg_ls_dir(text)', 'EXECUTE')"
+    assert case.target.execute(may) == [(True, True)]
+
+
+def test_a_database_that_would_lock_us_out_keeps_what_it_has(
+    make_cluster: Callable[..., Cluster], source_db: Database
+) -> None:
+    cluster = make_cluster(17)
+    cluster.execute("CREATE ROLE me LOGIN CREATEROLE PASSWORD 'plain'; CREATE DATABASE theirs")
+    cluster.execute("GRANT CREATE ON DATABASE theirs TO me; GRANT pg_create_subscription TO me")
+    cluster.execute("GRANT CREATE, USAGE ON SCHEMA public TO me WITH GRANT OPTION", "theirs")
+    source_db.execute("CREATE ROLE me; CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO me")
+    source_db.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(source_db.name)))
+    target = AsAdmin(cluster, "theirs", "me")
+    object.__setattr__(target, "role", "me")
+    case = Case(source_db, _With(cluster, "theirs"))
+    left = case.init().data["left"]
+    assert "privileges on database" in {item["object"] for item in left}
+    assert case.target.execute("SELECT has_database_privilege('me', 'theirs', 'CONNECT')") == [(True,)]
+
+
+class _With(Database):
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.cluster.params(self.name, "me", "plain")
+
+
+SECRET = 's3cret of the mapping: it\'s "quoted"'
+
+
+def test_user_mappings_are_made_when_asked_for_and_their_secrets_appear_nowhere(case: Case) -> None:
+    case.source.execute("CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw")
+    case.source.execute(
+        "ALTER SERVER far OWNER TO clerk; GRANT USAGE ON FOREIGN SERVER far TO reader WITH GRANT OPTION"
+    )
+    for role in ("clerk", H, "PUBLIC", "boss"):
+        options = sql.SQL("" if role == "boss" else "OPTIONS (user 'someone', password {})").format(sql.Literal(SECRET))
+        case.source.execute(sql.SQL("CREATE USER MAPPING FOR {} SERVER far {}").format(sql.SQL(role), options))
+    result = case.init(user_mappings="create")
+    query = "SELECT usename, umoptions FROM pg_user_mappings ORDER BY 1"
+    assert case.target.execute(query) == case.source.execute(query)
+    assert len(case.target.execute(query)) == 4
+    told = json.dumps([result.data, result.diff], default=str) + "\n".join(result.statements or ())
+    for table in ("step", "schema_dump", "migration", "object"):
+        told += str(case.target.execute(f"SELECT t::text FROM seren_migrator.{table} AS t"))
+    assert "s3cret" not in told
+    assert b"s3cret".hex() not in told
+    assert "\n".join(differences(case)) == "" or not [line for line in differences(case) if "MAPPING" in line]
+    assert case.init(user_mappings="create", resume=False).changed
+    assert case.target.execute(query) == case.source.execute(query)
+
+
+def test_a_copy_that_starts_over_ends_with_the_same_owners_and_privileges(case: Case) -> None:
+    case.target.execute("CREATE ROLE before; GRANT USAGE ON SCHEMA public TO before")
+    first = case.init().data
+    second = case.init(resume=False).data
+    assert first["left"] == second["left"] == []
+    assert [line for line in differences(case) if not _OWN.fullmatch(line)] == []
+    assert case.target.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'public'") == [(1,)]

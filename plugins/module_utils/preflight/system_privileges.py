@@ -8,7 +8,7 @@ init repeats them on the target, where another role may own these objects, and a
 from __future__ import annotations
 
 from .. import changed_privileges, owned
-from .check import Check, Outcome, check, failed, passed
+from .check import Check, Outcome, check, failed, passed, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -32,18 +32,34 @@ def system_privileges(context: Context) -> Outcome:
     if context.target_database is not None:
         installed = {row["name"] for row in context.target_database.rows(_INSTALLED)}
     is_superuser = context.target.role.is_superuser
-    # What comes with an extension belongs to who makes it, or to the bootstrap superuser.
-    coming = {item.key for item in changed if item.extension is not None and item.extension not in installed}
-    checked = [item for item in changed if not (is_superuser and item.key in coming)]
+    # What comes with an extension belongs to a superuser, or to who makes it.
+    coming = [item for item in changed if item.extension is not None and item.extension not in installed]
     usuals = (context.holdings.usual, owned.usual(session))
-    _found, lost, left = changed_privileges.plan(checked, there, context.names, context.left_behind, (), usuals)
-    entries = [*left, *lost.entries(context.target.major)]
+    planned, lost, gone = changed_privileges.plan(
+        [item for item in changed if item not in coming], there, context.names, context.left_behind, (), usuals
+    )
+    by_hand = [] if is_superuser else [item for item in planned if not item.item.is_ours]
+    entries = [
+        *gone,
+        *lost.entries(context.target.major),
+        *(
+            {"object": f"privileges on {item.item.shown}", "reason": f"only {item.item.owner} may change them there"}
+            for item in by_hand
+        ),
+        *(
+            {"object": f"privileges on {item.shown}", "reason": f"extension {item.extension} brings it"}
+            for item in ([] if is_superuser else coming)
+        ),
+    ]
     if not entries:
         return passed("They will be repeated on the target.")
+    grants = [changed_privileges.statement(session, item.item, change) for item in by_hand for change in item.changes]
     return failed(
         "Privileges were changed on objects that do not belong to a user; these will not be repeated on the target: "
         + "; ".join(f"{entry['object']}: {entry['reason']}" for entry in entries)
         + ".",
-        "Grant on the target what is needed there, as its administrator, once init has made the roles.",
-        objects=[entry["object"] for entry in entries],
+        "-- on the target, as its administrator, once init has made the roles\n" + statements(*grants)
+        if grants
+        else "Grant on the target by hand what is needed there, as its administrator.",
+        objects=[entry["object"].removeprefix("privileges on ") for entry in entries],
     )
