@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -388,7 +388,7 @@ def dropped_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
             attaching = text.removeprefix(_ATTACH) if text.startswith(_ATTACH) else ""
         elif attaching and line.startswith(_DEPENDS_ON):
             needed = line.removeprefix(_DEPENDS_ON).split()
-            attached |= set([number for number in needed if _is_called(texts.get(number, ""), attaching)][:1])
+            attached |= _attached({number: texts.get(number, "") for number in needed}, attaching)
     kept = []
     for line in filtered_list(listing, skipped).splitlines():
         entry = _ENTRY.match(line)
@@ -397,14 +397,31 @@ def dropped_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
     return "\n".join(kept) + "\n"
 
 
-def _is_called(text: str, called: str) -> bool:
-    """True when the entry ``text`` is an index or constraint of the schema, name and owner that ``called`` begins with."""
+def _attached(needed: Mapping[str, str], called: str) -> set[str]:
+    """Return which of the entries that an INDEX ATTACH needs is the attached one, by their numbers: one or none.
+
+    ``called`` is schema, name and owner, of which the last is the one of the partitioned table, and may be another's. Any
+    of them may hold spaces, so that the longest beginning counts that one of the entries has in common with it.
+    """
+    spaces = [position for position, character in enumerate(called) if character == " "]
+    for end in (len(called), *spaces[:0:-1]):
+        found = [number for number, text in needed.items() if _is_called(text, called[:end], end == len(called))]
+        if found:
+            return {found[0]}
+    return set()
+
+
+def _is_called(text: str, called: str, is_whole: bool) -> bool:
+    """True when the entry ``text`` is an index or constraint of this schema and name, and owner where it is the whole."""
     kind, _space, rest = text.partition(" ")
     if kind == "INDEX":
-        return rest == called
-    # A constraint's entry has its table between schema and name, and any of them may hold spaces.
+        return rest == called if is_whole else rest.startswith(f"{called} ")
+    # A constraint's entry has its table between schema and name.
     spaces = [position for position, character in enumerate(called) if character == " "]
-    return kind == "CONSTRAINT" and any(rest.startswith(called[: p + 1]) and rest.endswith(called[p:]) for p in spaces)
+    return kind == "CONSTRAINT" and any(
+        rest.startswith(called[: p + 1]) and (rest.endswith(called[p:]) if is_whole else f"{called[p:]} " in rest[p:])
+        for p in spaces
+    )
 
 
 def _without_psql(script: bytes) -> bytes:
