@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
@@ -44,8 +44,8 @@ class Policies(Protocol):
         """Create, skip or fail."""
 
     @property
-    def roles(self) -> str:
-        """Referenced or none."""
+    def roles(self) -> Any:
+        """A policy, see ``role_policy``."""
 
 
 def finish(
