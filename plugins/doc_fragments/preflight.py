@@ -68,12 +68,36 @@ options:
     default: create
   roles:
     description:
-      - V(referenced) creates, on the target, the roles that own or may use what is migrated.
-      - V(none) creates no role. When one of the roles is missing on the target, or O(target) may not use it, all owners and privileges
-        and the policies for that role stay behind, and everything belongs to the role of O(target).
-    type: str
-    choices: [referenced, none]
+      - Which roles are made on the target, where they are missing. What is called a role here includes users and groups.
+      - V(referenced) makes those that own or may use what is migrated, the members of these, and the roles to which all of them belong. V(all) makes
+        every role of the source's server. V(none) makes none.
+      - A mapping does what V(referenced) does, but its keys, roles of the source, are called on the target as its values say, for instance
+        V({shop: shop_eu}). Such a role is made under that name when it is missing. Where the value is V(null), nobody stands for
+        the role. What is granted to it stays behind, what it owns goes to the role of O(target).
+      - Roles that PostgreSQL predefines, and those of O(reserved_roles), are never made. SUPERUSER is never given.
+      - With V(none) nobody stands for a role that is missing on the target, or whose rights O(target) may not take.
+      - A role that exists on the target is never changed. RV(ignore:left) of M(seren.migrator.pg_migration_init) tells how it differs from
+        the one of the source. Only settings that a role of the source has in this database alone are given to it.
+    type: raw
     default: referenced
+  reserved_roles:
+    description:
+      - Names of roles that belong to the provider of the source, instead of those that are known (C(rds_*), C(cloudsql*), C(azure_*),
+        C(neon_superuser) and others). V(*) stands for any characters. An empty list reserves none.
+      - They are never made. One that the target has stands for itself. For the role that a provider gives to the administrators of a
+        database (C(neon_superuser), C(rds_superuser), C(cloudsqlsuperuser), C(azure_pg_admin) and others) that of the target's provider
+        stands, where there is one. For all others nobody does.
+      - A role that is a key of O(roles) is not reserved.
+    type: list
+    elements: str
+  role_passwords:
+    description:
+      - Passwords for roles of the source that are made on the target, each key a role of the source. Keep them in a vault.
+      - Without one a role gets the password that it has, where O(source) may read its hash (C(pg_authid)) and the target accepts that.
+        Otherwise it is made without a password, and named in the result.
+      - A password given here goes before the hash of the source. It is hashed (SCRAM-SHA-256) before it is sent. A role that exists on the target
+        keeps the password that it has.
+    type: dict
   owner:
     description:
       - Who owns what is migrated. V(keep) is the source's owner, or the role that stands for it on O(target).

@@ -93,6 +93,7 @@ def _try(session: Session, attempts: Sequence[Attempt]) -> psycopg.Error | None:
         psycopg.NotSupportedError,
         psycopg.IntegrityError,
         psycopg.errors.CantChangeRuntimeParam,
+        psycopg.errors.InternalError_,  # what providers' hooks refuse with
     ) as error:
         if is_inside:
             session.connection.execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")

@@ -140,6 +140,20 @@ class Claim:
             name=name,
         )
 
+    def removed_all(self, side: str, kind: str, objects: Sequence[tuple[str, str]]) -> None:
+        """Record that objects of one kind, each as name and schema, are gone."""
+        names, schemas = (list(values) for values in zip(*objects, strict=True))
+        self.write(
+            "UPDATE seren_migrator.object AS o SET removed_at = pg_catalog.now()"
+            "  FROM unnest(%(names)s::text[], %(schemas)s::text[]) AS g(name, schema)"
+            " WHERE o.migration_id = %(id)s AND o.side = %(side)s AND o.kind = %(kind)s"
+            " AND o.name = g.name AND o.schema = g.schema",
+            side=side,
+            kind=kind,
+            names=names,
+            schemas=schemas,
+        )
+
     def add_stream(self, number: int, names: StreamNames) -> None:
         """Record the intent to open a stream."""
         self.write(

@@ -117,7 +117,8 @@ _RESET = (
        SET state = 'pending', stream = NULL, format = NULL, rows = NULL, bytes = NULL, finished_at = NULL
      WHERE migration_id = %(id)s AND state <> 'skipped'
     """,
-    "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step <> 'dropping_large_objects'",
+    # Roles stay, and so does what is known about them.
+    "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step NOT IN ('dropping_large_objects', 'roles')",
     "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s",
     "DELETE FROM seren_migrator.schema_dump WHERE migration_id = %(id)s",
     "UPDATE seren_migrator.migration SET state = 'copying' WHERE id = %(id)s",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, ledger, register, replication, slots
+from .. import database, ledger, register, replication, role_making, slots
 from ..catalog import OWN_SCHEMA
 from ..claim import Claim, claimed
 from ..driver import psycopg, sql
@@ -97,6 +97,8 @@ def _entry(side: str, kind: str, name: str, reason: str = "") -> dict[str, str]:
 
 
 def _shown(item: OwnedObject) -> str:
+    if item.kind == role_making.MEMBERSHIP:
+        return f"{item.schema} in {item.name}"
     return f"{item.schema}.{item.name}" if item.schema else item.name
 
 
@@ -138,6 +140,7 @@ class _Run:
             for item in self.record.objects:
                 if item.kind == kind:
                     self._remove(item)
+        self._memberships([item for item in self.record.objects if item.kind == role_making.MEMBERSHIP])
         if not self.left or self.options.force:
             self.claim.forget_dump()
             self.claim.bury()
@@ -167,6 +170,23 @@ class _Run:
         self.claim.removed(item.side, item.kind, item.name, item.schema)
         if gone:
             self.removed.append(_entry(item.side, item.kind, _shown(item)))
+
+    def _memberships(self, items: list[OwnedObject]) -> None:
+        """Take back what let us give objects to the roles that we made; apply acts in their name until it is gone."""
+        if items and self._is_left("subscription"):
+            reason = "a subscription is still there, and acts in the name of the role"
+            self.left += [_entry(item.side, item.kind, _shown(item), reason) for item in items]
+            return
+        refused = role_making.take_back(self.target, [(item.name, item.schema) for item in items])
+        gone = [item for item in items if (item.name, item.schema) not in refused]
+        if gone:
+            self.claim.removed_all("target", role_making.MEMBERSHIP, [(item.name, item.schema) for item in gone])
+        self.removed += [_entry(item.side, item.kind, _shown(item)) for item in gone]
+        self.left += [
+            _entry(item.side, item.kind, _shown(item), refused[item.name, item.schema])
+            for item in items
+            if (item.name, item.schema) in refused
+        ]
 
     def _subscription(self, target: Session, item: OwnedObject) -> bool:
         """Drop a subscription without letting it reach for its slot, which is dropped on its own afterwards."""

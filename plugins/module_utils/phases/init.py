@@ -155,6 +155,7 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
             options.owner,
             options.user_mappings,
         ],
+        "reserved_roles": None if options.reserved_roles is None else list(options.reserved_roles),
         "foreign_keys": options.validate_foreign_keys,
         "streams": options.streams,
         "copy_method": options.copy_method,
@@ -221,7 +222,7 @@ def _numbers(plan: Plan) -> dict[str, int]:
 
 def _recorded(options: InitOptions) -> dict[str, Any]:
     """Return the options that the ledger keeps: policies and numbers, nothing that could hold a secret."""
-    secret = {"source_from_target", "replication_role"}
+    secret = {"source_from_target", "replication_role", "role_passwords"}
     return {key: value for key, value in asdict(options).items() if key not in secret}
 
 

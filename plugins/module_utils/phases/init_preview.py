@@ -6,7 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import clients, copying, database, native_copy, roles, splitting, starting_over, stream, tuning
+from .. import (
+    clients,
+    copying,
+    database,
+    native_copy,
+    role_making,
+    role_policy,
+    roles,
+    splitting,
+    starting_over,
+    stream,
+    tuning,
+)
 from .. import plan as plans
 from ..dealing import Share
 from ..ledger import Record
@@ -28,16 +40,20 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
         with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
             majors = (source.major, target.major)
-            role_plan = roles.plan_by_policy(options.roles, source, target, plan.selected.left_out)
+            role_plan = roles.plan(
+                role_policy.policy(options),
+                source,
+                target,
+                plan.selected.left_out,
+                database=migration.target.dbname,
+                passwords=options.role_passwords,
+                made=() if record is None else role_making.Made.of(record).roles,
+            )
             if not target_exists:
                 statement = database.create_statement(migration.target.dbname, plan.whole.database, target.major)
                 migration.log.add("target", statement.as_string(None))
-            for role in role_plan.create:
-                migration.log.add("target", roles.create_role(role, with_password=False).as_string(None))
-            for membership in role_plan.grant:
-                migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
-            for setting in role_plan.settings:
-                migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
+            for statement in role_making.statements(role_plan, migration.target.dbname, target.major):
+                migration.log.add("target", statement.as_string(None))
             settings = tuning.settings(target, index_jobs)
             if record is not None and starts_over:
                 client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
@@ -86,6 +102,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
         "start_over": starts_over,
         "create_database": not target_exists,
         "create_roles": [role.name for role in role_plan.create],
+        "grant_roles": [item.shown for item in role_plan.grant],
         "publication": migration.names("0" * 32, dealt.first).publication,
         "tables": tables,
         "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
@@ -99,7 +116,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
         },
         "settings": settings,
-        "left": plan.notes + list(role_plan.left),
+        "left": [*plan.notes, *role_plan.left, *role_plan.expected, *role_plan.differences],
     }
     before = {"state": record.state if record else "absent"}
     after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -20,6 +20,8 @@ from .. import (
     large_objects,
     native_copy,
     register,
+    role_lock,
+    role_making,
     role_policy,
     roles,
     schema,
@@ -41,6 +43,7 @@ from ..post_data import Script
 from ..progress import Event, Progress
 from ..retention import Retention, give_up
 from ..role_names import RoleNames
+from ..roles import RolePlan
 from ..schema import Archive
 from ..session import Session
 from .init_options import InitOptions
@@ -236,12 +239,25 @@ class Run:
         reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
     def _roles(self, plan: Plan) -> None:
-        with self.claim.step("roles"):
-            role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
-            refused = roles.carry_out(role_plan, self.target)
-            self.left += [*plan.notes, *role_plan.left, *refused]
-            if self.claim.read().plan.get("created_database"):
-                self._own_database(plan.whole.database.owner)
+        """Make the roles, one migration at a time on a server: those of ten databases are the same ones."""
+        policy, left_out = role_policy.policy(self.options), plan.selected.left_out
+
+        def planned(made: Collection[str]) -> RolePlan:
+            return roles.plan(
+                policy,
+                self.source,
+                self.target,
+                left_out,
+                database=self.migration.target.dbname,
+                passwords=self.options.role_passwords,
+                made=made,
+            )
+
+        with role_lock.held(self.migration, self.options.maintenance_db):
+            role_making.carry_out(self.migration, self.claim, self.target, planned)
+        self.left = list(plan.notes)
+        if self.claim.read().plan.get("created_database"):
+            self._own_database(self._names().owner_of(plan.whole.database.owner))
         self.claim.finish("left", {"left": self.left})
 
     def _own_database(self, owner: str) -> None:

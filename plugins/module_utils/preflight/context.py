@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from .. import clients, database, dealing, ledger, owned, register, role_policy, roles, schema, stream
+from .. import clients, database, dealing, ledger, owned, register, role_making, role_policy, roles, schema, stream
 from ..catalog import Catalog
 from ..conninfo import subscription_conninfo
 from ..driver import Row
@@ -186,8 +186,15 @@ class Context:
     @once
     def role_plan(self) -> roles.RolePlan:
         """The roles that init will make."""
-        sessions = self.source.session, self.target.session
-        return roles.plan_by_policy(self.options.roles, *sessions, self.selected.left_out)
+        return roles.plan(
+            role_policy.policy(self.options),
+            self.source.session,
+            self.target.session,
+            self.selected.left_out,
+            database=self.migration.target.dbname,
+            passwords=self.options.role_passwords,
+            made=() if self.record is None else role_making.Made.of(self.record).roles,
+        )
 
     @once
     def names(self) -> RoleNames:
@@ -213,12 +220,6 @@ class Context:
         ]
         pairs = [(item, names.owner_of(item.owner)) for item in travelling]
         return [(item, owner) for item, owner in pairs if owner != names.connected]
-
-    @once
-    def unusable_roles(self) -> roles.Unusable:
-        """The roles because of which owners and privileges stay behind."""
-        sessions = self.source.session, self.target.session
-        return roles.unusable(self.options.roles, *sessions, self.selected.left_out)
 
     @once
     def target_catalog(self) -> Catalog | None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .. import roles
 from ..driver import sql
+from ..role_statements import setting_value
 from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
 from .context import Context
 
@@ -41,13 +41,6 @@ SELECT c.entry
  CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS c(entry, number)
  WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0
  ORDER BY c.number
-"""
-
-_MD5 = """
-SELECT a.rolname AS name
-  FROM pg_catalog.pg_authid AS a
- WHERE a.rolname = ANY (%(names)s::name[]) AND a.rolpassword LIKE 'md5%%'
- ORDER BY a.rolname
 """
 
 
@@ -152,7 +145,7 @@ def database_settings(context: Context) -> Outcome:
         if "." in setting:
             hidden.append(statements(statement(change, target, _qualified(setting), sql.SQL(":'value'"))))
         else:
-            given = roles.setting_value(setting, value)
+            given = setting_value(setting, value)
             lines.append(statements(statement(change, target, _qualified(setting), given)))
     if hidden:
         lines += ["-- or with the source's values, not shown here because applications keep secrets in them:", *hidden]
@@ -169,18 +162,16 @@ def database_settings(context: Context) -> Outcome:
 )  # fmt: skip
 def password_hashes(context: Context) -> Outcome:
     """V6, P9. An md5 hash travels as it is, but a target that asks for SCRAM (pg_hba.conf) cannot use it."""
-    logins = [item.name for item in context.role_plan.create if item.login]
-    if not logins:
+    created = context.role_plan.create
+    if not any(item.login for item in created):
         return passed()
-    if not context.source.role.is_superuser and any(
-        "not readable" in item["reason"] for item in context.role_plan.left
-    ):
+    if context.role_plan.without_password:
         return unknown(
             "The passwords of the source's roles cannot be read, so init makes these roles without one.",
-            "Give them passwords on the target before the cut-over: ALTER ROLE ... PASSWORD.",
-            objects=logins,
+            "Give them to init with role_passwords, or on the target before the cut-over: ALTER ROLE ... PASSWORD.",
+            objects=context.role_plan.without_password,
         )
-    names = [row["name"] for row in context.source.rows(_MD5, {"names": logins})]
+    names = [item.name for item in created if item.login and (item.verifier or "").startswith("md5")]
     if not names:
         return passed()
     return failed(

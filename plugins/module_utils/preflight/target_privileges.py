@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from .. import roles
+from ..role_policy import is_predefined
+from ..role_statements import create_role
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
@@ -97,7 +98,7 @@ def create_in_schemas(context: Context) -> Outcome:
 
 def _owners(context: Context) -> list[str]:
     """The roles that are to own something on the target, without our own."""
-    return sorted({owner for _item, owner in context.handed_over if not roles.is_reserved(owner)})
+    return sorted({owner for _item, owner in context.handed_over if not is_predefined(owner)})
 
 
 def _may_give(context: Context) -> str:
@@ -107,16 +108,12 @@ def _may_give(context: Context) -> str:
 
 @check(CHECKS, "target_roles", "The roles of the selected objects can be made and used on the target", side="target")
 def owners(context: Context) -> Outcome:
-    """P12, P13, X1."""
+    """P12, P13, X1. What init makes it may use; what is there already is never changed for it."""
     role = context.target.role
-    if context.options.roles != "referenced" or role.is_superuser:
+    if context.options.roles == "none" or role.is_superuser:
         return passed()
-    wanted = _owners(context)
-    missing = [item.name for item in context.role_plan.create]
-    if role.can_create_roles:
-        # From 16 on init may give objects to the roles that it makes; before, it would have to be made their member.
-        missing = [] if context.target.major >= 16 else sorted(set(missing) & set(wanted))
-    rows = context.target.rows(_ROLES, {"roles": wanted, "privilege": _may_give(context)})
+    missing = [] if role.can_create_roles else list(context.role_plan.create)
+    rows = context.target.rows(_ROLES, {"roles": _owners(context), "privilege": _may_give(context)})
     foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"]]
     if not missing and not foreign:
         return passed()
@@ -124,11 +121,9 @@ def owners(context: Context) -> Outcome:
     superusers = [row["role"] for row in rows if row["is_superuser"] and row["role"] in foreign]
     if missing and context.target.major >= 16:
         making = [statement("ALTER ROLE {} CREATEROLE", me)]
-    else:  # before 16, who makes a role is not its member; what is there is never changed, so it needs its attributes
-        making = [
-            roles.create_role(item, with_password=False) for item in context.role_plan.create if item.name in missing
-        ]
-        making += [statement("GRANT {} TO {}", name(item), me) for item in missing]
+    else:  # what is there is never changed, so it needs its attributes
+        making = [create_role(item, with_password=False) for item in missing]
+        making += [statement("GRANT {} TO {}", name(item.name), me) for item in missing]
     grants = [
         *making,
         *(statement("GRANT {} TO {}", name(item), me) for item in foreign if item not in superusers),
@@ -139,19 +134,60 @@ def owners(context: Context) -> Outcome:
             f"superusers there, so give what they own to another role on the source: {', '.join(superusers)}"
         )
         parts.append(comment(of_superusers))
+    names = [item.name for item in missing]
     return failed(
         f"Role {role.name} cannot make all roles that the selected objects refer to, or give objects to them: "
         + "; ".join(
             part
             for part in (
-                f"missing, and it may not create them with membership: {', '.join(missing)}" if missing else "",
+                f"missing, and it may not create them: {', '.join(names)}" if names else "",
                 f"present, but it is not a member: {', '.join(foreign)}" if foreign else "",
             )
             if part
         )
         + ".",
-        "\n".join([*parts, f"-- or let everything belong to one role: owner: {role.name}"]),
-        objects=[*missing, *foreign],
+        "\n".join(
+            [
+                *parts,
+                comment(f"or let {role.name} own what is theirs, by a mapping: roles: {{NAME: null}}"),
+                comment(f"or let one role own everything: owner: {role.name}"),
+            ]
+        ),
+        objects=[*names, *foreign],
+    )
+
+
+@check(
+    CHECKS, "existing_roles", "Roles that the target has already are like those of the source", side="target",
+    severity="warning",
+)  # fmt: skip
+def existing_roles(context: Context) -> Outcome:
+    """O8. init never changes them, and lists what is different under left."""
+    differences = context.role_plan.differences
+    if not differences:
+        return passed()
+    return failed(
+        "Roles of these names exist on the target and differ; they are used as they are there.",
+        "Change them there where it matters (ALTER ROLE, GRANT)."
+        "\n-- or let another role stand for one, by a mapping: roles: {NAME: OTHER}",
+        objects=[f"{item['object'].removeprefix('role ')}: {item['reason']}" for item in differences],
+    )
+
+
+@check(
+    CHECKS, "role_attributes", "Roles can be made on the target with all that they have", side="target",
+    severity="warning",
+)  # fmt: skip
+def role_attributes(context: Context) -> Outcome:
+    """P13, X6. init makes them without what is refused, and lists it under left."""
+    plan = context.role_plan
+    lost = [item for item in (*plan.left, *plan.expected) if "without a password" not in item["reason"]]
+    if not lost:
+        return passed()
+    return failed(
+        "The target gives these roles less than they have on the source; init lists it under left.",
+        "Give them on the target what they need, as its administrator, after init.",
+        objects=[f"{item['object']}: {item['reason']}" for item in lost],
     )
 
 
