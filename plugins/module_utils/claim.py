@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from .driver import psycopg, sql
@@ -21,13 +22,13 @@ from .errors import MigrationError
 from .ledger import (
     HEARTBEAT_STALE_S,
     HOLDER_LIVES,
+    INSERT_INDEX_BUILDS,
     IndexBuild,
     Record,
     Relation,
     describe_holder,
     find,
     index_builds,
-    insert_index_builds,
     insert_relations,
     kept_dump,
     read,
@@ -185,9 +186,10 @@ class Claim:
 
     def replace_index_builds(self, builds: Sequence[IndexBuild]) -> None:
         """Write anew what is to be built on the tables; nothing may have been built yet."""
-        with self.session.transaction():
-            self.write("DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s")
-            insert_index_builds(self.session, self.id, builds)
+        self.write(
+            f"DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s;\n{INSERT_INDEX_BUILDS}",
+            builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
+        )
 
     def index_builds(self) -> list[IndexBuild]:
         """Read what is built on the tables, and how far it is."""

@@ -274,9 +274,13 @@ class Archive:
 
 
 def restore_pre_data(
-    migration: Migration, archive: Archive, mark: sql.Composed, and_then: Callable[[Session, frozenset[str]], None]
+    migration: Migration,
+    session: Session,
+    archive: Archive,
+    mark: sql.Composed,
+    and_then: Callable[[Session, frozenset[str]], None],
 ) -> None:
-    """Restore types, tables and functions together with ``mark``, in one transaction.
+    """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
@@ -285,16 +289,15 @@ def restore_pre_data(
     """
     migration.log.add("target", "pg_restore --section=pre-data")
     script, _listing = _script(migration, archive, "pre-data")
-    with migration.open("target", "restore") as session:
-        session.rename(archive.backend_name)
-        before = frozenset(_schemas(session))
-        for name in before:
-            create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
-            for spelling in (create, b"CREATE SCHEMA " + name.encode()):
-                script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
-        with session.transaction():
-            run_script(migration, session, script, mark)
-            and_then(session, before)
+    session.rename(archive.backend_name)
+    before = frozenset(_schemas(session))
+    for name in before:
+        create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
+        for spelling in (create, b"CREATE SCHEMA " + name.encode()):
+            script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
+    with session.transaction():
+        run_script(migration, session, script, mark)
+        and_then(session, before)
 
 
 def post_data_script(migration: Migration, archive: Archive) -> Script:
