@@ -98,6 +98,21 @@ options:
       - A password given here goes before the hash of the source. It is hashed (SCRAM-SHA-256) before it is sent. A role that exists on the target
         keeps the password that it has.
     type: dict
+  owner:
+    description:
+      - Who owns what is migrated. V(keep) is the source's owner, or the role that stands for it on O(target).
+      - Any other value is the name of a role of O(target), or of one that init makes there; everything then belongs to it. What the old owners were
+        granted on their own objects is not repeated; what others were granted is.
+    type: str
+    default: keep
+  user_mappings:
+    description:
+      - What to do about the user mappings of foreign servers, whose options hold passwords.
+      - V(skip) leaves them behind. V(create) makes those whose options the role of O(source) may read; the options go from one server to the other,
+        and into no archive, ledger, log or result. A target that logs statements (C(log_statement)) logs them.
+    type: str
+    choices: [skip, create]
+    default: skip
   copy_method:
     description:
       - Who carries the rows of the initial copy.

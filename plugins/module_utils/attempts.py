@@ -40,16 +40,19 @@ class Refused:
         return {"object": self.attempt.what, "reason": self.reason}
 
 
-def carry_out(session: Session, attempts: Sequence[Attempt]) -> list[Refused]:
+def carry_out(session: Session, attempts: Sequence[Attempt], at_once: int = AT_ONCE) -> list[Refused]:
     """Run every statement that the server accepts, in order; return those that it refuses.
+
+    ``at_once`` are tried together in a round trip; where a refusal is a rare exception, many more than usual. The log
+    then has a word about them instead of each.
 
     Inside a transaction of the caller all of it belongs to that; otherwise each batch commits by itself. Refused is what
     is wrong with a statement (privileges, missing objects, values, features); a lost connection, a lock that is
     not to be had or a full disk is raised.
     """
     refused: list[Refused] = []
-    for start in range(0, len(attempts), AT_ONCE):
-        refused += _carry_out(session, attempts[start : start + AT_ONCE])
+    for start in range(0, len(attempts), at_once):
+        refused += _carry_out(session, attempts[start : start + at_once])
     return refused
 
 
@@ -58,15 +61,22 @@ def _carry_out(session: Session, attempts: Sequence[Attempt]) -> list[Refused]:
         return []
     error = _try(session, attempts)
     if error is None:
-        for attempt in attempts:
+        if len(attempts) > AT_ONCE:
             session.log.add(
-                session.endpoint.side, session.text(attempt.statement if attempt.shown is None else attempt.shown)
+                session.endpoint.side, f"{_text(session, attempts[0])}, and {len(attempts) - 1} more like it"
             )
+            return []
+        for attempt in attempts:
+            session.log.add(session.endpoint.side, _text(session, attempt))
         return []
     if len(attempts) == 1:
         return [Refused(attempts[0], str(error.diag.message_primary or error), error.sqlstate or "")]
     middle = len(attempts) // 2
     return _carry_out(session, attempts[:middle]) + _carry_out(session, attempts[middle:])
+
+
+def _text(session: Session, attempt: Attempt) -> str:
+    return session.text(attempt.statement if attempt.shown is None else attempt.shown)
 
 
 def _try(session: Session, attempts: Sequence[Attempt]) -> psycopg.Error | None:

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from .driver import psycopg, sql
@@ -21,13 +22,13 @@ from .errors import MigrationError
 from .ledger import (
     HEARTBEAT_STALE_S,
     HOLDER_LIVES,
+    INSERT_INDEX_BUILDS,
     IndexBuild,
     Record,
     Relation,
     describe_holder,
     find,
     index_builds,
-    insert_index_builds,
     insert_relations,
     kept_dump,
     read,
@@ -62,6 +63,16 @@ SELECT {id}, {step}, 'done', {detail}::jsonb || pg_catalog.jsonb_build_object('c
                                   FROM pg_catalog.pg_default_acl AS d)), pg_catalog.now()
 ON CONFLICT (migration_id, step)
   DO UPDATE SET state = 'done', detail = s.detail || excluded.detail, finished_at = pg_catalog.now();
+"""
+
+# What came after the mark, in the same transaction, and is to be taken back with the rest.
+_ADD_TO_MARK = """
+UPDATE seren_migrator.step AS s
+   SET detail = s.detail || {detail}::jsonb || pg_catalog.jsonb_build_object('created', (s.detail->'created') || (
+         SELECT coalesce(pg_catalog.jsonb_agg(d.oid::bigint), '[]')
+           FROM pg_catalog.pg_default_acl AS d
+          WHERE NOT (s.detail->'default_privileges') @> pg_catalog.to_jsonb(d.oid::bigint)))
+ WHERE s.migration_id = {id} AND s.step = {step}
 """
 
 
@@ -175,9 +186,10 @@ class Claim:
 
     def replace_index_builds(self, builds: Sequence[IndexBuild]) -> None:
         """Write anew what is to be built on the tables; nothing may have been built yet."""
-        with self.session.transaction():
-            self.write("DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s")
-            insert_index_builds(self.session, self.id, builds)
+        self.write(
+            f"DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s;\n{INSERT_INDEX_BUILDS}",
+            builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
+        )
 
     def index_builds(self) -> list[IndexBuild]:
         """Read what is built on the tables, and how far it is."""
@@ -246,6 +258,12 @@ class Claim:
             epoch=sql.Literal(self.epoch),
             step=sql.Literal(step),
             detail=sql.Literal(json.dumps(detail or {})),
+        )
+
+    def added_to_mark(self, step: str, detail: Mapping[str, Any]) -> sql.Composed:
+        """Return the statement that adds to a mark of this transaction, and to ``created`` the default privileges since."""
+        return sql.SQL(_ADD_TO_MARK).format(
+            id=sql.Literal(self.id), step=sql.Literal(step), detail=sql.Literal(json.dumps(detail))
         )
 
     def retire_stream(self, number: int) -> None:

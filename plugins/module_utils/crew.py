@@ -28,15 +28,17 @@ from .migration import Migration
 from .post_data import Script
 from .progress import Event, Progress
 from .transfer import Throttle
-from .work import Answer, BuildWork, CopyWork, EmptyWork, Indexes, PieceWork, SealWork
+from .work import AnalyzeWork, Answer, BuildWork, CopyWork, EmptyWork, Indexes, PieceWork, SealWork
 from .worker import Job
 
 if TYPE_CHECKING:
-    from .work import Work
+    from .work import Needed, Work
 
 # How often a table may be locked by the application before the copy gives up on it (each time for LOCK_TIMEOUT).
 MAX_ATTEMPTS = 10
 TICK_S = 1.0
+# Tables whose statistics are collected at a time; nothing else waits long for so many.
+ANALYZED_AT_ONCE = 20
 # Division by zero: how a statement fails that finds the claim lost.
 _CLAIM_LOST = "22012"
 
@@ -114,12 +116,15 @@ class Crew:
         self._lifeline = os.pipe()
         self._script = Script(b"", ())
         self._builds: dict[int, list[IndexBuild]] = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[int, tuple[str, str]] = {}
         self._copies: deque[Work] = deque()
         self._ready: list[tuple[float, int, Work]] = []
         self._order = count()
         self._splits: dict[int, _Split] = {}
         self._parallel: Counter[int] = Counter()
+        self._filled: set[int] = set()
+        self._whole: deque[int] = deque()
+        self._analyzed: set[int] = set()
         self._attempts: Counter[str] = Counter()
         self._failed: list[MigrationError] = []
         self._copied: list[Copied] = []
@@ -158,8 +163,13 @@ class Crew:
 
     # --- what is to be done ------------------------------------------------------------------------------------
 
-    def plan_builds(self, script: Script, builds: Iterable[IndexBuild], names: Mapping[int, str]) -> None:
-        """Tell the crew which indexes belong to which table; ``names`` maps a table's OID to its name for people."""
+    @property
+    def analyzed(self) -> frozenset[tuple[str, str]]:
+        """The tables (schema, name) whose statistics were collected after their rows and indexes were there."""
+        return frozenset(self._names[oid] for oid in self._analyzed)
+
+    def plan_builds(self, script: Script, builds: Iterable[IndexBuild], names: Mapping[int, tuple[str, str]]) -> None:
+        """Tell the crew which indexes belong to which table; ``names`` maps a table's OID to its schema and name."""
         self._script = script
         self._names = dict(names)
         self._builds = {}
@@ -171,6 +181,8 @@ class Crew:
         """Build what is missing on tables whose rows are there."""
         for oid in oids:
             waiting = self._builds.get(oid, [])
+            self._filled.add(oid)
+            self._note_whole(oid)
             beside = [build for build in waiting if indexes.is_parallel(build)]
             self._parallel[oid] = len(beside)
             for build in beside:
@@ -219,7 +231,7 @@ class Crew:
                 small = {task.oid: self._inline(task) for task in batch}
                 self._copies.append(CopyWork(batch, snapshot, {oid: made for oid, made in small.items() if made.marks}))
         self._snapshot = snapshot
-        self._work_until(lambda: not self._copies and not any(m.work for m in self._members if m.copies))
+        self._work_until(lambda: not self._copies and not any(self._is_copying(member) for member in self._members))
         return CopyOutcome(tuple(self._copied), tuple(self._rewritten))
 
     def finish(self) -> None:
@@ -231,12 +243,15 @@ class Crew:
     def forget(self, oids: Collection[int]) -> None:
         """Do not build on these tables now: their rows have to be copied again. What is under way is waited for."""
         self._drop_ready(oids)
-        self._work_until(lambda: not any(isinstance(m.work, BuildWork) and m.work.oid in oids for m in self._members))
+        self._work_until(lambda: not any(_is_about(member.work, oids) for member in self._members))
         self._drop_ready(oids)  # what ended meanwhile may have made more to do
+        self._analyzed.difference_update(oids)
 
     def _drop_ready(self, oids: Collection[int]) -> None:
         self._ready = [entry for entry in self._ready if not (isinstance(entry[2], BuildWork) and entry[2].oid in oids)]
         heapq.heapify(self._ready)
+        self._filled.difference_update(oids)
+        self._whole = deque(oid for oid in self._whole if oid not in oids)
 
     # --- who does what -----------------------------------------------------------------------------------------
 
@@ -244,7 +259,7 @@ class Crew:
         heapq.heappush(self._ready, (-weight, next(self._order), work))
 
     def _name(self, oid: int) -> str:
-        return self._names.get(oid, f"the table with OID {oid}")
+        return ".".join(self._names[oid]) if oid in self._names else f"the table with OID {oid}"
 
     def _inline(self, task: CopyTask) -> Indexes:
         """Return what is built in the transaction that copies a table: everything, where the table is not large."""
@@ -272,6 +287,9 @@ class Crew:
                 member.work = self._copies.popleft()
             elif not member.copies and self._ready:
                 member.work = self._with_helpers(heapq.heappop(self._ready)[2])
+            elif member.copies and self._may_analyze():
+                oids = [self._whole.popleft() for _number in range(min(ANALYZED_AT_ONCE, len(self._whole)))]
+                member.work = AnalyzeWork({oid: self._names[oid] for oid in oids})
             else:
                 continue
             try:
@@ -279,9 +297,26 @@ class Crew:
             except OSError:
                 self._bury(member)
 
+    def _may_analyze(self) -> bool:
+        """True while others finish rows or indexes, and nothing of either waits: statistics shall delay neither."""
+        busy = [member.work for member in self._members if member.work is not None]
+        is_collecting = any(isinstance(work, AnalyzeWork) for work in busy)
+        return bool(self._whole and busy) and not (is_collecting or self._ready)
+
+    def _note_whole(self, oid: int) -> None:
+        """Remember a table for its statistics once its rows and all of its indexes are there."""
+        if oid in self._filled and oid in self._names and not self._builds.get(oid):
+            self._whole.append(oid)
+
+    def _is_copying(self, member: _Member) -> bool:
+        return member.copies and member.work is not None and not isinstance(member.work, AnalyzeWork)
+
     def _bury(self, member: _Member) -> None:
         """Give the work of a process that has ended (killed, or out of memory) back to the others of its kind."""
         work = cast("Work", member.work)
+        if isinstance(work, AnalyzeWork):
+            member.work = None  # the next piece of work finds it dead again, and goes to another
+            return
         self._members.remove(member)
         member.pipe.close()
         member.process.join()
@@ -293,12 +328,11 @@ class Crew:
             self._push(work, float("inf"))
 
     def _with_helpers(self, work: Work) -> Work:
-        """Let the server build an index with parallel workers only in place of builders that have nothing to do.
+        """Let the server build an index with parallel workers only in place of workers that have nothing to do.
 
         They cost a quarter more than one process, and make the last, large index ready earlier.
         """
-        busy = sum(1 for member in self._members if member.work is not None)
-        idle = len([member for member in self._members if not member.copies]) - busy - 1
+        idle = sum(1 for member in self._members if member.work is None) - 1
         if not isinstance(work, BuildWork) or self._copies or self._ready:
             return work
         return replace(work, helpers=max(0, min(self._max_helpers, idle)))
@@ -318,11 +352,18 @@ class Crew:
                 self._after_copy(work, answer)
             elif isinstance(work, BuildWork):
                 self._after_build(work, answer)
+            elif isinstance(work, AnalyzeWork):
+                self._analyzed |= answer.analyzed
             elif isinstance(work, EmptyWork | PieceWork | SealWork):
                 self._after_piece(work, answer)
 
     def _after_failure(self, work: Work, answer: Answer) -> None:
-        """Stop for rows that cannot be copied; for an index only when all rows are there, which are worth more."""
+        """Stop for rows that cannot be copied; for an index only when all rows are there, which are worth more.
+
+        Statistics that were refused are collected after everything else, and told of then.
+        """
+        if isinstance(work, AnalyzeWork):
+            return
         if answer.sqlstate == _CLAIM_LOST:
             self._claim.read()  # raises runner_replaced when that is the reason
         failure = self._failure(work, answer)
@@ -332,7 +373,7 @@ class Crew:
         self._builds.pop(work.oid, None)
         self._progress(Event("init", failure.message))
 
-    def _retry(self, work: Work, name: str, answer: Answer) -> bool:
+    def _retry(self, work: Needed, name: str, answer: Answer) -> bool:
         """Say whether work that met somebody's lock shall be tried again."""
         self._attempts[name] += 1
         if self._attempts[name] >= MAX_ATTEMPTS:
@@ -348,6 +389,8 @@ class Crew:
                 self.build([task.oid])
             else:
                 self._builds.pop(task.oid, None)
+                self._filled.add(task.oid)
+                self._note_whole(task.oid)
         elif answer.kind == "rewritten":
             self._rewritten.append(task)
         elif answer.kind == "again" or self._retry(work, task.qualified, answer):
@@ -396,6 +439,7 @@ class Crew:
             self._parallel[work.oid] -= 1
             if not self._parallel[work.oid] and self._builds[work.oid]:
                 self._close_table(work.oid)
+        self._note_whole(work.oid)
 
     def _builds_elsewhere(self, work: BuildWork) -> bool:
         """True while another table's index is built: apply may wait for that one with a lock on this table in hand."""
@@ -408,7 +452,7 @@ class Crew:
         marks = tuple((*build.key, indexes.DONE) for build in closing)
         self._push(BuildWork(oid, f"the constraints of {self._name(oid)}", Indexes(statements, marks)), float("inf"))
 
-    def _failure(self, work: Work, answer: Answer) -> MigrationError:
+    def _failure(self, work: Needed, answer: Answer) -> MigrationError:
         message = self._redact(answer.message)
         suffix = f" (SQLSTATE {answer.sqlstate} from the {answer.side})" if answer.sqlstate else ""
         details = {"sqlstate": answer.sqlstate, "side": answer.side}
@@ -435,6 +479,13 @@ class Crew:
             "Mend the cause and run the same command again: finished tables are kept.",
             {**details, "table": table},
         )
+
+
+def _is_about(work: Work | None, oids: Collection[int]) -> bool:
+    """True for the building of indexes, and the statistics, of these tables."""
+    if isinstance(work, AnalyzeWork):
+        return any(oid in oids for oid in work.tables)
+    return isinstance(work, BuildWork) and work.oid in oids
 
 
 @dataclass(frozen=True)

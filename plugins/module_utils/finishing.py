@@ -7,12 +7,13 @@ Everything here is done once per migration, on the target, and recorded as a ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
+from . import access, firing, foreign_keys, indexes, native_copy, policies, role_policy, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -26,6 +27,17 @@ from .session import Session
 
 # Statements that go in one round trip.
 STATEMENTS_AT_ONCE = 100
+
+
+# Statistics objects come with the last section; so do a SQL_ASCII database's indexes, of which expressions matter here.
+_MORE_TO_COLLECT = """
+SELECT n.nspname AS schema, c.relname AS name
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid IN (SELECT s.stxrelid FROM pg_catalog.pg_statistic_ext AS s
+                  UNION ALL SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexprs IS NOT NULL)
+   AND c.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+"""
 
 
 class Policies(Protocol):
@@ -45,7 +57,19 @@ class Policies(Protocol):
 
     @property
     def roles(self) -> Any:
-        """A policy, see ``role_policy``."""
+        """What becomes of roles, as ``role_policy.py`` reads it."""
+
+    @property
+    def reserved_roles(self) -> Sequence[str] | None:
+        """Names of roles that belong to a provider."""
+
+    @property
+    def sole_owner(self) -> str | None:
+        """Who is to own everything, None where owners are kept."""
+
+    @property
+    def user_mappings(self) -> str:
+        """Create or skip."""
 
 
 def finish(
@@ -56,8 +80,12 @@ def finish(
     client: Client,
     options: Policies,
     progress: Progress,
+    analyzed: Collection[tuple[str, str]],
 ) -> None:
-    """Do every finishing step that the ledger does not call done."""
+    """Do every finishing step that the ledger does not call done.
+
+    ``analyzed`` are tables (schema, name) whose statistics were collected when their rows and indexes were there.
+    """
     whole = Catalog.read(source)
     selected = select(whole, migration.selection, options.foreign_tables)
     record = claim.read()
@@ -86,7 +114,7 @@ def finish(
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step("analyze", detail):
-            detail["left"] += analyze(migration, target, record, there, options.jobs)
+            detail["left"] += analyze(migration, target, record, there, options.jobs, analyzed)
 
 
 def _post_data(
@@ -103,7 +131,10 @@ def _post_data(
     left = schema.left_behind(source, whole, selected)
     carried = [relation for relation in record.relations if relation.stream is not None]
     postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    skipped = schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out))
+    names = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
+    left_behind = schema.skips(left, ())
+    by_us = {(policies.PG_POLICY, policy.oid) for policy in policies.read(source, names, left_behind)}
+    skipped = schema.skips(left, postponed) | by_us
     archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
     script = schema.post_data_script(migration, archive)
     built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
@@ -114,7 +145,17 @@ def _post_data(
     }
     claim.begin("post_data", detail)
     remaining = script.without(built, {key.oid for key in unchecked})
-    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"))
+    on_source = access.read(source, names, left_behind)
+    # What its restore has made is ours; any other schema was there before.
+    made = set(record.steps["pre_data"].detail["created"])
+    there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)
+
+    def and_then(session: Session) -> None:
+        outcome = access.after_rows(session, source, on_source, there_before, options.user_mappings)
+        found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
+        session.connection.execute(claim.added_to_mark("post_data", found))
+
+    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"), and_then)
 
 
 def validate_foreign_keys(
@@ -131,11 +172,13 @@ def validate_foreign_keys(
     if record.is_done("foreign_keys"):
         return False
     unchecked = record.unchecked_foreign_keys
-    if unchecked:
-        progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+    if not unchecked:
+        claim.finish("foreign_keys", {"validated": 0})
+        return False
+    progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
     with claim.step("foreign_keys", {"validated": len(unchecked)}):
         foreign_keys.validate(migration, target, unchecked, jobs)
-    return bool(unchecked)
+    return True
 
 
 def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
@@ -185,20 +228,33 @@ def refresh_views(target: Session, catalog: Catalog, there: Catalog) -> list[str
     return [view.qualified for view in ordered]
 
 
-def analyze(migration: Migration, target: Session, record: Record, there: Catalog, jobs: int) -> list[dict[str, str]]:
+def analyze(
+    migration: Migration,
+    target: Session,
+    record: Record,
+    there: Catalog,
+    jobs: int,
+    analyzed: Collection[tuple[str, str]] = (),
+) -> list[dict[str, str]]:
     """Collect statistics of every table and materialized view of the migration, ``jobs`` at a time.
 
     Autovacuum would come too late for the first queries after a cutover. Partitioned tables need their own pass,
-    which autovacuum never makes. Returns what could not be analyzed, with the reason: statistics fail no copy.
+    which autovacuum never makes. Left out are tables that were ``analyzed`` before the last section of the archive was
+    restored, unless it has brought something more to collect.
+    Returns what could not be analyzed, with the reason: statistics fail no copy.
     """
     tables = {(relation.schema, relation.name) for relation in record.relations}
     tables |= {(table.schema, table.name) for table in there.tables if table.kind == "p"}
     tables |= {(view.schema, view.name) for view in there.materialized_views}
+    count = len(tables)
+    if analyzed:
+        tables -= {*analyzed} - {(row["schema"], row["name"]) for row in target.rows(_MORE_TO_COLLECT)}
     waiting = sorted(tables)
 
-    def work(share: list[tuple[str, str]]) -> list[dict[str, str]]:
+    def work(number: int) -> list[dict[str, str]]:
+        share = waiting[number::workers]
         failed: list[dict[str, str]] = []
-        with migration.open("target", "analyze") as session:
+        with migration.open("target", "analyze") if number else nullcontext(target) as session:
             for start in range(0, len(share), STATEMENTS_AT_ONCE):
                 batch = share[start : start + STATEMENTS_AT_ONCE]
                 if _refusal(session, batch) is None:
@@ -209,9 +265,8 @@ def analyze(migration: Migration, target: Session, record: Record, there: Catalo
 
     workers = max(1, min(jobs, len(waiting)))
     with ThreadPoolExecutor(workers) as pool:
-        shares = [pool.submit(work, waiting[start::workers]) for start in range(workers)]
-        left = [entry for share in shares for entry in share.result()]
-    target.log.add("target", f"ANALYZE of {len(waiting)} relation(s)")
+        left = [entry for share in pool.map(work, range(workers)) for entry in share]
+    target.log.add("target", f"ANALYZE of {count} relation(s)")
     return left
 
 

@@ -10,6 +10,7 @@ from .claim import Claim
 from .driver import sql
 from .errors import MigrationError
 from .ledger import Record
+from .role_names import RoleNames
 from .session import Session
 
 PIECE_BYTES = 1 << 20
@@ -90,12 +91,12 @@ def check_free(target: Session, oids: Sequence[int]) -> None:
         )
 
 
-def copy_all(source: Session, target: Session, *, without_owners: bool = False) -> int:
+def copy_all(source: Session, target: Session, names: RoleNames) -> int:
     """Copy every large object under its own OID; return how many.
 
     ``source`` is inside the snapshot's transaction. What :func:`intended` returned is recorded before; what has one of
-    these OIDs on the target is then left from an earlier attempt of ours, and replaced. Owners are kept, unless
-    ``without_owners``; grants are not.
+    these OIDs on the target is then left from an earlier attempt of ours, and replaced. Owners are kept, as
+    ``names`` has them; grants are not.
     """
     objects = source.rows(_LIST)
     for item in objects:
@@ -116,9 +117,10 @@ def copy_all(source: Session, target: Session, *, without_owners: bool = False) 
                     {"oid": oid, "offset": offset, "piece": piece},
                 )
                 offset += len(piece)
-            if not without_owners:
+            owner = names.owner_of(item["owner"])
+            if owner != names.connected:
                 target.connection.execute(
-                    sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(item["owner"]))
+                    sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(owner))
                 )
     if objects:
         target.log.add("target", f"lo_create, lo_put: {len(objects)} large object(s)")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from .catalog import OWN_SCHEMA
@@ -393,6 +393,17 @@ def register(
         insert_relations(session, migration_id, relations)
 
 
+# What is to be built on a migration's tables, as a JSON array.
+INSERT_INDEX_BUILDS = """
+INSERT INTO seren_migrator.index_build
+       (migration_id, table_oid, classid, objid, name, bytes, "create", attach, is_exclusive, is_identity, state)
+SELECT %(id)s, b.table_oid, b.classid, b.objid, b.name, b.bytes, b."create", b.attach, b.is_exclusive, b.is_identity, b.state
+  FROM pg_catalog.jsonb_to_recordset(%(builds)s::jsonb)
+    AS b(table_oid bigint, classid bigint, objid bigint, name text, bytes bigint, "create" text, attach text,
+         is_exclusive boolean, is_identity boolean, state text)
+"""
+
+
 def insert_relations(session: Session, migration_id: str, relations: Sequence[Relation]) -> None:
     """Write relations of a migration that are not there yet."""
     with session.connection.cursor() as cursor:
@@ -401,17 +412,6 @@ def insert_relations(session: Session, migration_id: str, relations: Sequence[Re
             " (migration_id, schema, name, kind, source_oid, state, estimated_bytes)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
             [(migration_id, r.schema, r.name, r.kind, r.source_oid, r.state, r.estimated_bytes) for r in relations],
-        )
-
-
-def insert_index_builds(session: Session, migration_id: str, builds: Sequence[IndexBuild]) -> None:
-    """Write what is to be built on a migration's tables."""
-    with session.connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO seren_migrator.index_build"
-            ' (migration_id, table_oid, classid, objid, name, bytes, "create", attach, is_exclusive, is_identity, state)'
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [(migration_id, *astuple(build)) for build in builds],
         )
 
 

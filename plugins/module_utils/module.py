@@ -116,6 +116,8 @@ def preflight_options() -> Spec:
         "roles": {"type": "raw", "default": "referenced"},
         "reserved_roles": {"type": "list", "elements": "str"},
         "role_passwords": {"type": "dict", "no_log": True},
+        "owner": {"type": "str", "default": "keep"},
+        "user_mappings": {"type": "str", "choices": ["skip", "create"], "default": "skip"},
         "copy_method": {"type": "str", "choices": ["runner", "subscription"], "default": "runner"},
         "rollback": {"type": "bool", "default": False},
         "migrations_on_source": {"type": "int", "default": 1},

@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import large_objects, replication, schema, slots
+from . import large_objects, replication, schema, slots, user_mappings
 from .claim import Claim
 from .clients import Client
 from .driver import Row, pq, psycopg, sql
 from .errors import MigrationError
 from .ledger import Record, kept_dump
 from .migration import Migration, backend_name
-from .schema import Archive, Skips
+from .schema import Archive
 from .session import Session
 
 REMEDY = "run init with resume: false, which drops what it has made on the target and copies everything again."
@@ -197,7 +197,7 @@ def _archive(record: Record, target: Session, client: Client) -> Archive | None:
             "Run pg_migration_cleanup, empty the target and run init.",
         )
     skipped = frozenset((classid, objid) for classid, objid in detail["skipped"])
-    return Archive(content, client, Skips(skipped), "")
+    return Archive(content, client, skipped, "")
 
 
 @contextmanager
@@ -213,10 +213,16 @@ def _told_only_when_done(migration: Migration) -> Iterator[None]:
 
 
 def _key(record: Record) -> dict[str, Any]:
-    """Return the parameters of the queries: what is ours, and the default privileges that were there before."""
+    """Return the parameters of the queries: what is ours, and the default privileges that were there before.
+
+    ``user_mappings`` are ours, too, as server and role.
+    """
     return {
         "id": record.id,
         "ours": [oid for step in record.steps.values() for oid in step.detail.get("created", [])],
+        "user_mappings": record.steps["post_data"].detail.get("user_mappings", [])
+        if "post_data" in record.steps
+        else [],
         "privileges_before": record.steps["pre_data"].detail["default_privileges"],
     }
 
@@ -248,6 +254,8 @@ def _drop_restored(migration: Migration, session: Session, archive: Archive, key
     on_ours = [row["description"] for row in session.rows(_ON_OURS, key)]
     if on_ours:
         raise _in_the_way(on_ours)
+    for server, role in key["user_mappings"]:
+        session.execute(user_mappings.drop(server, role))
     for row in session.rows(_DEFAULT_PRIVILEGES, key):
         _reset_default_privileges(session, row)
     _run(migration, session, first)

@@ -65,17 +65,26 @@ class BuildWork:
     helpers: int = 0
 
 
+@dataclass(frozen=True)
+class AnalyzeWork:
+    """Tables whose rows and indexes are there, by OID with schema and name: collect their statistics."""
+
+    tables: Mapping[int, tuple[str, str]]
+
+
 if TYPE_CHECKING:
     # ansible-test reads this as Python 3.8 would, without | between types.
-    Work = Union[CopyWork, EmptyWork, PieceWork, SealWork, BuildWork]  # noqa: UP007
+    # Statistics can wait: what is refused of them fails nothing.
+    Needed = Union[CopyWork, EmptyWork, PieceWork, SealWork, BuildWork]  # noqa: UP007
+    Work = Union[Needed, AnalyzeWork]  # noqa: UP007
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a worker says about one table or one build.
 
-    ``kind`` is copied, rewritten, locked (by the application, for as long as lock_timeout), again (not tried), done or
-    failed.
+    ``kind`` is copied, rewritten, locked (by the application, for as long as lock_timeout), again (not tried), done,
+    analyzed (the tables whose OIDs are ``analyzed``) or failed.
     """
 
     kind: str
@@ -85,3 +94,4 @@ class Answer:
     sqlstate: str = ""
     message: str = ""
     side: str = ""
+    analyzed: frozenset[int] = frozenset()

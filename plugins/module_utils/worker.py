@@ -25,7 +25,7 @@ from .migration import Migration, backend_name
 from .session import Session
 from .transfer import Refused, Throttle
 from .wire import Wire
-from .work import Answer, BuildWork, CopyWork, EmptyWork, Indexes, PieceWork, SealWork
+from .work import AnalyzeWork, Answer, BuildWork, CopyWork, EmptyWork, Indexes, PieceWork, SealWork
 
 if TYPE_CHECKING:
     from .work import Work
@@ -70,6 +70,14 @@ _MARK_BUILT = """
 UPDATE seren_migrator.index_build AS i SET state = v.state, finished_at = pg_catalog.clock_timestamp()
   FROM (VALUES {values}) AS v(classid, objid, state)
  WHERE i.migration_id = {id} AND i.classid = v.classid AND i.objid = v.objid
+"""
+
+# Of inheritance parents ANALYZE reads the children too, which may still be empty or locked.
+_ANALYZED_ALONE = """
+SELECT v.oid FROM (VALUES {tables}) AS v(oid, schema, name)
+  JOIN pg_catalog.pg_namespace AS n ON n.nspname = v.schema
+  JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = v.name
+ WHERE c.relkind = 'r' AND NOT c.relhassubclass
 """
 
 # A backend whose worker is gone or out of reach must not hold its locks for hours.
@@ -142,7 +150,7 @@ def _serve(job: Job, copies: bool, pipe: Any) -> None:
 def _first_task(work: Work) -> CopyTask | None:
     if isinstance(work, CopyWork):
         return work.tasks[0]
-    return None if isinstance(work, BuildWork) else work.task
+    return None if isinstance(work, BuildWork | AnalyzeWork) else work.task
 
 
 def _prepare(job: Job, session: Session) -> None:
@@ -188,6 +196,8 @@ class _Worker:
             return [self._short(work.task, [empty(work.task), self._sql(_CLAIM_HELD)])]
         if isinstance(work, SealWork):
             return [self._seal(work)]
+        if isinstance(work, AnalyzeWork):
+            return [self._analyze(work)]
         return [self._build(work)]
 
     # --- large tables and pieces -------------------------------------------------------------------------------
@@ -408,6 +418,26 @@ class _Worker:
             transfer.roll_back(self.target)
             return _answer("locked" if refused.sqlstate in _LOCKED else "failed", task, refused)
         return Answer("done", task)
+
+    # --- statistics --------------------------------------------------------------------------------------------
+
+    def _analyze(self, work: AnalyzeWork) -> Answer:
+        """Collect statistics of those tables that have no children; what is refused is tried again at the end."""
+        rows = sql.SQL(", ").join(
+            sql.SQL("({}, {}, {})").format(*(sql.Literal(value) for value in (oid, *table)))
+            for oid, table in work.tables.items()
+        )
+        try:
+            found = transfer.command(self.target, sql.SQL(_ANALYZED_ALONE).format(tables=rows))
+            oids = frozenset(int(found.get_value(row, 0)) for row in range(found.ntuples))
+            if oids:
+                names = sql.SQL(", ").join(sql.Identifier(*work.tables[oid]) for oid in sorted(oids))
+                transfer.command(self.target, sql.SQL("ANALYZE {}").format(names))
+        except Refused as refused:
+            if self.target.connection.closed:
+                raise
+            return _answer("failed", None, refused)
+        return Answer("analyzed", analyzed=oids)
 
     # --- the ledger's notes ------------------------------------------------------------------------------------
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils import copying, session, wire, worker
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from ansible_collections.seren.migrator.plugins.module_utils.progress import Event
 from tests.support.cluster import Cluster
 from tests.support.fixtures import TARGET_MAJOR, Database, create_database
 from tests.support.migrations import Case, at_step
@@ -410,3 +413,75 @@ def test_a_table_that_is_truncated_meanwhile_moves_to_another_stream(case: Case,
     streams = case.target.execute("SELECT stream FROM seren_migrator.relation WHERE name = %s", [table])
     assert streams == [(2,)]
     exact(case)
+
+
+MORE_STATISTICS = """
+CREATE STATISTICS as_text_s ON id, v FROM as_text;
+CREATE INDEX dropped_e ON dropped (lower(v));
+CREATE FUNCTION boom(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''boom %'', $1; END';
+"""
+COLLECTED = "SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public' AND analyze_count > 0"
+
+
+@contextmanager
+def last_index_held(case: Case, until: Callable[[], bool]) -> Iterator[Callable[[Event], None]]:
+    """A listener that holds up the index of `narrow`, from when its rows are there until a condition is true."""
+    holder = case.target.connect(autocommit=False)
+
+    def wait() -> None:
+        end = time.monotonic() + 20
+        while not until() and time.monotonic() < end:
+            time.sleep(0.05)
+        holder.rollback()
+
+    waiter = threading.Thread(target=wait)
+
+    def hold() -> None:
+        holder.execute("LOCK TABLE narrow IN ACCESS EXCLUSIVE MODE")
+        waiter.start()
+
+    yield at_step("copied public.narrow", hold)
+    waiter.join()
+    holder.close()
+
+
+def test_statistics_of_finished_tables_are_collected_once_beside_the_last_indexes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "INLINE_INDEX_BYTES", -1)
+    case.source.execute(MORE_STATISTICS)
+    early: set[str] = set()
+
+    def is_collected() -> bool:
+        early.update(name for (name,) in case.target.execute(COLLECTED))
+        return {"small_5", "as_text", "dropped"} <= early
+
+    with last_index_held(case, is_collected) as listener:
+        case.init(listener)
+    assert {"small_5", "as_text", "dropped"} <= early
+    assert not early & {"narrow", "parent"}  # its index, its children are not there yet
+    counts = dict(
+        case.target.execute("SELECT relname, analyze_count FROM pg_stat_user_tables WHERE schemaname = 'public'")
+    )
+    assert counts["small_5"] == counts["narrow"] == counts["parent"] == 1
+    assert case.target.execute("SELECT count(*) FROM pg_statistic_ext_data") == [(1,)]
+    assert case.target.execute("SELECT count(*) FROM pg_stats WHERE tablename = 'dropped_e'") == [(1,)]
+    assert case.target.execute("SELECT count(*) FROM pg_stats WHERE tablename = 'parent' AND inherited") == [(2,)]
+    exact(case)
+
+
+def test_statistics_that_are_refused_beside_the_last_indexes_are_told_of_at_the_end(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "INLINE_INDEX_BYTES", -1)
+    case.source.execute(MORE_STATISTICS)
+
+    def forbid() -> None:
+        case.target.execute("CREATE STATISTICS bad ON (boom(id)), id FROM small_5")
+
+    forbidding = at_step("copied public.small_5", forbid)
+    with last_index_held(case, lambda: "boom 1" in case.target.cluster.log()) as holding:
+        result = case.init(lambda event: (forbidding(event), holding(event)))
+    assert [entry["object"] for entry in result.data["left"]] == ["statistics of public.small_5"]
+    uncollected = "SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public' AND analyze_count = 0"
+    assert case.target.execute(uncollected) == [("small_5",)]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from .. import (
+    access,
     clients,
     copy_progress,
     copying,
@@ -35,14 +36,15 @@ from ..claim import Claim
 from ..crew import Crew, Sizes
 from ..driver import psycopg, sql
 from ..errors import MigrationError
-from ..ledger import Record
+from ..ledger import Record, Relation
 from ..migration import Migration, backend_name
 from ..plan import Dealt, Plan
 from ..post_data import Script
 from ..progress import Event, Progress
 from ..retention import Retention, give_up
+from ..role_names import RoleNames
 from ..roles import RolePlan
-from ..schema import Archive, Skips
+from ..schema import Archive
 from ..session import Session
 from .init_options import InitOptions
 
@@ -99,6 +101,7 @@ class Run:
         starting_over.drop_large_objects(self.claim)
         stream.settle(self.migration, self.claim, self.source, self.target)
         record = self.claim.read()
+        analyzed: frozenset[tuple[str, str]] = frozenset()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
             with Crew(self.migration, self.claim, self._sizes(record), self.progress, self._watch) as crew:
                 self._copy_all(crew)
@@ -108,7 +111,9 @@ class Run:
                 self._tell_how_far()
                 self.progress(Event("init", "building indexes", {"step": "indexes"}))
                 crew.finish()
-        finishing.finish(self.migration, self.claim, self.source, self.target, self.client, self.options, self._step)
+                analyzed = crew.analyzed
+        servers = (self.source, self.target)
+        finishing.finish(self.migration, self.claim, *servers, self.client, self.options, self._step, analyzed)
         # Where the servers copied by themselves, replication goes on since.
         self.claim.set_state("synced" if native_copy.has_begun(self.claim.read()) else "copied")
 
@@ -158,9 +163,10 @@ class Run:
 
     def _copy_round(self, crew: Crew, record: Record) -> None:
         """Open a new stream for what is pending and copy it; the first round brings roles and schema as well."""
-        plan, self._fresh_plan = self._fresh_plan or plans.read(self.migration, self.options, self.source), None
+        fresh, self._fresh_plan = self._fresh_plan, None
+        plan = fresh or plans.read(self.migration, self.options, self.source)
         first = not record.is_done("pre_data")
-        if first:
+        if first and fresh is None:
             self.claim.replace_relations(plans.relations(plan, self.options))
             record = self.claim.read()
         pending = {relation.source_oid for relation in record.pending}
@@ -180,9 +186,8 @@ class Run:
             slot_timeout_s=self.options.slot_timeout,
         ) as opened:
             if first:
-                plan = self._schema(plan, pending, opened.snapshot)
-                self._plan_builds(crew, self.claim.read())
-            self._large_objects(plan, opened.snapshot)
+                plan = self._schema(crew, plan, pending, opened.snapshot)
+            self._large_objects(plan, record, opened.snapshot)
             self._copy(crew, plan, pending, opened, dealt)
 
     def _say_opening(self, dealt: Dealt) -> None:
@@ -191,7 +196,7 @@ class Run:
         numbers = ", ".join(str(number) for number in dealt.shares)
         self.progress(Event("init", f"opening stream {numbers} for {len(dealt.carried)} table(s)"))
 
-    def _schema(self, plan: Plan, pending: set[int], snapshot: str) -> Plan:
+    def _schema(self, crew: Crew, plan: Plan, pending: set[int], snapshot: str) -> Plan:
         """Bring what the rows need, as the snapshot shows it; return the plan as the snapshot shows it."""
         self.progress(Event("init", "dumping the schema", {"step": "schema"}))
         with (
@@ -206,7 +211,8 @@ class Run:
                 raise _Moved
             self._roles(seen)
             self._enter_register(seen)
-            self._pre_data(seen, dump.result(), reader)
+            with self.migration.open("target", "restore") as restoring:
+                self._pre_data(crew, seen, dump.result(), reader, restoring)
             self._check_target(seen, pending)
         return seen
 
@@ -253,9 +259,9 @@ class Run:
 
         with role_lock.held(self.migration, self.options.maintenance_db):
             role_making.carry_out(self.migration, self.claim, self.target, planned)
-        self.left = [*plan.notes, *self._unusable(plan).notes]
+        self.left = list(plan.notes)
         if self.claim.read().plan.get("created_database"):
-            self._own_database(plan.whole.database.owner)
+            self._own_database(self._role_names().owner_of(plan.whole.database.owner))
         self.claim.finish("left", {"left": self.left})
 
     def _own_database(self, owner: str) -> None:
@@ -269,29 +275,36 @@ class Run:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
             self.left.append({"object": f"owner {owner} of the database", "reason": str(error.diag.message_primary)})
 
-    def _pre_data(self, plan: Plan, content: bytes, reader: Session) -> None:
-        """Keep the archive of the schema, plan the indexes, restore what the rows need.
+    def _pre_data(self, crew: Crew, plan: Plan, content: bytes, reader: Session, restoring: Session) -> None:
+        """Keep the archive of the schema, plan the indexes, restore what the rows need in the session ``restoring``.
 
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
         self.claim.keep_dump(self.client.major, content)
-        archive = self._archive(content, plan.left, plan.selected.left_out)
+        archive = self._archive(content, plan.left)
         script = schema.post_data_script(self.migration, archive)
-        filled = {item.source_oid for item in plans.relations(plan, self.options) if item.state != "skipped"}
+        relations = plans.relations(plan, self.options)
+        filled = {item.source_oid for item in relations if item.state != "skipped"}
         stored = [table for table in plan.selected.catalog.tables if table.oid in filled]
         # A restore script in SQL_ASCII has bytes of any encoding, which only a session of its own kind may read.
         readable = plan.whole.database.encoding != "SQL_ASCII"
-        self.claim.replace_index_builds(indexes.read(reader, stored, script) if readable else [])
+        builds = indexes.read(reader, stored, script) if readable else []
+        self.claim.replace_index_builds(builds)
+        source = access.read(reader, self._role_names(), archive.skipped)
         reader.connection.execute("COMMIT")
-        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
-        schema.restore_pre_data(self.migration, archive, mark)
+        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped)})
 
-    def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
-        unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
-        return Archive(content, self.client, schema.skips(left, (), unusable), backend_name(self.claim.id, "restore"))
+        def and_then(session: Session, there_before: frozenset[str]) -> None:
+            access.before_rows(session, source, there_before)
+
+        schema.restore_pre_data(self.migration, restoring, archive, mark, and_then)
+        crew.plan_builds(script, builds, _names(relations))
+
+    def _archive(self, content: bytes, left: Sequence[schema.LeftObject]) -> Archive:
+        return Archive(content, self.client, schema.skips(left, ()), backend_name(self.claim.id, "restore"))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:
-        """Tell the crew what is to be built, from the ledger and the archive that it keeps."""
+        """Tell the crew what an earlier run has left to build, from the ledger and the archive that it keeps."""
         builds = self.claim.index_builds()
         waiting = [build for build in builds if build.state != indexes.DONE]
         script = Script(b"", ())
@@ -299,13 +312,14 @@ class Run:
             # What was skipped then, not what the selection would leave out of the source as it is today.
             skipped = frozenset((classid, objid) for classid, objid in record.steps["pre_data"].detail["skipped"])
             name = backend_name(self.claim.id, "restore")
-            archive = Archive(self.claim.kept_dump(), self.client, Skips(skipped), name)
+            archive = Archive(self.claim.kept_dump(), self.client, skipped, name)
             script = schema.post_data_script(self.migration, archive)
-        names = {relation.source_oid: f"{relation.schema}.{relation.name}" for relation in record.relations}
-        crew.plan_builds(script, waiting, names)
+        crew.plan_builds(script, waiting, _names(record.relations))
 
-    def _unusable(self, plan: Plan) -> roles.Unusable:
-        return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
+    def _role_names(self) -> RoleNames:
+        """Return what roles are called on the target, once those that were missing are made."""
+        policy = role_policy.policy(self.options)
+        return roles.names(policy, self.source, self.target, owner=self.options.sole_owner)
 
     def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
@@ -336,16 +350,15 @@ class Run:
                     {"table": table.qualified},
                 )
 
-    def _large_objects(self, plan: Plan, snapshot: str) -> None:
+    def _large_objects(self, plan: Plan, record: Record, snapshot: str) -> None:
         """Copy large objects, before any table, so that they are never forgotten when the tables are done."""
-        record = self.claim.read()
         if self.options.large_objects != "copy" or record.is_done("large_objects"):
             return
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
             self._import(reader, snapshot)
             intended = {"oids": large_objects.intended(reader, self.target, record)}
             self.claim.begin("large_objects", intended)
-            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
+            large_objects.copy_all(reader, self.target, self._role_names())
             self.claim.finish("large_objects", intended)
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
@@ -372,6 +385,10 @@ class Run:
             native_copy.hand_over(self.claim, dealt.stream_of(by_servers), form)
         for number in opened.numbers:
             stream.release(self.migration, self.claim, self.source, self.target, number)
+
+
+def _names(relations: Sequence[Relation]) -> dict[int, tuple[str, str]]:
+    return {relation.source_oid: (relation.schema, relation.name) for relation in relations}
 
 
 def _rewritten_too_often(record: Record) -> MigrationError:

@@ -58,6 +58,8 @@ class ValidateOptions:
     roles: str | Mapping[str, str | None] = "referenced"
     reserved_roles: Sequence[str] | None = None
     role_passwords: Mapping[str, str] | None = field(default=None, repr=False)
+    owner: str = "keep"
+    user_mappings: Literal["skip", "create"] = "skip"
     copy_method: Literal["runner", "subscription"] = "runner"
     rollback: bool = False
     migrations_on_source: int = 1
@@ -69,6 +71,11 @@ class ValidateOptions:
     wal_window: float = 2.0
     client_bin_dir: str | None = None
     maintenance_db: str = "postgres"
+
+    @property
+    def sole_owner(self) -> str | None:
+        """The role that is to own everything, None where owners are kept."""
+        return None if self.owner == "keep" else self.owner
 
 
 def run(migration: Migration, options: ValidateOptions, progress: Progress = silent) -> Result:

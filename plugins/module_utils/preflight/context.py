@@ -14,13 +14,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from .. import clients, database, dealing, ledger, register, role_making, role_policy, roles, schema, stream
+from .. import clients, database, dealing, ledger, owned, register, role_making, role_policy, roles, schema, stream
 from ..catalog import Catalog
 from ..conninfo import subscription_conninfo
 from ..driver import Row
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
 from ..errors import MigrationError
 from ..migration import Migration
+from ..role_names import RoleNames
 from ..selection import Selected, select
 from ..session import Session
 from . import offer
@@ -196,10 +197,29 @@ class Context:
         )
 
     @once
-    def unusable_roles(self) -> roles.Unusable:
-        """The roles because of which owners and privileges stay behind."""
+    def names(self) -> RoleNames:
+        """What the roles of the source are called on the target, once init has made those that are missing."""
         sessions = self.source.session, self.target.session
-        return roles.unusable(self.options.roles, *sessions, self.selected.left_out)
+        coming = [role.name for role in self.role_plan.create]
+        policy = role_policy.policy(self.options)
+        return roles.names(policy, *sessions, owner=self.options.sole_owner, coming=coming)
+
+    @once
+    def holdings(self) -> owned.Holdings:
+        """Who owns, and may use, what on the source."""
+        return owned.read(self.source.session)
+
+    @property
+    def handed_over(self) -> list[tuple[owned.Owned, str]]:
+        """The objects that init gives to another role of the target than its own, with that role's name."""
+        names, first = self.names, self.holdings.owner_of_public
+        travelling = [
+            item
+            for item in self.holdings.objects.values()
+            if (item.classid, item.oid) not in self.left_behind and not (item.is_public and item.owner == first)
+        ]
+        pairs = [(item, names.owner_of(item.owner)) for item in travelling]
+        return [(item, owner) for item, owner in pairs if owner != names.connected]
 
     @once
     def target_catalog(self) -> Catalog | None:

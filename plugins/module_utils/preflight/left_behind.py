@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .. import user_mappings as mappings
 from ..driver import sql
 from ..migration import stream_names
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
@@ -16,14 +17,6 @@ STREAMS = 16
 # A refresh writes the whole view: minutes, or what its readers notice.
 SLOW_VIEW_BYTES = 4 << 30
 LOCKED_VIEW_BYTES = 256 << 20
-
-# Rows are read from servers through these; a mapping for everybody is called "public".
-_USER_MAPPINGS = """
-SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass::bigint AS classid, u.srvid::bigint AS oid,
-       u.srvname AS server, u.usename AS role, u.umuser = 0 AS is_public
-  FROM pg_catalog.pg_user_mappings AS u
- ORDER BY u.srvname, u.usename
-"""
 
 # Those of migrations carry a comment of ours, and go with them.
 _PUBLICATIONS = """
@@ -108,25 +101,38 @@ def materialized_views(context: Context) -> Outcome:
     severity="warning",
 )
 def user_mappings(context: Context) -> Outcome:
-    """O4. init restores servers, but no user mapping, because these hold secrets."""
-    rows = context.restored(context.source.rows(_USER_MAPPINGS))
-    if not rows:
+    """O4. init restores servers, but makes user mappings, which hold secrets, only when it is told to."""
+    found = mappings.read(context.source.session, context.left_behind)
+    if context.options.user_mappings == "create":
+        found = [item for item in found if not item.is_readable or _is_homeless(context, item)]
+    if not found:
         return passed()
     return failed(
-        "User mappings hold secrets and are never migrated; foreign tables cannot be read on the target without them.",
+        (
+            "Their options cannot be read, or nobody on the target stands for their role, so these user mappings are not "
+            "made; foreign tables cannot be read on the target without them."
+            if context.options.user_mappings == "create"
+            else "User mappings hold secrets and are not migrated without being asked for; foreign tables cannot be read on "
+            "the target without them."
+        ),
         "-- on the target, once init has made the servers\n"
         + statements(
             *(
                 statement(
                     "CREATE USER MAPPING FOR {} SERVER {} OPTIONS (user :'user', password :'password')",
-                    sql.SQL("PUBLIC") if row["is_public"] else name(row["role"]),
-                    name(row["server"]),
+                    sql.SQL("PUBLIC") if item.role is None else name(context.names.of(item.role) or item.role),
+                    name(item.server),
                 )
-                for row in rows
+                for item in found
             )
-        ),
-        objects=[f"{row['role']} on {row['server']}" for row in rows],
+        )
+        + ("" if context.options.user_mappings == "create" else "\n-- or user_mappings: create"),
+        objects=[f"{item.role or 'public'} on {item.server}" for item in found],
     )
+
+
+def _is_homeless(context: Context, item: mappings.UserMapping) -> bool:
+    return item.role is not None and context.names.of(item.role) is None
 
 
 @check(CHECKS, "publications", "Nobody else subscribes to the source", side="source", severity="info")

@@ -76,6 +76,10 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+# Like the target's trial subscription, it takes a WAL sender of the source for a moment.
+_REPLICATION = "source_replication_connection"
+
+
 def verify_ids(skip_checks: Collection[str], severities: Mapping[str, str]) -> None:
     """Raise ``bad_option`` when an option names a check that does not exist, or a severity that is none."""
     known = {item.id for item in CHECKS}
@@ -100,7 +104,8 @@ def run_checks(
     """Run every check and return what each found, in the order of :data:`CHECKS`.
 
     First the way in to each side, both sides at the same time: whoever looks for a pooler must be alone with its server.
-    Then all other checks at once: what they ask of a server at the same time is one round trip.
+    Then all other checks at once: what they ask of a server at the same time is one round trip. Our own replication
+    connection is tried beside the target's only where the source has WAL senders for both.
     """
 
     def look(numbered: tuple[int, Check]) -> Finding:
@@ -110,13 +115,26 @@ def run_checks(
         return Finding(item, outcome, severities.get(item.id) or outcome.severity or item.severity)
 
     numbered = list(enumerate(CHECKS, start=1))
-    ways_in = [each for each in numbered if each[1] in connection.CHECKS]
+    ways_in = [each for each in numbered if each[1] in connection.CHECKS and each[1].id != _REPLICATION]
     lanes = [[each for each in ways_in if each[1].side == side] for side in ("source", "target")]
     with ThreadPoolExecutor(len(numbered)) as pool:
         first = [finding for lane in pool.map(lambda lane: [look(each) for each in lane], lanes) for finding in lane]
-        found = [*first, *pool.map(look, [each for each in numbered if each not in ways_in])]
+        rest = [each for each in numbered if each not in ways_in]
+        if not _has_free_senders(context, 2):
+            alone = next(each for each in rest if each[1].id == _REPLICATION)
+            rest.remove(alone)
+            first.append(look(alone))
+        found = [*first, *pool.map(look, rest)]
     order = {item.id: number for number, item in numbered}
     return sorted(found, key=lambda finding: order[finding.check.id])
+
+
+def _has_free_senders(context: Context, count: int) -> bool:
+    """True when the source is known to have so many free WAL senders; they are counted before our probes use any."""
+    try:
+        return context.source.number("max_wal_senders") - len(context.source.senders) >= count
+    except (Unavailable, MigrationError, psycopg.Error):
+        return False
 
 
 def run_check(context: Context, item: Check) -> Outcome:

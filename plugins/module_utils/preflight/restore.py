@@ -8,7 +8,7 @@ The schema is restored as a whole or not at all, so one refused statement stops 
 from __future__ import annotations
 
 from ..driver import Row, sql
-from .check import Check, Outcome, Severity, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, Severity, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -113,7 +113,7 @@ SELECT 'pg_catalog.pg_default_acl'::pg_catalog.regclass::bigint AS classid, d.oi
 
 # The privileges of the role itself are what ALTER DEFAULT PRIVILEGES FOR ROLE asks for from 16 on.
 _NOT_OURS = """
-SELECT r.rolname AS name
+SELECT r.rolname AS name, r.rolsuper AS is_superuser
   FROM pg_catalog.pg_roles AS r
  WHERE r.rolname = ANY (%(roles)s::name[]) AND NOT pg_catalog.pg_has_role(r.oid, %(privilege)s)
  ORDER BY r.rolname
@@ -209,26 +209,29 @@ def foreign_data_wrappers(context: Context) -> Outcome:
 
 @check(
     CHECKS, "default_privileges", "The role may act for those who have default privileges on the target",
-    side="target",
+    side="target", severity="warning",
 )  # fmt: skip
 def default_privileges(context: Context) -> Outcome:
-    """O9, X7."""
+    """O9, X7. What it may not give stays behind, and is named."""
     role = context.target.role
-    if role.is_superuser or context.unusable_roles.roles:
+    if role.is_superuser:
         return passed()
     found: list[Row] = context.restored(context.source.rows(_DEFAULT_PRIVILEGES))
+    wanted = {called for row in found if (called := context.names.of(row["role"])) is not None}
     privilege = "USAGE" if context.target.major >= 16 else "MEMBER"
-    rows = context.target.rows(
-        _NOT_OURS, {"roles": sorted({row["role"] for row in found}), "privilege": privilege}
-    )  # fmt: skip
-    names = [row["name"] for row in rows]
-    if not names:
+    rows = context.target.rows(_NOT_OURS, {"roles": sorted(wanted), "privilege": privilege})
+    if not rows:
         return passed()
+    grants = [
+        statement("GRANT {} TO {}", name(row["name"]), name(role.name)) for row in rows if not row["is_superuser"]
+    ]
+    superusers = [row["name"] for row in rows if row["is_superuser"]]  # nobody should have to be made one for this
+    parts = ["-- on the target, as its administrator\n" + statements(*grants)] if grants else []
+    if superusers:
+        parts.append(comment(f"superusers, for whom only a superuser may do it: {', '.join(superusers)}"))
     return failed(
         f"ALTER DEFAULT PRIVILEGES FOR ROLE needs the rights of that role, and {role.name} has not those of "
-        f"{', '.join(names)}.",
-        "-- on the target, as its administrator\n"
-        + statements(*(statement("GRANT {} TO {}", name(item), name(role.name)) for item in names))
-        + "\n-- or roles: none, which leaves owners and privileges behind",
-        objects=names,
+        f"{', '.join(row['name'] for row in rows)}: their default privileges stay behind.",
+        "\n".join(parts),
+        objects=[row["name"] for row in rows],
     )

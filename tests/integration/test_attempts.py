@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Statements of which a server may refuse some: the others are carried out, in order, and the refused ones are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ansible_collections.seren.migrator.plugins.module_utils import attempts
+from ansible_collections.seren.migrator.plugins.module_utils.attempts import AT_ONCE, Attempt
+from ansible_collections.seren.migrator.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.seren.migrator.plugins.module_utils.errors import Redactor
+from ansible_collections.seren.migrator.plugins.module_utils.session import Session, StatementLog
+from tests.support.fixtures import Database
+
+COUNT = AT_ONCE * 2 + 7
+REFUSED = (0, 3, AT_ONCE - 1, AT_ONCE, COUNT - 1)
+
+
+@pytest.fixture
+def session(target_db: Database) -> Iterator[Session]:
+    """A session of the target with a table to write into."""
+    target_db.execute("CREATE TABLE written (number int CHECK (number >= 0))")
+    with Session.open(
+        Endpoint.from_options("target", target_db.params), StatementLog(Redactor([])), purpose="t"
+    ) as opened:
+        yield opened
+
+
+def inserts(refused: tuple[int, ...]) -> list[Attempt]:
+    statement = sql.SQL("INSERT INTO public.written VALUES ({})")
+    return [
+        Attempt(f"row {number}", statement.format(sql.Literal(-1 if number in refused else number)))
+        for number in range(COUNT)
+    ]
+
+
+@pytest.mark.parametrize("is_inside", (False, True), ids=("on its own", "in a transaction of the caller"))
+def test_all_but_the_refused_are_done_in_order(session: Session, target_db: Database, is_inside: bool) -> None:
+    if is_inside:
+        with session.transaction():
+            refused = attempts.carry_out(session, inserts(REFUSED))
+            assert target_db.execute("SELECT count(*) FROM written") == [(0,)]
+    else:
+        refused = attempts.carry_out(session, inserts(REFUSED))
+    assert [item.attempt.what for item in refused] == [f"row {number}" for number in REFUSED]
+    assert {item.sqlstate for item in refused} == {"23514"}
+    assert refused[0].as_left["object"] == "row 0" and "written_number_check" in refused[0].as_left["reason"]
+    written = [row[0] for row in target_db.execute("SELECT number FROM written ORDER BY ctid")]
+    assert written == [number for number in range(COUNT) if number not in REFUSED]
+    assert len(session.log.entries) == COUNT - len(REFUSED)
+
+
+def test_what_a_failed_transaction_of_the_caller_held_is_gone(session: Session, target_db: Database) -> None:
+    class Undone(Exception):
+        pass
+
+    with pytest.raises(Undone), session.transaction():
+        attempts.carry_out(session, inserts(REFUSED))
+        raise Undone
+    assert target_db.execute("SELECT count(*) FROM written") == [(0,)]
+
+
+def test_a_secret_statement_is_remembered_as_it_is_shown(session: Session, target_db: Database) -> None:
+    secret = Attempt("a row", "INSERT INTO public.written VALUES (4711)", "INSERT INTO public.written VALUES (***)")
+    assert attempts.carry_out(session, [secret]) == []
+    assert session.log.entries == ["target: INSERT INTO public.written VALUES (***)"]
+
+
+def test_a_lock_that_is_not_to_be_had_and_a_lost_connection_are_no_refusals(
+    session: Session, target_db: Database
+) -> None:
+    session.connection.execute("SET lock_timeout = '100ms'")
+    with psycopg.connect(target_db.dsn) as other:
+        other.execute("LOCK TABLE written")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            attempts.carry_out(session, inserts(()))
+        other.execute("SELECT pg_terminate_backend(%s)", [session.connection.info.backend_pid])
+        with pytest.raises(psycopg.OperationalError):
+            attempts.carry_out(session, inserts(()))
