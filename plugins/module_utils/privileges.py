@@ -29,7 +29,7 @@ SELECT r.rolname AS name
 """
 
 
-_IS_SUPERUSER = "SELECT pg_catalog.current_setting('is_superuser')"
+IS_SUPERUSER = "SELECT pg_catalog.current_setting('is_superuser')"
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
     by_owner: list[Attempt] = []
     shared: list[tuple[Grants, Change]] = []
     contested = _contested(planned)
-    if contested and session.value(_IS_SUPERUSER) == "on":
+    if contested and session.value(IS_SUPERUSER) == "on":
         contested = frozenset()
     passed_on: list[tuple[Grants, Change]] = []
     for grants in sorted(planned, key=lambda item: item.item.kind != "SCHEMA"):
