@@ -8,8 +8,7 @@ Here belongs planning, which reads both servers and changes nothing; ``role_maki
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from . import provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
@@ -365,44 +364,3 @@ def in_order(memberships: Sequence[Membership]) -> list[Membership]:
         done += ready
         waiting = [item for item in waiting if item not in ready]
     return done
-
-
-# What follows goes once schema.py restores without owners and privileges.
-
-_POLICIES = """
-SELECT p.oid::bigint AS oid, pg_catalog.pg_describe_object('pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, 0) AS shown
-  FROM pg_catalog.pg_policy AS p
- WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS r WHERE r.oid = ANY (p.polroles) AND r.rolname = ANY (%(names)s))
-   AND NOT p.polrelid = ANY (%(left_out)s::oid[])
- ORDER BY 2
-"""
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """Roles that objects refer to and that are not on the target, or that we may not give objects to.
-
-    ``policies`` maps the OIDs of the policies that name one of them to their description.
-    """
-
-    roles: tuple[str, ...] = ()
-    policies: Mapping[int, str] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> list[dict[str, str]]:
-        """What stays behind because of them, and why."""
-        if not self.roles:
-            return []
-        reason = f"roles: none, and these roles cannot be used on the target: {', '.join(self.roles)}"
-        objects = ["owners and privileges", *self.policies.values()]
-        return [{"object": item, "reason": reason} for item in objects]
-
-
-def unusable(policy: Any, source: Session, target: Session, left_out: Collection[int]) -> Unusable:
-    """Return the roles without which the selection has to arrive when ``policy`` is "none"; else there are none."""
-    if policy != "none":
-        return Unusable()
-    naming = names(RolePolicy("none"), source, target)
-    found = tuple(name for name in naming.without(role_catalog.used(source, left_out)) if not is_predefined(name))
-    rows = source.rows(_POLICIES, {"names": list(found), "left_out": sorted(left_out)}) if found else []
-    return Unusable(found, {row["oid"]: row["shown"] for row in rows})
