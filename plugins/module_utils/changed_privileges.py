@@ -18,7 +18,7 @@ from .acl import Change, Right, Usual
 from .attempts import Attempt, Refused, carry_out
 from .driver import Row, sql
 from .owned import COLUMN
-from .privileges import Lost, grant
+from .privileges import IS_SUPERUSER, Lost, grant
 from .role_names import RoleNames
 from .session import Session
 
@@ -290,7 +290,19 @@ class _LockedOut(Exception):
 
 def _attempts(session: Session, planned: Sequence[Repeated]) -> list[Attempt]:
     return [
-        Attempt(f"privileges on {item.item.shown}", statement(session, item.item, change))
+        Attempt(f"privileges on {item.item.shown}", text)
         for item in planned
         for change in item.changes
+        for text in [_as_owner(session, item, change)]
     ]
+
+
+def _as_owner(session: Session, item: Repeated, change: Change) -> sql.Composed:
+    """Return the statement, as the owner where PostgreSQL could take another of our roles for the one who grants."""
+    text = statement(session, item.item, change)
+    held = acl.parse(item.item.now)
+    others = any(is_option and right.grantee != item.item.owner for right, is_option in held.items())
+    others |= any(each.grantable for each in item.changes)
+    if not others or session.value(IS_SUPERUSER) == "on":
+        return text
+    return sql.SQL("SET LOCAL ROLE {};\n{};\nRESET ROLE").format(sql.Identifier(item.item.owner), text)

@@ -29,6 +29,9 @@ SELECT r.rolname AS name
 """
 
 
+IS_SUPERUSER = "SELECT pg_catalog.current_setting('is_superuser')"
+
+
 @dataclass(frozen=True)
 class Grants:
     """The changes of one object's privileges, or of one of its columns."""
@@ -145,15 +148,15 @@ def plan(
     return found, lost
 
 
-def statement(grants: Grants, change: Change) -> sql.Composed:
-    """Return the GRANT or REVOKE, as the grantor where that is not the owner."""
+def statement(grants: Grants, change: Change, *, as_owner: bool = False) -> sql.Composed:
+    """Return the GRANT or REVOKE, as the grantor where that is not the owner, or ``as_owner`` wants it."""
     item = grants.item
     words = [sql.SQL(word) for word in acl.words(change.letters)]
     if grants.column is not None:
         words = [sql.SQL("{} ({})").format(word, sql.Identifier(grants.column)) for word in words]  # type: ignore[misc]
     kind = sql.SQL(_KINDS.get(item.kind, item.kind))
     text = grant(change, words, sql.SQL("{} {}").format(kind, item.reference))
-    if change.grantor == item.owner:
+    if change.grantor == item.owner and not as_owner:
         return text
     return sql.SQL("SET LOCAL ROLE {};\n{};\nRESET ROLE").format(sql.Identifier(change.grantor), text)
 
@@ -187,18 +190,50 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
         usable = {row["name"] for row in rows}
     # Owners' grants first, on all objects: who passes something on may need to reach it through its schema.
     by_owner: list[Attempt] = []
+    shared: list[tuple[Grants, Change]] = []
+    contested = _contested(planned)
+    if contested and session.value(IS_SUPERUSER) == "on":
+        contested = frozenset()
     passed_on: list[tuple[Grants, Change]] = []
     for grants in sorted(planned, key=lambda item: item.item.kind != "SCHEMA"):
         for change in grants.changes:
-            if change.grantor == grants.item.owner:
+            if change.grantor == grants.item.owner and grants.item.key in contested:
+                shared.append((grants, change))
+            elif change.grantor == grants.item.owner:
                 by_owner.append(_attempt(grants, change))
             elif change.grantor in usable:
                 passed_on.append((grants, change))
             else:
                 lost.grantors.setdefault(change.grantor, []).append(grants.item.shown)
                 by_owner.append(_attempt(grants, _by_owner(grants, change)))
-    refused = carry_out(session, by_owner, AT_ONCE)
+    refused = carry_out(session, by_owner, AT_ONCE) + _as_owner(session, shared)
     return refused + _pass_on(session, passed_on, lost)
+
+
+def _contested(planned: Sequence[Grants]) -> frozenset[tuple[str, str | None, str, str | None]]:
+    """Return the keys of objects on which somebody else than the owner can, or will, grant, too.
+
+    Of several roles of ours that may grant, PostgreSQL takes the one that comes first, unless we are a superuser.
+    """
+    found = set()
+    for grants in planned:
+        item = grants.item
+        present = {**acl.parse(item.acl or ())}
+        for column in item.columns.values():
+            present.update(acl.parse(column))
+        if any(is_option and right.grantee != item.owner for right, is_option in present.items()) or any(
+            change.grantable and change.grantee != item.owner for change in grants.changes
+        ):
+            found.add(item.key)
+    return frozenset(found)
+
+
+def _as_owner(session: Session, shared: Sequence[tuple[Grants, Change]]) -> list[Refused]:
+    """Grant as the owner itself; in our own name what it may not, because it cannot reach its object."""
+    attempts = [_attempt(grants, change, as_owner=True) for grants, change in shared]
+    pairs = dict(zip(map(id, attempts), shared, strict=True))
+    refused = carry_out(session, attempts, AT_ONCE)
+    return carry_out(session, [_attempt(*pairs[id(refusal.attempt)]) for refusal in refused], AT_ONCE)
 
 
 def _pass_on(session: Session, passed_on: Sequence[tuple[Grants, Change]], lost: Lost) -> list[Refused]:
@@ -217,5 +252,5 @@ def _by_owner(grants: Grants, change: Change) -> Change:
     return Change(change.gives, grants.item.owner, change.grantee, change.letters, change.grantable)
 
 
-def _attempt(grants: Grants, change: Change) -> Attempt:
-    return Attempt(grants.what(change), statement(grants, change))
+def _attempt(grants: Grants, change: Change, *, as_owner: bool = False) -> Attempt:
+    return Attempt(grants.what(change), statement(grants, change, as_owner=as_owner))
