@@ -221,6 +221,9 @@ def owner_rights(context: Context) -> Outcome:
         return passed()
     rows = context.target.rows(_NOT_INHERITED, {"roles": _owners(context), "privilege": _may_give(context)})
     found = [row["role"] for row in rows]
+    if context.target.major < 16 and not role.inherits_rights:
+        # It will be made their member, and may then only SET ROLE.
+        found += sorted({item.name for item in context.role_plan.create} & {*_owners(context)})
     if not found:
         return passed()
     me = name(role.name)

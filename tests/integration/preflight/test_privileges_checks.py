@@ -118,7 +118,9 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     assert report["target_owners"]["objects"] == ["table public.p (owner1)", f"table public.q ({HOSTILE})"]
     target_db.execute(report["target_owners"]["remedy"].split("\n-- or")[0])
     report = run_validate(source_db.params, plain, **client)
-    assert report.with_status("fail", "unknown") == {}
+    # What cured the row security is more than the role has on the source.
+    assert report.with_status("fail", "unknown") == {"existing_roles": "fail"}
+    assert "BYPASSRLS there" in report["existing_roles"]["objects"][0]
     assert run_validate(source_db.params, plain, roles="none", **client)["target_roles"]["status"] == "pass"
 
 
@@ -250,13 +252,48 @@ def test_an_owner_whose_rights_are_not_inherited_is_found(source_db: Database, t
 def test_before_16_owners_must_be_there_and_ours(source_db: Database, make_cluster: Callable[..., Cluster]) -> None:
     source_db.execute(f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
     cluster = make_cluster(15)
-    cluster.execute("CREATE ROLE me LOGIN NOINHERIT CREATEROLE PASSWORD 'plain'")
+    cluster.execute("CREATE ROLE me LOGIN NOINHERIT PASSWORD 'plain'")
     plain = cluster.params("postgres", "me", "plain")
     for check in ("target_roles", "target_owner_rights"):
         found = run_validate(source_db.params, plain)[check]
         assert (found["status"], found["objects"]) == ("fail", [HOSTILE])
         cure(found["remedy"], Database(cluster, "postgres"))
         assert run_validate(source_db.params, plain)[check]["status"] == "pass"
+
+
+def test_before_16_whoever_makes_an_owner_has_to_inherit_its_rights(
+    source_db: Database, make_cluster: Callable[..., Cluster]
+) -> None:
+    source_db.execute(f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
+    cluster = make_cluster(15)
+    cluster.execute("CREATE ROLE me LOGIN NOINHERIT CREATEROLE PASSWORD 'plain'")
+    plain = cluster.params("postgres", "me", "plain")
+    report = run_validate(source_db.params, plain)
+    assert report["target_roles"]["status"] == "pass"
+    assert (report["target_owner_rights"]["status"], report["target_owner_rights"]["objects"]) == ("fail", [HOSTILE])
+    cluster.execute(report["target_owner_rights"]["remedy"])
+    assert run_validate(source_db.params, plain)["target_owner_rights"]["status"] == "pass"
+
+
+@pytest.mark.fires("existing_roles")
+def test_a_role_that_the_target_has_and_that_differs_is_named(source_db: Database, target_db: Database) -> None:
+    source_db.execute(f"CREATE ROLE {H} LOGIN; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
+    target_db.execute(f"CREATE ROLE {H}")
+    found = run_validate(source_db.params, target_db.params)["existing_roles"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert found["objects"] == [f"{HOSTILE}: exists on the target and differs: NOLOGIN there. It was not changed"]
+    target_db.execute(f"ALTER ROLE {H} LOGIN")
+    assert run_validate(source_db.params, target_db.params)["existing_roles"]["status"] == "pass"
+
+
+@pytest.mark.fires("role_attributes")
+def test_what_a_new_role_will_not_get_is_named(source_db: Database, target_db: Database) -> None:
+    source_db.execute(f"CREATE ROLE {H} SUPERUSER; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO {H}")
+    found = run_validate(source_db.params, target_db.params)["role_attributes"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert found["objects"] == [f"role {HOSTILE}: SUPERUSER is never given to a new role"]
+    source_db.execute(f"ALTER ROLE {H} NOSUPERUSER")
+    assert run_validate(source_db.params, target_db.params)["role_attributes"]["status"] == "pass"
 
 
 def test_before_14_each_object_is_granted(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
