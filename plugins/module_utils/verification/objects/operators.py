@@ -91,7 +91,8 @@ WITH {USER_SCHEMA}
 SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, 'conversion' AS kind,
        ARRAY[s.nspname::text, c.conname::text] AS path, pg_catalog.pg_get_userbyid(c.conowner) AS owner,
        pg_catalog.pg_encoding_to_char(c.conforencoding) AS "from", pg_catalog.pg_encoding_to_char(c.contoencoding) AS "to",
-       {function("c.conproc")} AS function, c.condefault AS "default"
+       -- its arguments are always the same, but became more in 14
+       c.conproc::oid::pg_catalog.regproc::text AS function, c.condefault AS "default"
   FROM pg_catalog.pg_conversion AS c
   JOIN user_schema AS s ON s.oid = c.connamespace
 """,

@@ -69,8 +69,9 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, 'sequence' AS kind
        {{persistence}} AS persistence,
        pg_catalog.format_type(q.seqtypid, NULL) AS type, q.seqstart AS start, q.seqincrement AS increment,
        q.seqmin AS minimum, q.seqmax AS maximum, q.seqcache AS cache, q.seqcycle AS cycles,
-       CASE d.deptype WHEN 'i' THEN 'identity of ' ELSE 'owned by ' END
-         || pg_catalog.format('%%I.%%I.%%I', tn.nspname, t.relname, a.attname) AS "owned by"
+       CASE WHEN d.refobjid IS NOT NULL THEN
+         pg_catalog.format('%%s %%I.%%I.%%I', CASE d.deptype WHEN 'i' THEN 'identity of' ELSE 'owned by' END,
+                           tn.nspname, t.relname, a.attname) END AS "owned by"
   FROM pg_catalog.pg_sequence AS q
   JOIN pg_catalog.pg_class AS c ON c.oid = q.seqrelid
   JOIN user_schema AS s ON s.oid = c.relnamespace
@@ -82,6 +83,6 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, 'sequence' AS kind
   LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 """,
     # Before 15 a sequence was logged even where its table was not.
-    since={"persistence": Since(15, "CASE c.relpersistence WHEN 'u' THEN 'unlogged' END")},
+    since={"persistence": Since(15, "CASE WHEN c.relpersistence = 'u' AND %(level)s >= 15 THEN 'unlogged' END")},
     deparsed=frozenset({"type", "owned by"}),
 )

@@ -19,7 +19,7 @@ def types(array: str) -> str:
                          FROM pg_catalog.unnest({array}) WITH ORDINALITY AS x(oid, number)), '') || ')'"""
 
 
-# The constructors of ranges follow their type: they depend on it internally.
+# The constructors of ranges, and their casts to multiranges, follow their type: they depend on it internally.
 ROUTINES = Query(
     f"""
 WITH {USER_SCHEMA}
@@ -105,6 +105,8 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, 'cast' AS kind,
                          ELSE {function("c.castfunc")} END AS method
   FROM pg_catalog.pg_cast AS c
  WHERE c.oid >= 16384
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid = c.tableoid AND d.objid = c.oid AND d.deptype = 'i')
 """,
     deparsed=frozenset({"method"}),
 )

@@ -102,8 +102,14 @@ SELECT d.classid::bigint AS classid, d.objid::bigint AS objid
 """
 
 
+_OF_INFORMATION_SCHEMA = """(SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'information_schema')"""
+
+
 def _changed(catalog: str, acl: str, owner: str, letter: str, where: str = "") -> str:
-    """Return a query for what was granted or revoked on objects that an extension or PostgreSQL itself brought."""
+    """Return a query for what was granted or revoked on objects that an extension or PostgreSQL itself brought.
+
+    What initdb grants on the information schema is not recorded as such.
+    """
     return f"""
 SELECT o.tableoid::bigint AS classid, o.oid::bigint AS objid, 'changed privileges' AS kind,
        pg_catalog.pg_describe_object(o.tableoid, o.oid, 0) AS label, pg_catalog.pg_get_userbyid(o.{owner}) AS acl_owner,
@@ -119,16 +125,18 @@ SELECT o.tableoid::bigint AS classid, o.oid::bigint AS objid, 'changed privilege
 CHANGED_PRIVILEGES = Query(
     " UNION ALL ".join(
         (
-            _changed("pg_proc", "proacl", "proowner", "'f'"),
+            _changed("pg_proc", "proacl", "proowner", "'f'", f"AND o.pronamespace NOT IN {_OF_INFORMATION_SCHEMA}"),
             _changed(
                 "pg_class",
                 "relacl",
                 "relowner",
                 "CASE WHEN o.relkind = 'S' THEN 's' ELSE 'r' END::\"char\"",
-                "AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')",
+                f"AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND o.relnamespace NOT IN {_OF_INFORMATION_SCHEMA}",
             ),
-            _changed("pg_namespace", "nspacl", "nspowner", "'n'", "AND o.nspname <> 'public'"),
-            _changed("pg_type", "typacl", "typowner", "'T'"),
+            _changed(
+                "pg_namespace", "nspacl", "nspowner", "'n'", "AND o.nspname NOT IN ('public', 'information_schema')"
+            ),
+            _changed("pg_type", "typacl", "typowner", "'T'", f"AND o.typnamespace NOT IN {_OF_INFORMATION_SCHEMA}"),
             _changed("pg_language", "lanacl", "lanowner", "'l'"),
             _changed("pg_foreign_data_wrapper", "fdwacl", "fdwowner", "'F'"),
         )
