@@ -5,6 +5,7 @@ CREATE SCHEMA o;
 CREATE SCHEMA moved;
 CREATE SCHEMA "Weird ""Schema""; --";
 GRANT USAGE ON SCHEMA o TO ek_reader;
+CREATE EXTENSION citext SCHEMA public;
 
 -- Types and domains.
 CREATE TYPE o.mood AS ENUM ('sad', 'ok', 'happy');
@@ -153,6 +154,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner IN SCHEMA o GRANT SELECT ON TABLES TO
 ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 SELECT lo_create(900001), lo_create(900002);
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO ek_reader;
+REVOKE UPDATE ON pg_catalog.pg_settings FROM PUBLIC;
 ALTER TABLE o.other_table OWNER TO ek_owner;
 GRANT SELECT, INSERT ON o.plain_table TO ek_reader;
 GRANT SELECT (name) ON o.plain_table TO ek_other;

@@ -3,3 +3,4 @@ CREATE ROLE ek_owner;
 CREATE ROLE ek_reader;
 CREATE ROLE ek_other;
 CREATE ROLE "Weird ""Röle""; --";
+CREATE ROLE postgres_too SUPERUSER;

@@ -189,7 +189,7 @@ class _Reading:
             creator = self._reader.role(row["creator"])
             place = f" in schema {quoted([row['in_schema']])}" if row["in_schema"] else ""
             return None if creator is None else f"for role {creator}{place} on {row['on_kind']}"
-        name = quoted(row["path"]) + spelling.expression(row.get("suffix") or "")
+        name = quoted(row["path"]) + spelling.unquoted(row.get("suffix") or "")
         return f"{name} on {quoted(row['parent'])}" if row.get("is_named_on_parent") else name
 
     def _parent(self, row: Row) -> Key | None:
@@ -233,3 +233,15 @@ def _mapping_options(row: Mapping[str, Any]) -> dict[str, str | None]:
         "options": as_text(sorted(option.split("=", 1)[0] for option in options)),
         "option values": secret_digest("\0".join(options)) if options else None,
     }
+
+
+def kinds_of_attributes(session: Session) -> list[tuple[frozenset[str], frozenset[str]]]:
+    """Return, for each query, the kinds it has found and every attribute it can answer with."""
+    params = {"schemas": None, "level": session.major}
+    found = []
+    for query in QUERIES:
+        with session.connection.cursor() as cursor:
+            rows = cursor.execute(query.for_major(session.major), params).fetchall()
+            names = {column.name for column in cursor.description or ()} - _SPECIAL
+        found.append((frozenset(row["kind"] for row in rows), frozenset(names)))
+    return found

@@ -87,9 +87,14 @@ def tokens(text: str) -> Iterator[Token]:
                 depth += 1
 
 
+def unquoted(text: str) -> str:
+    """Take the quotes from names that need none."""
+    return "".join(token.text for token in tokens(text))
+
+
 def expression(text: str) -> str:
     """Even out an expression, a type or a definition."""
-    return _with_casts_inside("".join(token.text for token in tokens(text)).strip())
+    return _with_casts_inside(unquoted(text).strip())
 
 
 def view(text: str) -> str:
@@ -99,7 +104,7 @@ def view(text: str) -> str:
 
 def arguments(text: str) -> str:
     """Even out a routine's arguments."""
-    return re.sub(r"(^|, )IN (?=\w|\")", r"\1", "".join(token.text for token in tokens(text)))
+    return re.sub(r"(^|, )IN (?=\w|\")", r"\1", unquoted(text))
 
 
 def _outermost(pieces: Sequence[Token]) -> list[bool]:
