@@ -31,7 +31,9 @@ class Mutation:
         return f"{self.kind}-{'-'.join(sorted(self.attributes)) or self.what}-{self.sql[:60]}"
 
 
-def changed(sql: str, kind: str, name: str, *attributes: str, also: tuple[tuple[str, str, str, frozenset[str]], ...] = ()) -> Mutation:
+def changed(
+    sql: str, kind: str, name: str, *attributes: str, also: tuple[tuple[str, str, str, frozenset[str]], ...] = ()
+) -> Mutation:
     return Mutation(sql, kind, name, frozenset(attributes), also=also)
 
 
@@ -184,7 +186,9 @@ def grants() -> Iterator[Mutation]:
         yield changed(f"REVOKE {words} FROM PUBLIC", kind, name, "privileges")
     other = "SET LOCAL ROLE ek_reader; GRANT SELECT ON o.other_table TO ek_other; RESET ROLE"
     yield changed(f"GRANT USAGE ON SCHEMA o TO ek_reader; {other}", "table", "o.other_table", "privileges", "grantors")
-    yield changed("GRANT SELECT ON o.plain_table TO ek_reader WITH GRANT OPTION", "table", "o.plain_table", "privileges")
+    yield changed(
+        "GRANT SELECT ON o.plain_table TO ek_reader WITH GRANT OPTION", "table", "o.plain_table", "privileges"
+    )
     yield changed("REVOKE INSERT ON o.plain_table FROM ek_reader", "table", "o.plain_table", "privileges")
     yield changed("REVOKE ALL ON o.serial_table FROM postgres", "table", "o.serial_table", "privileges")
     yield changed("GRANT ALL ON o.serial_table TO PUBLIC", "table", "o.serial_table", "privileges")
@@ -197,7 +201,11 @@ def grants() -> Iterator[Mutation]:
         ("materialized view", "o.material", "pg_class SET relacl = {} WHERE oid = 'o.material'::regclass"),
         ("foreign table", "o.far", "pg_class SET relacl = {} WHERE oid = 'o.far'::regclass"),
         ("sequence", "o.free_sequence", "pg_class SET relacl = {} WHERE oid = 'o.free_sequence'::regclass"),
-        ("column", "o.plain_table.id", "pg_attribute SET attacl = {} WHERE attrelid = 'o.plain_table'::regclass AND attname = 'id'"),
+        (
+            "column",
+            "o.plain_table.id",
+            "pg_attribute SET attacl = {} WHERE attrelid = 'o.plain_table'::regclass AND attname = 'id'",
+        ),
         ("function", "o.add(integer,integer)", "pg_proc SET proacl = {} WHERE proname = 'add'"),
         ("procedure", "o.act(integer)", "pg_proc SET proacl = {} WHERE proname = 'act'"),
         ("aggregate", "o.total(integer)", "pg_proc SET proacl = {} WHERE proname = 'total'"),
@@ -207,7 +215,11 @@ def grants() -> Iterator[Mutation]:
         ("foreign-data wrapper", "ek_wrapper", "pg_foreign_data_wrapper SET fdwacl = {} WHERE fdwname = 'ek_wrapper'"),
         ("server", "ek_server", "pg_foreign_server SET srvacl = {} WHERE srvname = 'ek_server'"),
         ("database", "the database", "pg_database SET datacl = {} WHERE datname = 'ek_database'"),
-        ("default privileges", "for role ek_owner in schema o on tables", "pg_default_acl SET defaclacl = {} WHERE defaclnamespace <> 0"),
+        (
+            "default privileges",
+            "for role ek_owner in schema o on tables",
+            "pg_default_acl SET defaclacl = {} WHERE defaclnamespace <> 0",
+        ),
     ):
         letter = {"schema": "U", "function": "X", "procedure": "X", "aggregate": "X", "database": "C"}.get(kind)
         letter = letter or ("U" if kind in ("type", "domain", "language", "foreign-data wrapper", "server") else "r")
@@ -473,6 +485,17 @@ PLAIN = (
     changed("CREATE OR REPLACE FUNCTION o.atomic(a integer) RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT a + 2; END",
             "function", "o.atomic(integer)", "body"),
     changed("CREATE OR REPLACE PROCEDURE o.act(x integer) LANGUAGE plpgsql AS 'BEGIN PERFORM 1; END'", "procedure", "o.act(integer)", "body"),
+    changed(catalog("pg_proc", "procost = 7", "proname = 'total'"), "aggregate", "o.total(integer)", "cost"),
+    changed("ALTER FUNCTION o.step STABLE; " + catalog("pg_proc", "provolatile = 's'", "proname IN ('total', 'step')"),
+            "aggregate", "o.total(integer)", "volatility", also=(("function", "o.step(bigint,integer)", "changed", frozenset({"volatility"})),)),
+    changed(catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql')", "proname = 'total'"),
+            "aggregate", "o.total(integer)", "language"),
+    changed(catalog("pg_proc", "prorettype = 23", "proname = 'total'"), "aggregate", "o.total(integer)", "result"),
+    changed(catalog("pg_proc", "procost = 7", "proname = 'act'"), "procedure", "o.act(integer)", "cost"),
+    changed(catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'ek_language')", "proname = 'act'"),
+            "procedure", "o.act(integer)", "language"),
+    changed("CREATE OR REPLACE PROCEDURE o.act(x integer DEFAULT 1) LANGUAGE plpgsql AS 'BEGIN NULL; END'",
+            "procedure", "o.act(integer)", "arguments"),
     changed("ALTER PROCEDURE o.act SECURITY DEFINER", "procedure", "o.act(integer)", "security definer"),
     changed("ALTER PROCEDURE o.act SET work_mem = '7MB'", "procedure", "o.act(integer)", "settings"),
     changed("DROP FUNCTION o.add_too; CREATE FUNCTION o.add_too(a integer, b integer) RETURNS bigint LANGUAGE sql AS 'SELECT a + b'",

@@ -42,7 +42,10 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid,
            WHERE w.oid = c.reltoastrelid) END AS "toast options",
        CASE WHEN m.amname <> 'heap' THEN m.amname END AS "access method",
        c.relrowsecurity AS "row security", c.relforcerowsecurity AS "row security is forced",
-       CASE c.relreplident WHEN 'f' THEN 'full' WHEN 'n' THEN 'nothing' WHEN 'i' THEN 'index' END AS "replica identity",
+       -- of views and foreign tables it means nothing
+       CASE WHEN c.relkind IN ('r', 'p', 'm') THEN
+         CASE c.relreplident WHEN 'f' THEN 'full' WHEN 'n' THEN 'nothing' WHEN 'i' THEN 'index' END END
+         AS "replica identity",
        CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS "of type",
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid, false) END AS definition,
        CASE WHEN c.relkind = 'm' AND NOT c.relispopulated THEN 'no' END AS populated,
