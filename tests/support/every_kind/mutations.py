@@ -147,9 +147,16 @@ def owners() -> Iterator[Mutation]:
         role = "postgres_too" if words.startswith(("EVENT", "FOREIGN DATA")) else WEIRD_ROLE
         attributes = ["owner"]
         if kind not in (
-            "statistics object", "event trigger", "collation", "operator", "operator family", "operator class", "conversion",
-            "text search configuration", "text search dictionary",
-        ):  # fmt: skip
+            "statistics object",
+            "event trigger",
+            "collation",
+            "operator",
+            "operator family",
+            "operator class",
+            "conversion",
+            "text search configuration",
+            "text search dictionary",
+        ):
             attributes.append("privileges")
         yield changed(f"ALTER {words} OWNER TO {role}", kind, name, *attributes)
     yield changed(
@@ -247,8 +254,10 @@ def labels() -> Iterator[Mutation]:
     yield changed(
         "INSERT INTO pg_catalog.pg_shseclabel SELECT oid, 'pg_catalog.pg_database'::regclass, 'ek', 'secret'"
         " FROM pg_database WHERE datname = 'ek_database'",
-        "database", "the database", "security labels",
-    )  # fmt: skip
+        "database",
+        "the database",
+        "security labels",
+    )
 
 
 DATABASE = "datname = 'ek_database'"
@@ -278,14 +287,22 @@ PLAIN = (
     changed("ALTER TABLE o.unlogged_table SET LOGGED", "table", "o.unlogged_table", "persistence"),
     changed(
         "DROP TABLE o.listed; CREATE TABLE o.listed (id integer, at date) PARTITION BY HASH (id)",
-        "table", "o.listed", "partition key",
+        "table",
+        "o.listed",
+        "partition key",
     ),
     changed(
         "ALTER TABLE o.events DETACH PARTITION o.events_2;"
         "ALTER TABLE o.events ATTACH PARTITION o.events_2 FOR VALUES FROM ('2026-01-01') TO ('2026-07-01')",
-        "table", "o.events_2", "partition bound",
+        "table",
+        "o.events_2",
+        "partition bound",
     ),
-    changed("ALTER TABLE o.child NO INHERIT o.parent", "table", "o.child", "inherits",
+    changed(
+        "ALTER TABLE o.child NO INHERIT o.parent",
+        "table",
+        "o.child",
+        "inherits",
         also=(
             ("column", "o.child.a", "changed", frozenset({"declared"})),
             ("column", "o.child.b", "changed", frozenset({"declared"})),
@@ -293,10 +310,14 @@ PLAIN = (
         ),
     ),
     changed("ALTER TABLE o.plain_table SET (fillfactor = 70)", "table", "o.plain_table", "options"),
-    changed("ALTER TABLE o.plain_table SET (toast.autovacuum_enabled = false)", "table", "o.plain_table", "toast options"),
+    changed(
+        "ALTER TABLE o.plain_table SET (toast.autovacuum_enabled = false)", "table", "o.plain_table", "toast options"
+    ),
     changed(
         catalog("pg_class", "relam = (SELECT oid FROM pg_am WHERE amname = 'second_heap')", "relname = 'parent'"),
-        "table", "o.parent", "access method",
+        "table",
+        "o.parent",
+        "access method",
     ),
     changed("ALTER TABLE o.serial_table ENABLE ROW LEVEL SECURITY", "table", "o.serial_table", "row security"),
     changed("ALTER TABLE o.serial_table FORCE ROW LEVEL SECURITY", "table", "o.serial_table", "row security is forced"),
@@ -307,70 +328,154 @@ PLAIN = (
     extra("CREATE FOREIGN TABLE o.farther (id integer) SERVER ek_server", "foreign table", "o.farther"),
     changed("ALTER FOREIGN TABLE o.far OPTIONS (SET table_name 'else')", "foreign table", "o.far", "foreign options"),
     changed(
-        catalog("pg_foreign_table", "ftserver = (SELECT oid FROM pg_foreign_server WHERE srvname = 'ek_other_server')", "true"),
-        "foreign table", "o.far", "server",
+        catalog(
+            "pg_foreign_table",
+            "ftserver = (SELECT oid FROM pg_foreign_server WHERE srvname = 'ek_other_server')",
+            "true",
+        ),
+        "foreign table",
+        "o.far",
+        "server",
     ),
     missing("DROP VIEW o.simple_view", "view", "o.simple_view"),
     extra("CREATE VIEW o.one AS SELECT 1 AS one", "view", "o.one"),
     changed(
         "CREATE OR REPLACE VIEW o.simple_view AS SELECT p.id, p.name, p.status FROM o.plain_table AS p"
         " WHERE p.status IN ('new', 'older') ORDER BY p.name",
-        "view", "o.simple_view", "definition",
+        "view",
+        "o.simple_view",
+        "definition",
     ),
     changed(
         "CREATE OR REPLACE VIEW o.joined_view AS"
         " SELECT b.id, b.span, (SELECT count(*) FROM o.parent AS x WHERE x.a = a.id) AS parents"
         " FROM o.plain_table AS a JOIN o.other_table AS b ON b.plain_id = a.id",
-        "view", "o.joined_view", "definition",
+        "view",
+        "o.joined_view",
+        "definition",
     ),
     changed("ALTER VIEW o.barrier_view RESET (security_barrier)", "view", "o.barrier_view", "options"),
     changed("ALTER VIEW o.barrier_view SET (check_option = cascaded)", "view", "o.barrier_view", "options"),
-    changed("ALTER VIEW o.simple_view ALTER COLUMN status SET DEFAULT 'new'", "column", "o.simple_view.status", "default"),
+    changed(
+        "ALTER VIEW o.simple_view ALTER COLUMN status SET DEFAULT 'new'", "column", "o.simple_view.status", "default"
+    ),
     missing("DROP MATERIALIZED VIEW o.material", "materialized view", "o.material"),
     extra("CREATE MATERIALIZED VIEW o.more AS SELECT 1 AS one", "materialized view", "o.more"),
     changed("REFRESH MATERIALIZED VIEW o.material WITH NO DATA", "materialized view", "o.material", "populated"),
     changed("REFRESH MATERIALIZED VIEW o.empty_material", "materialized view", "o.empty_material", "populated"),
     changed(
         "DROP MATERIALIZED VIEW o.empty_material; CREATE MATERIALIZED VIEW o.empty_material AS SELECT 2 AS one WITH NO DATA",
-        "materialized view", "o.empty_material", "definition",
+        "materialized view",
+        "o.empty_material",
+        "definition",
     ),
     # Columns.
-    missing("ALTER TABLE o.plain_table DROP COLUMN sorted", "column", "o.plain_table.sorted",
-            ("column", "o.plain_table.status", "changed", frozenset({"position"})),
-            ("column", "o.plain_table.place", "changed", frozenset({"position"}))),
+    missing(
+        "ALTER TABLE o.plain_table DROP COLUMN sorted",
+        "column",
+        "o.plain_table.sorted",
+        ("column", "o.plain_table.status", "changed", frozenset({"position"})),
+        ("column", "o.plain_table.place", "changed", frozenset({"position"})),
+    ),
     extra("ALTER TABLE o.plain_table ADD COLUMN more text", "column", "o.plain_table.more"),
     missing("ALTER TABLE o.plain_table DROP COLUMN place", "column", "o.plain_table.place"),
-    changed("ALTER TABLE o.plain_table DROP COLUMN status CASCADE;ALTER TABLE o.plain_table ADD COLUMN status character varying(20)"
-            " CHECK (status IN ('new', 'old', 'it''s \"odd\"'));"
-            " CREATE VIEW o.simple_view AS SELECT p.id, p.name, p.status FROM o.plain_table AS p WHERE p.status IN ('new', 'old')"
-            " ORDER BY p.name;"
-            " CREATE VIEW o.grouped_view AS SELECT status, count(*) AS total FROM o.plain_table GROUP BY status HAVING count(*) > 1",
-            "column", "o.plain_table.status", "position",
-            also=(("column", "o.plain_table.place", "changed", frozenset({"position"})),)),
-    changed("ALTER TABLE o.parent ALTER COLUMN b TYPE character varying(30)", "column", "o.parent.b", "type",
-            also=(("column", "o.child.b", "changed", frozenset({"type"})),)),
-    changed("ALTER TABLE o.serial_table ALTER COLUMN value TYPE text COLLATE \"C\"", "column", "o.serial_table.value", "collation"),
+    changed(
+        "ALTER TABLE o.plain_table DROP COLUMN status CASCADE;ALTER TABLE o.plain_table ADD COLUMN status character varying(20)"
+        " CHECK (status IN ('new', 'old', 'it''s \"odd\"'));"
+        " CREATE VIEW o.simple_view AS SELECT p.id, p.name, p.status FROM o.plain_table AS p WHERE p.status IN ('new', 'old')"
+        " ORDER BY p.name;"
+        " CREATE VIEW o.grouped_view AS SELECT status, count(*) AS total FROM o.plain_table GROUP BY status HAVING count(*) > 1",
+        "column",
+        "o.plain_table.status",
+        "position",
+        also=(("column", "o.plain_table.place", "changed", frozenset({"position"})),),
+    ),
+    changed(
+        "ALTER TABLE o.parent ALTER COLUMN b TYPE character varying(30)",
+        "column",
+        "o.parent.b",
+        "type",
+        also=(("column", "o.child.b", "changed", frozenset({"type"})),),
+    ),
+    changed(
+        'ALTER TABLE o.serial_table ALTER COLUMN value TYPE text COLLATE "C"',
+        "column",
+        "o.serial_table.value",
+        "collation",
+    ),
     changed("ALTER TABLE o.plain_table ALTER COLUMN name DROP NOT NULL", "column", "o.plain_table.name", "not null"),
     changed("ALTER TABLE o.plain_table ALTER COLUMN mood SET DEFAULT 'sad'", "column", "o.plain_table.mood", "default"),
     changed("ALTER TABLE o.plain_table ALTER COLUMN mood DROP DEFAULT", "column", "o.plain_table.mood", "default"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN doubled SET EXPRESSION AS (amount * 3)", "column", "o.plain_table.doubled", "generated"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN doubled DROP EXPRESSION", "column", "o.plain_table.doubled", "generated"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN counted SET GENERATED ALWAYS", "column", "o.plain_table.counted", "identity"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN sorted SET STORAGE EXTERNAL", "column", "o.plain_table.sorted", "storage"),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN doubled SET EXPRESSION AS (amount * 3)",
+        "column",
+        "o.plain_table.doubled",
+        "generated",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN doubled DROP EXPRESSION", "column", "o.plain_table.doubled", "generated"
+    ),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN counted SET GENERATED ALWAYS",
+        "column",
+        "o.plain_table.counted",
+        "identity",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN sorted SET STORAGE EXTERNAL",
+        "column",
+        "o.plain_table.sorted",
+        "storage",
+    ),
     changed("ALTER TABLE o.packed ALTER COLUMN body SET COMPRESSION default", "column", "o.packed.body", "compression"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN sorted SET STATISTICS 200", "column", "o.plain_table.sorted", "statistics target"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN sorted SET STATISTICS 0", "column", "o.plain_table.sorted", "statistics target"),
-    changed("ALTER TABLE o.plain_table ALTER COLUMN sorted SET (n_distinct = 5)", "column", "o.plain_table.sorted", "options"),
-    changed("ALTER FOREIGN TABLE o.far ALTER COLUMN id OPTIONS (SET column_name 'else')", "column", "o.far.id", "foreign options"),
-    changed(catalog("pg_attribute", "attislocal = true", "attrelid = 'o.child'::regclass AND attname = 'a'"), "column", "o.child.a", "declared"),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN sorted SET STATISTICS 200",
+        "column",
+        "o.plain_table.sorted",
+        "statistics target",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN sorted SET STATISTICS 0",
+        "column",
+        "o.plain_table.sorted",
+        "statistics target",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table ALTER COLUMN sorted SET (n_distinct = 5)",
+        "column",
+        "o.plain_table.sorted",
+        "options",
+    ),
+    changed(
+        "ALTER FOREIGN TABLE o.far ALTER COLUMN id OPTIONS (SET column_name 'else')",
+        "column",
+        "o.far.id",
+        "foreign options",
+    ),
+    changed(
+        catalog("pg_attribute", "attislocal = true", "attrelid = 'o.child'::regclass AND attname = 'a'"),
+        "column",
+        "o.child.a",
+        "declared",
+    ),
     renamed("ALTER TABLE o.packed RENAME COLUMN body TO corpus", "column", "o.packed.body", "o.packed.corpus"),
-    changed(catalog("pg_attribute", "atttypmod = 9", "attrelid = 'o.simple_view'::regclass AND attname = 'status'"),
-            "column", "o.simple_view.status", "type"),
+    changed(
+        catalog("pg_attribute", "atttypmod = 9", "attrelid = 'o.simple_view'::regclass AND attname = 'status'"),
+        "column",
+        "o.simple_view.status",
+        "type",
+    ),
     # Sequences.
     missing("DROP SEQUENCE o.free_sequence", "sequence", "o.free_sequence"),
     extra("CREATE SEQUENCE o.more", "sequence", "o.more"),
     changed("ALTER SEQUENCE o.free_sequence SET UNLOGGED", "sequence", "o.free_sequence", "persistence"),
-    changed("ALTER SEQUENCE o.free_sequence AS integer MAXVALUE 2000000000", "sequence", "o.free_sequence", "type", "maximum"),
+    changed(
+        "ALTER SEQUENCE o.free_sequence AS integer MAXVALUE 2000000000",
+        "sequence",
+        "o.free_sequence",
+        "type",
+        "maximum",
+    ),
     changed("ALTER SEQUENCE o.free_sequence START WITH 5", "sequence", "o.free_sequence", "start"),
     changed("ALTER SEQUENCE o.free_sequence INCREMENT BY 5", "sequence", "o.free_sequence", "increment"),
     changed("ALTER SEQUENCE o.free_sequence MINVALUE 0", "sequence", "o.free_sequence", "minimum"),
@@ -378,87 +483,211 @@ PLAIN = (
     changed("ALTER SEQUENCE o.free_sequence CACHE 9", "sequence", "o.free_sequence", "cache"),
     changed("ALTER SEQUENCE o.free_sequence CYCLE", "sequence", "o.free_sequence", "cycles"),
     changed("ALTER SEQUENCE o.owned_sequence OWNED BY NONE", "sequence", "o.owned_sequence", "owned by"),
-    changed("ALTER SEQUENCE o.plain_table_counted_seq CACHE 6",
-            "sequence", "o.plain_table_counted_seq", "cache"),
+    changed("ALTER SEQUENCE o.plain_table_counted_seq CACHE 6", "sequence", "o.plain_table_counted_seq", "cache"),
     # Constraints, indexes, statistics.
-    missing("ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive", "constraint", "amount_positive on o.plain_table"),
+    missing(
+        "ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive", "constraint", "amount_positive on o.plain_table"
+    ),
     missing("ALTER TABLE o.plain_table DROP CONSTRAINT named_unique", "constraint", "named_unique on o.plain_table"),
-    extra("ALTER TABLE o.serial_table ADD CONSTRAINT more CHECK (value <> 'x')", "constraint", "more on o.serial_table"),
-    extra("ALTER TABLE o.serial_table ADD CONSTRAINT unique_value UNIQUE (value)", "constraint", "unique_value on o.serial_table"),
+    extra(
+        "ALTER TABLE o.serial_table ADD CONSTRAINT more CHECK (value <> 'x')", "constraint", "more on o.serial_table"
+    ),
+    extra(
+        "ALTER TABLE o.serial_table ADD CONSTRAINT unique_value UNIQUE (value)",
+        "constraint",
+        "unique_value on o.serial_table",
+    ),
     missing("ALTER DOMAIN o.code DROP CONSTRAINT code_length", "constraint", "code_length on o.code"),
     extra("ALTER DOMAIN o.amount ADD CONSTRAINT more CHECK (VALUE > 0)", "constraint", "more on o.amount"),
-    changed("ALTER DOMAIN o.code DROP CONSTRAINT code_length; ALTER DOMAIN o.code ADD CONSTRAINT code_length CHECK (length(VALUE) > 2)",
-            "constraint", "code_length on o.code", "definition"),
-    changed("ALTER DOMAIN o.code DROP CONSTRAINT code_length;"
-            "ALTER DOMAIN o.code ADD CONSTRAINT code_length CHECK (length(VALUE) > 1) NOT VALID",
-            "constraint", "code_length on o.code", "validated"),
-    changed("ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive;"
-            "ALTER TABLE o.plain_table ADD CONSTRAINT amount_positive CHECK (amount >= 0)",
-            "constraint", "amount_positive on o.plain_table", "definition"),
-    changed("ALTER TABLE o.other_table DROP CONSTRAINT refers; ALTER TABLE o.other_table ADD CONSTRAINT refers"
-            " FOREIGN KEY (plain_id) REFERENCES o.plain_table (id) ON DELETE SET NULL",
-            "constraint", "refers on o.other_table", "definition"),
-    changed("ALTER TABLE o.other_table ALTER CONSTRAINT refers DEFERRABLE", "constraint", "refers on o.other_table", "deferrable"),
-    changed("ALTER TABLE o.other_table ALTER CONSTRAINT refers DEFERRABLE INITIALLY DEFERRED", "constraint", "refers on o.other_table", "deferrable"),
+    changed(
+        "ALTER DOMAIN o.code DROP CONSTRAINT code_length; ALTER DOMAIN o.code ADD CONSTRAINT code_length CHECK (length(VALUE) > 2)",
+        "constraint",
+        "code_length on o.code",
+        "definition",
+    ),
+    changed(
+        "ALTER DOMAIN o.code DROP CONSTRAINT code_length;"
+        "ALTER DOMAIN o.code ADD CONSTRAINT code_length CHECK (length(VALUE) > 1) NOT VALID",
+        "constraint",
+        "code_length on o.code",
+        "validated",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive;"
+        "ALTER TABLE o.plain_table ADD CONSTRAINT amount_positive CHECK (amount >= 0)",
+        "constraint",
+        "amount_positive on o.plain_table",
+        "definition",
+    ),
+    changed(
+        "ALTER TABLE o.other_table DROP CONSTRAINT refers; ALTER TABLE o.other_table ADD CONSTRAINT refers"
+        " FOREIGN KEY (plain_id) REFERENCES o.plain_table (id) ON DELETE SET NULL",
+        "constraint",
+        "refers on o.other_table",
+        "definition",
+    ),
+    changed(
+        "ALTER TABLE o.other_table ALTER CONSTRAINT refers DEFERRABLE",
+        "constraint",
+        "refers on o.other_table",
+        "deferrable",
+    ),
+    changed(
+        "ALTER TABLE o.other_table ALTER CONSTRAINT refers DEFERRABLE INITIALLY DEFERRED",
+        "constraint",
+        "refers on o.other_table",
+        "deferrable",
+    ),
     changed("ALTER TABLE o.unchecked VALIDATE CONSTRAINT later", "constraint", "later on o.unchecked", "validated"),
-    changed("ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive;"
-            "ALTER TABLE o.plain_table ADD CONSTRAINT amount_positive CHECK (amount > 0) NO INHERIT",
-            "constraint", "amount_positive on o.plain_table", "no inherit"),
-    changed("ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive;"
-            "ALTER TABLE o.plain_table ADD CONSTRAINT amount_positive CHECK (amount > 0) NOT VALID",
-            "constraint", "amount_positive on o.plain_table", "validated"),
-    changed("ALTER TABLE o.child ADD CONSTRAINT parent_a CHECK (a > 0)", "constraint", "parent_a on o.child", "declared"),
-    renamed("ALTER TABLE o.plain_table RENAME CONSTRAINT amount_positive TO positive", "constraint",
-            "amount_positive on o.plain_table", "positive on o.plain_table"),
+    changed(
+        "ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive;"
+        "ALTER TABLE o.plain_table ADD CONSTRAINT amount_positive CHECK (amount > 0) NO INHERIT",
+        "constraint",
+        "amount_positive on o.plain_table",
+        "no inherit",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table DROP CONSTRAINT amount_positive;"
+        "ALTER TABLE o.plain_table ADD CONSTRAINT amount_positive CHECK (amount > 0) NOT VALID",
+        "constraint",
+        "amount_positive on o.plain_table",
+        "validated",
+    ),
+    changed(
+        "ALTER TABLE o.child ADD CONSTRAINT parent_a CHECK (a > 0)", "constraint", "parent_a on o.child", "declared"
+    ),
+    renamed(
+        "ALTER TABLE o.plain_table RENAME CONSTRAINT amount_positive TO positive",
+        "constraint",
+        "amount_positive on o.plain_table",
+        "positive on o.plain_table",
+    ),
     missing("DROP INDEX o.plain_upper", "index", "o.plain_upper"),
     extra("CREATE INDEX more ON o.parent (b)", "index", "o.more"),
-    changed("DROP INDEX o.material_id; CREATE INDEX material_id ON o.material (name)", "index", "o.material_id", "definition"),
-    changed("DROP INDEX o.plain_upper; CREATE INDEX plain_upper ON o.plain_table (upper(name), (amount + 1)) WHERE amount > 6",
-            "index", "o.plain_upper", "definition"),
+    changed(
+        "DROP INDEX o.material_id; CREATE INDEX material_id ON o.material (name)",
+        "index",
+        "o.material_id",
+        "definition",
+    ),
+    changed(
+        "DROP INDEX o.plain_upper; CREATE INDEX plain_upper ON o.plain_table (upper(name), (amount + 1)) WHERE amount > 6",
+        "index",
+        "o.plain_upper",
+        "definition",
+    ),
     changed("ALTER INDEX o.plain_upper SET (fillfactor = 60)", "index", "o.plain_upper", "definition"),
-    changed(catalog("pg_index", "indisvalid = false", "indexrelid = 'o.plain_upper'::regclass"), "index", "o.plain_upper", "valid"),
+    changed(
+        catalog("pg_index", "indisvalid = false", "indexrelid = 'o.plain_upper'::regclass"),
+        "index",
+        "o.plain_upper",
+        "valid",
+    ),
     changed("ALTER TABLE o.plain_table CLUSTER ON plain_table_pkey", "index", "o.plain_table_pkey", "clustered"),
-    changed("ALTER TABLE o.serial_table REPLICA IDENTITY USING INDEX plain_sorted", "index", "o.plain_sorted", "replica identity",
-            also=(("table", "o.serial_table", "changed", frozenset({"replica identity"})),)),
-    changed("ALTER INDEX o.plain_upper ALTER COLUMN 1 SET STATISTICS 300", "index", "o.plain_upper", "statistics targets"),
-    changed("DELETE FROM pg_inherits WHERE inhrelid = 'o.events_1_at_idx'::regclass", "index", "o.events_1_at_idx", "partition of"),
+    changed(
+        "ALTER TABLE o.serial_table REPLICA IDENTITY USING INDEX plain_sorted",
+        "index",
+        "o.plain_sorted",
+        "replica identity",
+        also=(("table", "o.serial_table", "changed", frozenset({"replica identity"})),),
+    ),
+    changed(
+        "ALTER INDEX o.plain_upper ALTER COLUMN 1 SET STATISTICS 300", "index", "o.plain_upper", "statistics targets"
+    ),
+    changed(
+        "DELETE FROM pg_inherits WHERE inhrelid = 'o.events_1_at_idx'::regclass",
+        "index",
+        "o.events_1_at_idx",
+        "partition of",
+    ),
     missing("DROP STATISTICS o.correlated", "statistics object", "o.correlated"),
     extra("CREATE STATISTICS o.more ON a, b FROM o.parent", "statistics object", "o.more"),
-    changed("DROP STATISTICS o.correlated; CREATE STATISTICS o.correlated (mcv) ON name, amount FROM o.plain_table",
-            "statistics object", "o.correlated", "definition"),
-    changed("ALTER STATISTICS o.correlated SET STATISTICS 50", "statistics object", "o.correlated", "statistics target"),
+    changed(
+        "DROP STATISTICS o.correlated; CREATE STATISTICS o.correlated (mcv) ON name, amount FROM o.plain_table",
+        "statistics object",
+        "o.correlated",
+        "definition",
+    ),
+    changed(
+        "ALTER STATISTICS o.correlated SET STATISTICS 50", "statistics object", "o.correlated", "statistics target"
+    ),
     # What acts by itself.
     missing("DROP TRIGGER touched ON o.plain_table", "trigger", "touched on o.plain_table"),
-    extra("CREATE TRIGGER more BEFORE DELETE ON o.parent FOR EACH ROW EXECUTE FUNCTION o.touch()", "trigger", "more on o.parent"),
-    changed("CREATE OR REPLACE TRIGGER touched BEFORE UPDATE ON o.plain_table FOR EACH ROW EXECUTE FUNCTION o.touch_too()",
-            "trigger", "touched on o.plain_table", "definition"),
-    changed("CREATE OR REPLACE TRIGGER touched BEFORE UPDATE ON o.plain_table FOR EACH ROW WHEN (OLD.id > 0)"
-            " EXECUTE FUNCTION o.touch()", "trigger", "touched on o.plain_table", "definition"),
+    extra(
+        "CREATE TRIGGER more BEFORE DELETE ON o.parent FOR EACH ROW EXECUTE FUNCTION o.touch()",
+        "trigger",
+        "more on o.parent",
+    ),
+    changed(
+        "CREATE OR REPLACE TRIGGER touched BEFORE UPDATE ON o.plain_table FOR EACH ROW EXECUTE FUNCTION o.touch_too()",
+        "trigger",
+        "touched on o.plain_table",
+        "definition",
+    ),
+    changed(
+        "CREATE OR REPLACE TRIGGER touched BEFORE UPDATE ON o.plain_table FOR EACH ROW WHEN (OLD.id > 0)"
+        " EXECUTE FUNCTION o.touch()",
+        "trigger",
+        "touched on o.plain_table",
+        "definition",
+    ),
     changed("ALTER TABLE o.plain_table DISABLE TRIGGER touched", "trigger", "touched on o.plain_table", "enabled"),
-    changed("ALTER TABLE o.plain_table DISABLE TRIGGER always_touched", "trigger", "always_touched on o.plain_table", "enabled"),
-    changed("ALTER TABLE o.plain_table ENABLE REPLICA TRIGGER touched", "trigger", "touched on o.plain_table", "enabled"),
+    changed(
+        "ALTER TABLE o.plain_table DISABLE TRIGGER always_touched",
+        "trigger",
+        "always_touched on o.plain_table",
+        "enabled",
+    ),
+    changed(
+        "ALTER TABLE o.plain_table ENABLE REPLICA TRIGGER touched", "trigger", "touched on o.plain_table", "enabled"
+    ),
     extra("ALTER TABLE o.events_1 DISABLE TRIGGER cloned", "trigger", "cloned on o.events_1"),
     missing("DROP TRIGGER view_trigger ON o.joined_view", "trigger", "view_trigger on o.joined_view"),
     missing("DROP RULE quiet ON o.serial_table", "rule", "quiet on o.serial_table"),
     extra("CREATE RULE more AS ON DELETE TO o.parent DO INSTEAD NOTHING", "rule", "more on o.parent"),
-    changed("CREATE OR REPLACE RULE quiet AS ON DELETE TO o.serial_table DO ALSO NOTHING", "rule", "quiet on o.serial_table", "definition"),
+    changed(
+        "CREATE OR REPLACE RULE quiet AS ON DELETE TO o.serial_table DO ALSO NOTHING",
+        "rule",
+        "quiet on o.serial_table",
+        "definition",
+    ),
     changed("ALTER TABLE o.serial_table DISABLE RULE quiet", "rule", "quiet on o.serial_table", "enabled"),
     missing("DROP POLICY visible ON o.plain_table", "policy", "visible on o.plain_table"),
     extra("CREATE POLICY more ON o.parent", "policy", "more on o.parent"),
-    changed("DROP POLICY visible ON o.plain_table;"
-            "CREATE POLICY visible ON o.plain_table FOR DELETE TO ek_reader, ek_other USING (name = CURRENT_USER)",
-            "policy", "visible on o.plain_table", "command"),
-    changed("DROP POLICY visible ON o.plain_table;"
-            "CREATE POLICY visible ON o.plain_table AS RESTRICTIVE FOR SELECT TO ek_reader, ek_other USING (name = CURRENT_USER)",
-            "policy", "visible on o.plain_table", "permissive"),
+    changed(
+        "DROP POLICY visible ON o.plain_table;"
+        "CREATE POLICY visible ON o.plain_table FOR DELETE TO ek_reader, ek_other USING (name = CURRENT_USER)",
+        "policy",
+        "visible on o.plain_table",
+        "command",
+    ),
+    changed(
+        "DROP POLICY visible ON o.plain_table;"
+        "CREATE POLICY visible ON o.plain_table AS RESTRICTIVE FOR SELECT TO ek_reader, ek_other USING (name = CURRENT_USER)",
+        "policy",
+        "visible on o.plain_table",
+        "permissive",
+    ),
     changed("ALTER POLICY visible ON o.plain_table TO ek_reader", "policy", "visible on o.plain_table", "roles"),
     changed("ALTER POLICY visible ON o.plain_table TO PUBLIC", "policy", "visible on o.plain_table", "roles"),
     changed("ALTER POLICY visible ON o.plain_table USING (true)", "policy", "visible on o.plain_table", "using"),
-    changed("ALTER POLICY writable ON o.plain_table WITH CHECK (id > 1)", "policy", "writable on o.plain_table", "with check"),
+    changed(
+        "ALTER POLICY writable ON o.plain_table WITH CHECK (id > 1)",
+        "policy",
+        "writable on o.plain_table",
+        "with check",
+    ),
     missing("DROP EVENT TRIGGER ek_watch", "event trigger", "ek_watch"),
     extra("CREATE EVENT TRIGGER ek_more ON sql_drop EXECUTE FUNCTION o.on_ddl()", "event trigger", "ek_more"),
-    changed(catalog("pg_event_trigger", "evtevent = 'ddl_command_start'", "true"), "event trigger", "ek_watch", "event"),
-    changed(catalog("pg_event_trigger", "evtfoid = 'o.on_ddl_too'::regproc", "true"), "event trigger", "ek_watch", "function"),
+    changed(
+        catalog("pg_event_trigger", "evtevent = 'ddl_command_start'", "true"), "event trigger", "ek_watch", "event"
+    ),
+    changed(
+        catalog("pg_event_trigger", "evtfoid = 'o.on_ddl_too'::regproc", "true"),
+        "event trigger",
+        "ek_watch",
+        "function",
+    ),
     changed("ALTER EVENT TRIGGER ek_watch ENABLE", "event trigger", "ek_watch", "enabled"),
     changed(catalog("pg_event_trigger", "evttags = '{CREATE TABLE}'", "true"), "event trigger", "ek_watch", "tags"),
     # Routines.
@@ -471,77 +700,191 @@ PLAIN = (
     *(
         changed(f"ALTER FUNCTION o.add(integer, integer) {words}", "function", "o.add(integer,integer)", attribute)
         for words, attribute in (
-            ("IMMUTABLE", "volatility"), ("STRICT", "strict"), ("SECURITY DEFINER", "security definer"), ("LEAKPROOF", "leakproof"),
-            ("PARALLEL SAFE", "parallel"), ("COST 7", "cost"), ("SET work_mem = '7MB'", "settings"),
+            ("IMMUTABLE", "volatility"),
+            ("STRICT", "strict"),
+            ("SECURITY DEFINER", "security definer"),
+            ("LEAKPROOF", "leakproof"),
+            ("PARALLEL SAFE", "parallel"),
+            ("COST 7", "cost"),
+            ("SET work_mem = '7MB'", "settings"),
         )
-    ),  # fmt: skip
+    ),
     changed("ALTER FUNCTION o.lines() ROWS 77", "function", "o.lines()", "rows"),
-    changed("CREATE OR REPLACE FUNCTION o.add(a integer, b integer DEFAULT 1) RETURNS integer LANGUAGE sql AS 'SELECT a - b'",
-            "function", "o.add(integer,integer)", "body"),
-    changed("CREATE OR REPLACE FUNCTION o.add(a integer, b integer DEFAULT 2) RETURNS integer LANGUAGE sql AS 'SELECT a + b'",
-            "function", "o.add(integer,integer)", "arguments"),
-    changed(catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'ek_language')", "proname = 'touch'"),
-            "function", "o.touch()", "language"),
-    changed("CREATE OR REPLACE FUNCTION o.atomic(a integer) RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT a + 2; END",
-            "function", "o.atomic(integer)", "body"),
-    changed("CREATE OR REPLACE PROCEDURE o.act(x integer) LANGUAGE plpgsql AS 'BEGIN PERFORM 1; END'", "procedure", "o.act(integer)", "body"),
+    changed(
+        "CREATE OR REPLACE FUNCTION o.add(a integer, b integer DEFAULT 1) RETURNS integer LANGUAGE sql AS 'SELECT a - b'",
+        "function",
+        "o.add(integer,integer)",
+        "body",
+    ),
+    changed(
+        "CREATE OR REPLACE FUNCTION o.add(a integer, b integer DEFAULT 2) RETURNS integer LANGUAGE sql AS 'SELECT a + b'",
+        "function",
+        "o.add(integer,integer)",
+        "arguments",
+    ),
+    changed(
+        catalog(
+            "pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'ek_language')", "proname = 'touch'"
+        ),
+        "function",
+        "o.touch()",
+        "language",
+    ),
+    changed(
+        "CREATE OR REPLACE FUNCTION o.atomic(a integer) RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT a + 2; END",
+        "function",
+        "o.atomic(integer)",
+        "body",
+    ),
+    changed(
+        "CREATE OR REPLACE PROCEDURE o.act(x integer) LANGUAGE plpgsql AS 'BEGIN PERFORM 1; END'",
+        "procedure",
+        "o.act(integer)",
+        "body",
+    ),
     changed(catalog("pg_proc", "procost = 7", "proname = 'total'"), "aggregate", "o.total(integer)", "cost"),
-    changed("ALTER FUNCTION o.step STABLE; " + catalog("pg_proc", "provolatile = 's'", "proname IN ('total', 'step')"),
-            "aggregate", "o.total(integer)", "volatility", also=(("function", "o.step(bigint,integer)", "changed", frozenset({"volatility"})),)),
-    changed(catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql')", "proname = 'total'"),
-            "aggregate", "o.total(integer)", "language"),
+    changed(
+        "ALTER FUNCTION o.step STABLE; " + catalog("pg_proc", "provolatile = 's'", "proname IN ('total', 'step')"),
+        "aggregate",
+        "o.total(integer)",
+        "volatility",
+        also=(("function", "o.step(bigint,integer)", "changed", frozenset({"volatility"})),),
+    ),
+    changed(
+        catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql')", "proname = 'total'"),
+        "aggregate",
+        "o.total(integer)",
+        "language",
+    ),
     changed(catalog("pg_proc", "prorettype = 23", "proname = 'total'"), "aggregate", "o.total(integer)", "result"),
     changed(catalog("pg_proc", "procost = 7", "proname = 'act'"), "procedure", "o.act(integer)", "cost"),
-    changed(catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'ek_language')", "proname = 'act'"),
-            "procedure", "o.act(integer)", "language"),
-    changed("CREATE OR REPLACE PROCEDURE o.act(x integer DEFAULT 1) LANGUAGE plpgsql AS 'BEGIN NULL; END'",
-            "procedure", "o.act(integer)", "arguments"),
+    changed(
+        catalog("pg_proc", "prolang = (SELECT oid FROM pg_language WHERE lanname = 'ek_language')", "proname = 'act'"),
+        "procedure",
+        "o.act(integer)",
+        "language",
+    ),
+    changed(
+        "CREATE OR REPLACE PROCEDURE o.act(x integer DEFAULT 1) LANGUAGE plpgsql AS 'BEGIN NULL; END'",
+        "procedure",
+        "o.act(integer)",
+        "arguments",
+    ),
     changed("ALTER PROCEDURE o.act SECURITY DEFINER", "procedure", "o.act(integer)", "security definer"),
     changed("ALTER PROCEDURE o.act SET work_mem = '7MB'", "procedure", "o.act(integer)", "settings"),
-    changed("DROP FUNCTION o.add_too; CREATE FUNCTION o.add_too(a integer, b integer) RETURNS bigint LANGUAGE sql AS 'SELECT a + b'",
-            "function", "o.add_too(integer,integer)", "result"),
-    changed(catalog("pg_proc", "probin = '/somewhere'", "proname = 'whole_in'"), "function", "o.whole_in(cstring)", "library"),
-    changed(catalog("pg_proc", "prokind = 'w'", "proname = 'add_too'"), "function", "o.add_too(integer,integer)", "window"),
-    changed(catalog("pg_proc", "prosupport = 'textlike_support'::regproc", "proname = 'support_free'"),
-            "function", "o.support_free(integer)", "support"),
+    changed(
+        "DROP FUNCTION o.add_too; CREATE FUNCTION o.add_too(a integer, b integer) RETURNS bigint LANGUAGE sql AS 'SELECT a + b'",
+        "function",
+        "o.add_too(integer,integer)",
+        "result",
+    ),
+    changed(
+        catalog("pg_proc", "probin = '/somewhere'", "proname = 'whole_in'"),
+        "function",
+        "o.whole_in(cstring)",
+        "library",
+    ),
+    changed(
+        catalog("pg_proc", "prokind = 'w'", "proname = 'add_too'"), "function", "o.add_too(integer,integer)", "window"
+    ),
+    changed(
+        catalog("pg_proc", "prosupport = 'textlike_support'::regproc", "proname = 'support_free'"),
+        "function",
+        "o.support_free(integer)",
+        "support",
+    ),
     changed(catalog("pg_proc", "protrftypes = '{23}'", "proname = 'touch'"), "function", "o.touch()", "transforms"),
     *(
         changed(catalog("pg_aggregate", assignment, AGGREGATE), "aggregate", "o.total(integer)", attribute)
         for assignment, attribute in (
-            ("aggtranstype = 'integer'::regtype", "state type"), ("aggtransspace = 9", "state size"),
-            ("agginitval = '1'", "initial value"), ("aggtransfn = 'o.step_too'::regproc", "state function"),
+            ("aggtranstype = 'integer'::regtype", "state type"),
+            ("aggtransspace = 9", "state size"),
+            ("agginitval = '1'", "initial value"),
+            ("aggtransfn = 'o.step_too'::regproc", "state function"),
             ("aggfinalfn = 'o.finish'::regproc", "final function"),
-            ("aggfinalextra = true", "final function takes extra arguments"), ("aggfinalmodify = 'w'", "final function modifies"),
-            ("aggcombinefn = 'o.combine'::regproc", "combine function"), ("aggserialfn = 'o.finish'::regproc", "serialization function"),
-            ("aggdeserialfn = 'o.finish'::regproc", "deserialization function"), ("aggmtranstype = 20", "moving state type"),
-            ("aggmtransspace = 9", "moving state size"), ("aggminitval = '1'", "moving initial value"),
-            ("aggmtransfn = 'o.step'::regproc", "moving state function"), ("aggminvtransfn = 'o.step'::regproc", "moving inverse function"),
+            ("aggfinalextra = true", "final function takes extra arguments"),
+            ("aggfinalmodify = 'w'", "final function modifies"),
+            ("aggcombinefn = 'o.combine'::regproc", "combine function"),
+            ("aggserialfn = 'o.finish'::regproc", "serialization function"),
+            ("aggdeserialfn = 'o.finish'::regproc", "deserialization function"),
+            ("aggmtranstype = 20", "moving state type"),
+            ("aggmtransspace = 9", "moving state size"),
+            ("aggminitval = '1'", "moving initial value"),
+            ("aggmtransfn = 'o.step'::regproc", "moving state function"),
+            ("aggminvtransfn = 'o.step'::regproc", "moving inverse function"),
             ("aggmfinalfn = 'o.finish'::regproc", "moving final function"),
             ("aggmfinalextra = true", "moving final function takes extra arguments"),
             ("aggsortop = 'pg_catalog.<(integer,integer)'::regoperator", "sort operator"),
         )
-    ),  # fmt: skip
-    changed(catalog("pg_aggregate", "aggkind = 'o'", AGGREGATE), "aggregate", "o.total(integer)", "aggregate kind", "arguments"),
-    changed(catalog("pg_aggregate", "aggmfinalfn = 'o.finish'::regproc, aggmfinalmodify = 'w'", AGGREGATE),
-            "aggregate", "o.total(integer)", "moving final function", "moving final function modifies"),
-    missing("DROP TRANSFORM FOR integer LANGUAGE ek_language; DROP LANGUAGE ek_language", "language", "ek_language",
-            ("transform", "for integer language ek_language", MISSING, frozenset())),
+    ),
+    changed(
+        catalog("pg_aggregate", "aggkind = 'o'", AGGREGATE),
+        "aggregate",
+        "o.total(integer)",
+        "aggregate kind",
+        "arguments",
+    ),
+    changed(
+        catalog("pg_aggregate", "aggmfinalfn = 'o.finish'::regproc, aggmfinalmodify = 'w'", AGGREGATE),
+        "aggregate",
+        "o.total(integer)",
+        "moving final function",
+        "moving final function modifies",
+    ),
+    missing(
+        "DROP TRANSFORM FOR integer LANGUAGE ek_language; DROP LANGUAGE ek_language",
+        "language",
+        "ek_language",
+        ("transform", "for integer language ek_language", MISSING, frozenset()),
+    ),
     extra("CREATE LANGUAGE ek_more HANDLER plpgsql_call_handler", "language", "ek_more"),
-    changed(catalog("pg_language", "lanpltrusted = true", "lanname = 'ek_language'"), "language", "ek_language", "trusted"),
-    changed(catalog("pg_language", "lanplcallfoid = 'o.touch'::regproc", "lanname = 'ek_language'"), "language", "ek_language", "handler"),
-    changed(catalog("pg_language", "laninline = 0", "lanname = 'ek_language'"), "language", "ek_language", "inline handler"),
-    changed(catalog("pg_language", "lanvalidator = 0", "lanname = 'ek_language'"), "language", "ek_language", "validator"),
+    changed(
+        catalog("pg_language", "lanpltrusted = true", "lanname = 'ek_language'"), "language", "ek_language", "trusted"
+    ),
+    changed(
+        catalog("pg_language", "lanplcallfoid = 'o.touch'::regproc", "lanname = 'ek_language'"),
+        "language",
+        "ek_language",
+        "handler",
+    ),
+    changed(
+        catalog("pg_language", "laninline = 0", "lanname = 'ek_language'"), "language", "ek_language", "inline handler"
+    ),
+    changed(
+        catalog("pg_language", "lanvalidator = 0", "lanname = 'ek_language'"), "language", "ek_language", "validator"
+    ),
     missing("DROP CAST (integer AS o.pair)", "cast", "(integer AS o.pair)"),
     extra("CREATE CAST (text AS o.pair) WITH INOUT", "cast", "(text AS o.pair)"),
-    changed("DROP CAST (integer AS o.pair); CREATE CAST (integer AS o.pair) WITH FUNCTION o.to_pair(integer) AS IMPLICIT",
-            "cast", "(integer AS o.pair)", "context"),
-    changed("DROP CAST (integer AS o.pair); CREATE CAST (integer AS o.pair) WITH FUNCTION o.to_pair_too(integer)",
-            "cast", "(integer AS o.pair)", "method"),
+    changed(
+        "DROP CAST (integer AS o.pair); CREATE CAST (integer AS o.pair) WITH FUNCTION o.to_pair(integer) AS IMPLICIT",
+        "cast",
+        "(integer AS o.pair)",
+        "context",
+    ),
+    changed(
+        "DROP CAST (integer AS o.pair); CREATE CAST (integer AS o.pair) WITH FUNCTION o.to_pair_too(integer)",
+        "cast",
+        "(integer AS o.pair)",
+        "method",
+    ),
     missing("DROP TRANSFORM FOR integer LANGUAGE ek_language", "transform", "for integer language ek_language"),
-    extra("CREATE TRANSFORM FOR bigint LANGUAGE ek_language (FROM SQL WITH FUNCTION prsd_lextype(internal))",
-          "transform", "for bigint language ek_language"),
-    changed(catalog("pg_transform", "trffromsql = 'o.from_sql'::regproc", "true"), "transform", "for integer language ek_language", "from SQL"),
-    changed(catalog("pg_transform", "trftosql = 'o.to_pair'::regproc", "true"), "transform", "for integer language ek_language", "to SQL"),
+    extra(
+        "CREATE TRANSFORM FOR bigint LANGUAGE ek_language (FROM SQL WITH FUNCTION prsd_lextype(internal))",
+        "transform",
+        "for bigint language ek_language",
+    ),
+    changed(
+        catalog("pg_transform", "trffromsql = 'o.from_sql'::regproc", "true"),
+        "transform",
+        "for integer language ek_language",
+        "from SQL",
+    ),
+    changed(
+        catalog("pg_transform", "trftosql = 'o.to_pair'::regproc", "true"),
+        "transform",
+        "for integer language ek_language",
+        "to SQL",
+    ),
     # Types.
     missing("DROP TYPE o.shelled", "type", "o.shelled"),
     extra("CREATE TYPE o.more AS ENUM ('a')", "type", "o.more"),
@@ -549,13 +892,27 @@ PLAIN = (
     missing("DROP DOMAIN o.amount", "domain", "o.amount"),
     extra("CREATE DOMAIN o.more AS text CHECK (VALUE <> 'x')", "domain", "o.more"),
     changed("ALTER TYPE o.mood ADD VALUE 'better'", "type", "o.mood", "labels"),
-    changed("ALTER TYPE o.mood RENAME VALUE 'ok' TO 'fine'", "type", "o.mood", "labels",
-            also=(("column", "o.plain_table.mood", "changed", frozenset({"default"})),)),
+    changed(
+        "ALTER TYPE o.mood RENAME VALUE 'ok' TO 'fine'",
+        "type",
+        "o.mood",
+        "labels",
+        also=(("column", "o.plain_table.mood", "changed", frozenset({"default"})),),
+    ),
     changed(catalog("pg_enum", "enumsortorder = 9", "enumlabel = 'ok'"), "type", "o.mood", "labels"),
-    extra("ALTER TYPE o.pair ADD ATTRIBUTE three integer CASCADE", "column", "o.pair.three",
-          ("column", "o.typed.three", EXTRA, frozenset())),
-    changed("ALTER TYPE o.pair ALTER ATTRIBUTE two TYPE character varying(9) CASCADE", "column", "o.pair.two", "type",
-            also=(("column", "o.typed.two", "changed", frozenset({"type"})),)),
+    extra(
+        "ALTER TYPE o.pair ADD ATTRIBUTE three integer CASCADE",
+        "column",
+        "o.pair.three",
+        ("column", "o.typed.three", EXTRA, frozenset()),
+    ),
+    changed(
+        "ALTER TYPE o.pair ALTER ATTRIBUTE two TYPE character varying(9) CASCADE",
+        "column",
+        "o.pair.two",
+        "type",
+        also=(("column", "o.typed.two", "changed", frozenset({"type"})),),
+    ),
     changed("DROP TYPE o.shelled; CREATE TYPE o.shelled AS ENUM ()", "type", "o.shelled", "form"),
     changed("DROP DOMAIN o.amount; CREATE DOMAIN o.amount AS numeric(12, 3)", "domain", "o.amount", "base type"),
     changed(catalog("pg_type", "typcollation = 100", "typname = 'code'"), "domain", "o.code", "collation"),
@@ -565,157 +922,382 @@ PLAIN = (
     *(
         changed(catalog("pg_range", assignment, "rngtypid = 'o.spell'::regtype"), "type", "o.spell", attribute)
         for assignment, attribute in (
-            ("rngsubtype = 1043", "subtype"), ("rngcollation = 950", "subtype collation"), ("rngcanonical = 'o.touch'::regproc", "canonical function"),
-            ("rngsubdiff = 'o.text_distance_too'::regproc", "difference function"), ("rngmultitypid = 23", "multirange"),
-            ("rngsubopc = (SELECT oid FROM pg_opclass WHERE opcname = 'text_pattern_ops' AND opcmethod = 403)", "operator class"),
+            ("rngsubtype = 1043", "subtype"),
+            ("rngcollation = 950", "subtype collation"),
+            ("rngcanonical = 'o.touch'::regproc", "canonical function"),
+            ("rngsubdiff = 'o.text_distance_too'::regproc", "difference function"),
+            ("rngmultitypid = 23", "multirange"),
+            (
+                "rngsubopc = (SELECT oid FROM pg_opclass WHERE opcname = 'text_pattern_ops' AND opcmethod = 403)",
+                "operator class",
+            ),
         )
-    ),  # fmt: skip
+    ),
     *(
         changed(catalog("pg_type", assignment, TYPE), "type", "o.whole", attribute)
         for assignment, attribute in (
-            ("typinput = 'int4in'::regproc", "input function"), ("typoutput = 'int4out'::regproc", "output function"),
-            ("typreceive = 'int4recv'::regproc", "receive function"), ("typsend = 'int4send'::regproc", "send function"),
+            ("typinput = 'int4in'::regproc", "input function"),
+            ("typoutput = 'int4out'::regproc", "output function"),
+            ("typreceive = 'int4recv'::regproc", "receive function"),
+            ("typsend = 'int4send'::regproc", "send function"),
             ("typmodin = 'numerictypmodin'::regproc", "type modifier input function"),
-            ("typmodout = 'numerictypmodout'::regproc", "type modifier output function"), ("typanalyze = 'array_typanalyze'::regproc", "analyze function"),
-            ("typsubscript = 'raw_array_subscript_handler'::regproc", "subscript function"), ("typlen = 8", "internal length"),
-            ("typbyval = false", "passed by value"), ("typalign = 'c'", "alignment"), ("typstorage = 'e'", "storage"),
-            ("typcategory = 'N'", "category"), ("typispreferred = true", "preferred"), ("typdelim = ';'", "delimiter"),
-            ("typelem = 23", "element"), ("typcollation = 100", "collatable"), ("typdefault = '7'", "default"),
+            ("typmodout = 'numerictypmodout'::regproc", "type modifier output function"),
+            ("typanalyze = 'array_typanalyze'::regproc", "analyze function"),
+            ("typsubscript = 'raw_array_subscript_handler'::regproc", "subscript function"),
+            ("typlen = 8", "internal length"),
+            ("typbyval = false", "passed by value"),
+            ("typalign = 'c'", "alignment"),
+            ("typstorage = 'e'", "storage"),
+            ("typcategory = 'N'", "category"),
+            ("typispreferred = true", "preferred"),
+            ("typdelim = ';'", "delimiter"),
+            ("typelem = 23", "element"),
+            ("typcollation = 100", "collatable"),
+            ("typdefault = '7'", "default"),
         )
-    ),  # fmt: skip
+    ),
     missing("DROP COLLATION o.plain", "collation", "o.plain"),
     extra("CREATE COLLATION o.more (LOCALE = 'C')", "collation", "o.more"),
     *(
         changed(catalog("pg_collation", assignment, "collname = 'plain'"), "collation", "o.plain", attribute)
         for assignment, attribute in (
-            ("collcollate = 'POSIX'", "locale"), ("collctype = 'POSIX'", "ctype"), ("collisdeterministic = false", "deterministic"),
-            ("collicurules = '&a<b'", "rules"), ("collencoding = 8", "encoding"),
+            ("collcollate = 'POSIX'", "locale"),
+            ("collctype = 'POSIX'", "ctype"),
+            ("collisdeterministic = false", "deterministic"),
+            ("collicurules = '&a<b'", "rules"),
+            ("collencoding = 8", "encoding"),
         )
-    ),  # fmt: skip
-    changed(catalog("pg_collation", "collprovider = 'i'", "collname = 'plain'"), "collation", "o.plain", "provider", "ctype"),
+    ),
+    changed(
+        catalog("pg_collation", "collprovider = 'i'", "collname = 'plain'"), "collation", "o.plain", "provider", "ctype"
+    ),
     # Operators and the like.
     missing("DROP OPERATOR o.<<< (o.pair, o.pair)", "operator", "o.<<<(o.pair,o.pair)"),
-    extra("CREATE OPERATOR o.>>> (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair)", "operator", "o.>>>(o.pair,o.pair)"),
-    changed(catalog("pg_operator", "oprcode = 'o.compare'::regproc", "oprname = '<<<'  AND oprnamespace = 'o'::regnamespace"),
-            "operator", "o.<<<(o.pair,o.pair)", "function"),
-    changed(catalog("pg_operator", "oprcode = 0", "oprname = '<<<'  AND oprnamespace = 'o'::regnamespace"),
-            "operator", "o.<<<(o.pair,o.pair)", "function", "form"),
+    extra(
+        "CREATE OPERATOR o.>>> (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair)",
+        "operator",
+        "o.>>>(o.pair,o.pair)",
+    ),
+    changed(
+        catalog(
+            "pg_operator", "oprcode = 'o.compare'::regproc", "oprname = '<<<'  AND oprnamespace = 'o'::regnamespace"
+        ),
+        "operator",
+        "o.<<<(o.pair,o.pair)",
+        "function",
+    ),
+    changed(
+        catalog("pg_operator", "oprcode = 0", "oprname = '<<<'  AND oprnamespace = 'o'::regnamespace"),
+        "operator",
+        "o.<<<(o.pair,o.pair)",
+        "function",
+        "form",
+    ),
     changed(catalog("pg_operator", "oprcom = 0", "oprname = '==='"), "operator", "o.===(o.pair,o.pair)", "commutator"),
     changed(catalog("pg_operator", "oprnegate = 0", "oprname = '==='"), "operator", "o.===(o.pair,o.pair)", "negator"),
-    changed("ALTER OPERATOR o.=== (o.pair, o.pair) SET (RESTRICT = NONE)", "operator", "o.===(o.pair,o.pair)", "restriction estimator"),
-    changed("ALTER OPERATOR o.=== (o.pair, o.pair) SET (JOIN = NONE)", "operator", "o.===(o.pair,o.pair)", "join estimator"),
+    changed(
+        "ALTER OPERATOR o.=== (o.pair, o.pair) SET (RESTRICT = NONE)",
+        "operator",
+        "o.===(o.pair,o.pair)",
+        "restriction estimator",
+    ),
+    changed(
+        "ALTER OPERATOR o.=== (o.pair, o.pair) SET (JOIN = NONE)", "operator", "o.===(o.pair,o.pair)", "join estimator"
+    ),
     changed("ALTER OPERATOR o.=== (o.pair, o.pair) SET (MERGES)", "operator", "o.===(o.pair,o.pair)", "merges"),
     changed("ALTER OPERATOR o.=== (o.pair, o.pair) SET (HASHES)", "operator", "o.===(o.pair,o.pair)", "hashes"),
     missing("DROP OPERATOR FAMILY o.more_pairs USING btree", "operator family", "o.more_pairs USING btree"),
     extra("CREATE OPERATOR FAMILY o.most USING hash", "operator family", "o.most USING hash"),
-    changed("ALTER OPERATOR FAMILY o.more_pairs USING btree ADD OPERATOR 1 o.<<< (o.pair, o.pair)",
-            "operator family", "o.more_pairs USING btree", "operators"),
-    changed("ALTER OPERATOR FAMILY o.more_pairs USING btree ADD FUNCTION 1 o.compare(o.pair, o.pair)",
-            "operator family", "o.more_pairs USING btree", "functions"),
-    missing("DROP OPERATOR CLASS o.pair_ops USING btree", "operator class", "o.pair_ops USING btree",
-            ("operator family", "o.pairs USING btree", "changed", frozenset({"operators", "functions"}))),
-    extra("CREATE OPERATOR CLASS o.more_ops FOR TYPE o.pair USING btree FAMILY o.more_pairs AS STORAGE o.pair",
-          "operator class", "o.more_ops USING btree"),
-    changed(catalog("pg_opclass", "opcdefault = true", "opcname = 'pair_ops'"), "operator class", "o.pair_ops USING btree", "default"),
-    changed(catalog("pg_opclass", "opcintype = 23", "opcname = 'pair_ops'"), "operator class", "o.pair_ops USING btree", "type"),
-    changed(catalog("pg_opclass", "opckeytype = 23", "opcname = 'pair_ops'"), "operator class", "o.pair_ops USING btree", "storage"),
-    changed(catalog("pg_opclass", "opcfamily = (SELECT oid FROM pg_opfamily WHERE opfname = 'more_pairs')", "opcname = 'pair_ops'"),
-            "operator class", "o.pair_ops USING btree", "family"),
+    changed(
+        "ALTER OPERATOR FAMILY o.more_pairs USING btree ADD OPERATOR 1 o.<<< (o.pair, o.pair)",
+        "operator family",
+        "o.more_pairs USING btree",
+        "operators",
+    ),
+    changed(
+        "ALTER OPERATOR FAMILY o.more_pairs USING btree ADD FUNCTION 1 o.compare(o.pair, o.pair)",
+        "operator family",
+        "o.more_pairs USING btree",
+        "functions",
+    ),
+    missing(
+        "DROP OPERATOR CLASS o.pair_ops USING btree",
+        "operator class",
+        "o.pair_ops USING btree",
+        ("operator family", "o.pairs USING btree", "changed", frozenset({"operators", "functions"})),
+    ),
+    extra(
+        "CREATE OPERATOR CLASS o.more_ops FOR TYPE o.pair USING btree FAMILY o.more_pairs AS STORAGE o.pair",
+        "operator class",
+        "o.more_ops USING btree",
+    ),
+    changed(
+        catalog("pg_opclass", "opcdefault = true", "opcname = 'pair_ops'"),
+        "operator class",
+        "o.pair_ops USING btree",
+        "default",
+    ),
+    changed(
+        catalog("pg_opclass", "opcintype = 23", "opcname = 'pair_ops'"),
+        "operator class",
+        "o.pair_ops USING btree",
+        "type",
+    ),
+    changed(
+        catalog("pg_opclass", "opckeytype = 23", "opcname = 'pair_ops'"),
+        "operator class",
+        "o.pair_ops USING btree",
+        "storage",
+    ),
+    changed(
+        catalog(
+            "pg_opclass",
+            "opcfamily = (SELECT oid FROM pg_opfamily WHERE opfname = 'more_pairs')",
+            "opcname = 'pair_ops'",
+        ),
+        "operator class",
+        "o.pair_ops USING btree",
+        "family",
+    ),
     missing("DROP ACCESS METHOD second_heap", "access method", "second_heap"),
     extra("CREATE ACCESS METHOD third_heap TYPE TABLE HANDLER heap_tableam_handler", "access method", "third_heap"),
-    changed("DROP ACCESS METHOD second_btree; CREATE ACCESS METHOD second_btree TYPE INDEX HANDLER hashhandler",
-            "access method", "second_btree", "handler"),
+    changed(
+        "DROP ACCESS METHOD second_btree; CREATE ACCESS METHOD second_btree TYPE INDEX HANDLER hashhandler",
+        "access method",
+        "second_btree",
+        "handler",
+    ),
     changed(catalog("pg_am", "amtype = 'i'", "amname = 'second_heap'"), "access method", "second_heap", "type"),
     missing("DROP CONVERSION o.convert", "conversion", "o.convert"),
     extra("CREATE CONVERSION o.more FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8", "conversion", "o.more"),
     changed(catalog("pg_conversion", "conforencoding = 9", "conname = 'convert'"), "conversion", "o.convert", "from"),
     changed(catalog("pg_conversion", "contoencoding = 9", "conname = 'convert'"), "conversion", "o.convert", "to"),
-    changed(catalog("pg_conversion", "conproc = 'iso8859_to_utf8'::regproc", "conname = 'convert'"), "conversion", "o.convert", "function"),
+    changed(
+        catalog("pg_conversion", "conproc = 'iso8859_to_utf8'::regproc", "conname = 'convert'"),
+        "conversion",
+        "o.convert",
+        "function",
+    ),
     changed(catalog("pg_conversion", "condefault = true", "conname = 'convert'"), "conversion", "o.convert", "default"),
     # Text search.
     missing("DROP TEXT SEARCH CONFIGURATION o.search", "text search configuration", "o.search"),
     extra("CREATE TEXT SEARCH CONFIGURATION o.more (COPY = o.search)", "text search configuration", "o.more"),
-    changed("ALTER TEXT SEARCH CONFIGURATION o.search ALTER MAPPING FOR asciiword WITH simple, o.words",
-            "text search configuration", "o.search", "mappings"),
-    changed("ALTER TEXT SEARCH CONFIGURATION o.search DROP MAPPING FOR email", "text search configuration", "o.search", "mappings"),
-    changed(catalog("pg_ts_config", "cfgparser = (SELECT oid FROM pg_ts_parser WHERE prsname = 'parser')", "cfgname = 'search'"),
-            "text search configuration", "o.search", "parser"),
-    missing("ALTER TEXT SEARCH CONFIGURATION o.search ALTER MAPPING FOR asciiword WITH simple; DROP TEXT SEARCH DICTIONARY o.words",
-            "text search dictionary", "o.words",
-            ("text search configuration", "o.search", "changed", frozenset({"mappings"}))),
+    changed(
+        "ALTER TEXT SEARCH CONFIGURATION o.search ALTER MAPPING FOR asciiword WITH simple, o.words",
+        "text search configuration",
+        "o.search",
+        "mappings",
+    ),
+    changed(
+        "ALTER TEXT SEARCH CONFIGURATION o.search DROP MAPPING FOR email",
+        "text search configuration",
+        "o.search",
+        "mappings",
+    ),
+    changed(
+        catalog(
+            "pg_ts_config", "cfgparser = (SELECT oid FROM pg_ts_parser WHERE prsname = 'parser')", "cfgname = 'search'"
+        ),
+        "text search configuration",
+        "o.search",
+        "parser",
+    ),
+    missing(
+        "ALTER TEXT SEARCH CONFIGURATION o.search ALTER MAPPING FOR asciiword WITH simple; DROP TEXT SEARCH DICTIONARY o.words",
+        "text search dictionary",
+        "o.words",
+        ("text search configuration", "o.search", "changed", frozenset({"mappings"})),
+    ),
     extra("CREATE TEXT SEARCH DICTIONARY o.more (TEMPLATE = simple)", "text search dictionary", "o.more"),
     changed("ALTER TEXT SEARCH DICTIONARY o.words (accept = false)", "text search dictionary", "o.words", "options"),
-    changed(catalog("pg_ts_dict", "dicttemplate = (SELECT oid FROM pg_ts_template WHERE tmplname = 'template')", "dictname = 'words'"),
-            "text search dictionary", "o.words", "template"),
+    changed(
+        catalog(
+            "pg_ts_dict",
+            "dicttemplate = (SELECT oid FROM pg_ts_template WHERE tmplname = 'template')",
+            "dictname = 'words'",
+        ),
+        "text search dictionary",
+        "o.words",
+        "template",
+    ),
     missing("DROP TEXT SEARCH PARSER o.parser", "text search parser", "o.parser"),
-    extra("CREATE TEXT SEARCH PARSER o.more (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)",
-          "text search parser", "o.more"),
+    extra(
+        "CREATE TEXT SEARCH PARSER o.more (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)",
+        "text search parser",
+        "o.more",
+    ),
     *(
-        changed(catalog("pg_ts_parser", f"{column} = 'dsimple_init'::regproc", "prsname = 'parser'"), "text search parser", "o.parser", attribute)
-        for column, attribute in (
-            ("prsstart", "start function"), ("prstoken", "token function"), ("prsend", "end function"),
-            ("prsheadline", "headline function"), ("prslextype", "token types function"),
+        changed(
+            catalog("pg_ts_parser", f"{column} = 'dsimple_init'::regproc", "prsname = 'parser'"),
+            "text search parser",
+            "o.parser",
+            attribute,
         )
-    ),  # fmt: skip
+        for column, attribute in (
+            ("prsstart", "start function"),
+            ("prstoken", "token function"),
+            ("prsend", "end function"),
+            ("prsheadline", "headline function"),
+            ("prslextype", "token types function"),
+        )
+    ),
     missing("DROP TEXT SEARCH TEMPLATE o.template", "text search template", "o.template"),
     extra("CREATE TEXT SEARCH TEMPLATE o.more (LEXIZE = dsimple_lexize)", "text search template", "o.more"),
-    changed(catalog("pg_ts_template", "tmplinit = 'prsd_start'::regproc", "tmplname = 'template'"), "text search template", "o.template", "init function"),
-    changed(catalog("pg_ts_template", "tmpllexize = 'prsd_start'::regproc", "tmplname = 'template'"),
-            "text search template", "o.template", "lexize function"),
+    changed(
+        catalog("pg_ts_template", "tmplinit = 'prsd_start'::regproc", "tmplname = 'template'"),
+        "text search template",
+        "o.template",
+        "init function",
+    ),
+    changed(
+        catalog("pg_ts_template", "tmpllexize = 'prsd_start'::regproc", "tmplname = 'template'"),
+        "text search template",
+        "o.template",
+        "lexize function",
+    ),
     # Foreign data.
     missing("DROP FOREIGN DATA WRAPPER ek_other_wrapper", "foreign-data wrapper", "ek_other_wrapper"),
     extra("CREATE FOREIGN DATA WRAPPER ek_more", "foreign-data wrapper", "ek_more"),
-    changed("ALTER FOREIGN DATA WRAPPER ek_wrapper OPTIONS (SET debug 'false')", "foreign-data wrapper", "ek_wrapper", "options"),
-    changed(catalog("pg_foreign_data_wrapper", "fdwhandler = 'o.touch'::regproc", "fdwname = 'ek_wrapper'"),
-            "foreign-data wrapper", "ek_wrapper", "handler"),
-    changed("ALTER FOREIGN DATA WRAPPER ek_other_wrapper VALIDATOR postgresql_fdw_validator", "foreign-data wrapper", "ek_other_wrapper", "validator"),
+    changed(
+        "ALTER FOREIGN DATA WRAPPER ek_wrapper OPTIONS (SET debug 'false')",
+        "foreign-data wrapper",
+        "ek_wrapper",
+        "options",
+    ),
+    changed(
+        catalog("pg_foreign_data_wrapper", "fdwhandler = 'o.touch'::regproc", "fdwname = 'ek_wrapper'"),
+        "foreign-data wrapper",
+        "ek_wrapper",
+        "handler",
+    ),
+    changed(
+        "ALTER FOREIGN DATA WRAPPER ek_other_wrapper VALIDATOR postgresql_fdw_validator",
+        "foreign-data wrapper",
+        "ek_other_wrapper",
+        "validator",
+    ),
     missing("DROP SERVER ek_other_server", "server", "ek_other_server"),
     extra("CREATE SERVER ek_more FOREIGN DATA WRAPPER ek_wrapper", "server", "ek_more"),
     changed("ALTER SERVER ek_server OPTIONS (SET host 'elsewhere')", "server", "ek_server", "options"),
     changed("ALTER SERVER ek_server VERSION '2'", "server", "ek_server", "version"),
     changed(catalog("pg_foreign_server", "srvtype = 'other'", "srvname = 'ek_server'"), "server", "ek_server", "type"),
     changed(
-        catalog("pg_foreign_server", "srvfdw = (SELECT oid FROM pg_foreign_data_wrapper WHERE fdwname = 'ek_other_wrapper')", "srvname = 'ek_server'"),
-        "server", "ek_server", "wrapper"),
+        catalog(
+            "pg_foreign_server",
+            "srvfdw = (SELECT oid FROM pg_foreign_data_wrapper WHERE fdwname = 'ek_other_wrapper')",
+            "srvname = 'ek_server'",
+        ),
+        "server",
+        "ek_server",
+        "wrapper",
+    ),
     missing("DROP USER MAPPING FOR ek_reader SERVER ek_server", "user mapping", "for ek_reader on server ek_server"),
     extra("CREATE USER MAPPING FOR PUBLIC SERVER ek_server", "user mapping", "for PUBLIC on server ek_server"),
-    changed("ALTER USER MAPPING FOR ek_reader SERVER ek_server OPTIONS (SET password 'other')",
-            "user mapping", "for ek_reader on server ek_server", "option values"),
-    changed("ALTER USER MAPPING FOR ek_reader SERVER ek_server OPTIONS (DROP password)",
-            "user mapping", "for ek_reader on server ek_server", "options", "option values"),
+    changed(
+        "ALTER USER MAPPING FOR ek_reader SERVER ek_server OPTIONS (SET password 'other')",
+        "user mapping",
+        "for ek_reader on server ek_server",
+        "option values",
+    ),
+    changed(
+        "ALTER USER MAPPING FOR ek_reader SERVER ek_server OPTIONS (DROP password)",
+        "user mapping",
+        "for ek_reader on server ek_server",
+        "options",
+        "option values",
+    ),
     # The rest.
-    missing("ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner IN SCHEMA o REVOKE SELECT ON TABLES FROM ek_reader",
-            "default privileges", "for role ek_owner in schema o on tables"),
-    extra("ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner GRANT USAGE ON SEQUENCES TO ek_reader", "default privileges", "for role ek_owner on sequences"),
-    extra("ALTER DEFAULT PRIVILEGES FOR ROLE ek_other GRANT USAGE ON TYPES TO ek_reader", "default privileges", "for role ek_other on types"),
-    changed("ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner IN SCHEMA o GRANT INSERT ON TABLES TO ek_reader",
-            "default privileges", "for role ek_owner in schema o on tables", "privileges"),
+    missing(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner IN SCHEMA o REVOKE SELECT ON TABLES FROM ek_reader",
+        "default privileges",
+        "for role ek_owner in schema o on tables",
+    ),
+    extra(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner GRANT USAGE ON SEQUENCES TO ek_reader",
+        "default privileges",
+        "for role ek_owner on sequences",
+    ),
+    extra(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE ek_other GRANT USAGE ON TYPES TO ek_reader",
+        "default privileges",
+        "for role ek_other on types",
+    ),
+    changed(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE ek_owner IN SCHEMA o GRANT INSERT ON TABLES TO ek_reader",
+        "default privileges",
+        "for role ek_owner in schema o on tables",
+        "privileges",
+    ),
     missing("SELECT lo_unlink(900001), lo_unlink(900002)", "large objects", "of the database"),
     changed("SELECT lo_unlink(900002)", "large objects", "of the database", "count", "OIDs", "owners and privileges"),
     changed("SELECT lo_create(900003)", "large objects", "of the database", "count", "OIDs", "owners and privileges"),
-    missing("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) FROM ek_reader", "changed privileges", "function pg_read_file(text)"),
-    extra("REVOKE EXECUTE ON FUNCTION public.citext_eq(public.citext, public.citext) FROM PUBLIC", "changed privileges",
-          "function public.citext_eq(public.citext,public.citext)"),
-    changed("GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO ek_other", "changed privileges", "function pg_read_file(text)", "granted"),
+    missing(
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) FROM ek_reader",
+        "changed privileges",
+        "function pg_read_file(text)",
+    ),
+    extra(
+        "REVOKE EXECUTE ON FUNCTION public.citext_eq(public.citext, public.citext) FROM PUBLIC",
+        "changed privileges",
+        "function public.citext_eq(public.citext,public.citext)",
+    ),
+    changed(
+        "GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO ek_other",
+        "changed privileges",
+        "function pg_read_file(text)",
+        "granted",
+    ),
     extra("GRANT INSERT ON pg_catalog.pg_proc TO ek_other", "changed privileges", "table pg_proc"),
     changed("REVOKE SELECT ON pg_catalog.pg_settings FROM PUBLIC", "changed privileges", "view pg_settings", "revoked"),
-)  # fmt: skip
+)
 
 EVERY = (*PLAIN, *comments(), *owners(), *grants(), *labels())
 
 # Of 18 on the target, from a source of the same major: what older ones do not know.
 OF_18 = (
     missing("ALTER TABLE o.virtual_table DROP CONSTRAINT believed", "constraint", "believed on o.virtual_table"),
-    changed("ALTER TABLE o.virtual_table DROP COLUMN gross; ALTER TABLE o.virtual_table ADD COLUMN gross numeric GENERATED ALWAYS AS (net * 3) VIRTUAL",
-            "column", "o.virtual_table.gross", "generated"),
-    changed("ALTER TABLE o.virtual_table DROP COLUMN gross; ALTER TABLE o.virtual_table ADD COLUMN gross numeric GENERATED ALWAYS AS (net * 2) STORED",
-            "column", "o.virtual_table.gross", "generated"),
-    changed("ALTER TABLE o.virtual_table DROP CONSTRAINT believed; ALTER TABLE o.virtual_table ADD CONSTRAINT believed CHECK (net > 0)",
-            "constraint", "believed on o.virtual_table", "enforced"),
-    changed("ALTER TABLE o.other_table ALTER CONSTRAINT refers NOT ENFORCED", "constraint", "refers on o.other_table", "enforced"),
-    renamed("ALTER TABLE o.virtual_table RENAME CONSTRAINT virtual_id TO other_id", "constraint", "virtual_id on o.virtual_table", "other_id on o.virtual_table"),
-    changed("ALTER TABLE o.virtual_table DROP CONSTRAINT virtual_id; ALTER TABLE o.virtual_table ADD CONSTRAINT virtual_id NOT NULL id NOT VALID",
-            "column", "o.virtual_table.id", "not null", also=(("constraint", "virtual_id on o.virtual_table", "changed", frozenset({"validated"})),)),
-    changed("ALTER TABLE o.virtual_table DROP CONSTRAINT virtual_id; ALTER TABLE o.virtual_table ADD CONSTRAINT virtual_id NOT NULL id NO INHERIT",
-            "column", "o.virtual_table.id", "not null", also=(("constraint", "virtual_id on o.virtual_table", "changed", frozenset({"no inherit"})),)),
-)  # fmt: skip
+    changed(
+        "ALTER TABLE o.virtual_table DROP COLUMN gross; ALTER TABLE o.virtual_table ADD COLUMN gross numeric GENERATED ALWAYS AS (net * 3) VIRTUAL",
+        "column",
+        "o.virtual_table.gross",
+        "generated",
+    ),
+    changed(
+        "ALTER TABLE o.virtual_table DROP COLUMN gross; ALTER TABLE o.virtual_table ADD COLUMN gross numeric GENERATED ALWAYS AS (net * 2) STORED",
+        "column",
+        "o.virtual_table.gross",
+        "generated",
+    ),
+    changed(
+        "ALTER TABLE o.virtual_table DROP CONSTRAINT believed; ALTER TABLE o.virtual_table ADD CONSTRAINT believed CHECK (net > 0)",
+        "constraint",
+        "believed on o.virtual_table",
+        "enforced",
+    ),
+    changed(
+        "ALTER TABLE o.other_table ALTER CONSTRAINT refers NOT ENFORCED",
+        "constraint",
+        "refers on o.other_table",
+        "enforced",
+    ),
+    renamed(
+        "ALTER TABLE o.virtual_table RENAME CONSTRAINT virtual_id TO other_id",
+        "constraint",
+        "virtual_id on o.virtual_table",
+        "other_id on o.virtual_table",
+    ),
+    changed(
+        "ALTER TABLE o.virtual_table DROP CONSTRAINT virtual_id; ALTER TABLE o.virtual_table ADD CONSTRAINT virtual_id NOT NULL id NOT VALID",
+        "column",
+        "o.virtual_table.id",
+        "not null",
+        also=(("constraint", "virtual_id on o.virtual_table", "changed", frozenset({"validated"})),),
+    ),
+    changed(
+        "ALTER TABLE o.virtual_table DROP CONSTRAINT virtual_id; ALTER TABLE o.virtual_table ADD CONSTRAINT virtual_id NOT NULL id NO INHERIT",
+        "column",
+        "o.virtual_table.id",
+        "not null",
+        also=(("constraint", "virtual_id on o.virtual_table", "changed", frozenset({"no inherit"})),),
+    ),
+)
