@@ -9,12 +9,15 @@ exists on the target is never changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import provider
 from .driver import psycopg, sql
 from .provider import is_own_role
+from .role_names import RoleNames
+from .role_policy import RolePolicy, is_predefined
 from .session import Session
 
 # Objects may belong to such a role or be granted to it, so it has to be there; it brings nothing else along.
@@ -193,6 +196,53 @@ class Unusable:
 def is_reserved(name: str) -> bool:
     """True for roles that PostgreSQL itself predefines."""
     return name.startswith("pg_")
+
+
+_NAMES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
+
+# SET is what ALTER ... OWNER TO needs from 16 on, membership before.
+_USABLE = """
+SELECT r.rolname AS name, r.rolname = current_user AS is_connected,
+       pg_catalog.pg_has_role(r.oid, %(privilege)s) AS can_be_set
+  FROM pg_catalog.pg_roles AS r
+"""
+
+
+def names(
+    policy: RolePolicy, source: Session, target: Session, *, owner: str | None = None, coming: Collection[str] = ()
+) -> RoleNames:
+    """Return what each role of the source is called on the target, as the target is now.
+
+    A role that is not there stands for nobody, so init asks once it has made the roles; ``coming`` are names on the target
+    that count as if they were there (for a plan). ``owner`` is the role that shall own everything, None to keep owners.
+    """
+    privilege = "SET" if target.major >= 16 else "MEMBER"
+    rows = target.rows(_USABLE, {"privilege": privilege})
+    there = {row["name"]: row["can_be_set"] for row in rows}
+    connected = next(row["name"] for row in rows if row["is_connected"])
+    usable = {name for name, can_be_set in there.items() if can_be_set or policy.kind != "none"} | {*coming}
+    privileged: str | None = None
+    renamed: dict[str, str | None] = {}
+    for row in source.rows(_NAMES):
+        role: str = row["name"]
+        called = policy.renamed.get(role, role)
+        if policy.is_reserved(role) and role not in there:
+            if privileged is None:
+                privileged = _privileged_role(target)
+            called = privileged if provider.is_privileged_role(role) else None
+        if called is not None and called not in (there if is_predefined(called) else usable):
+            called = None
+        if called != role:
+            renamed[role] = called
+    return RoleNames(connected, renamed, owner)
+
+
+def _privileged_role(target: Session) -> str:
+    """Return what the target's provider gives to administrators instead of superuser, '' where it has no such role."""
+    row = target.row(provider.QUERY, provider.parameters())
+    if row is None:
+        return ""
+    return provider.recognise(provider.Evidence.of(row, target.endpoint.params.get("host", ""))).privileged_role
 
 
 def plan_by_policy(policy: str, source: Session, target: Session, left_out: frozenset[int]) -> RolePlan:

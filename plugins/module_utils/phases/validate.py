@@ -54,7 +54,8 @@ class ValidateOptions:
     large_objects: Literal["fail", "skip", "copy"] = "fail"
     unlogged_tables: Literal["copy", "skip", "fail"] = "copy"
     foreign_tables: Literal["create", "skip", "fail"] = "create"
-    roles: Literal["referenced", "none"] = "referenced"
+    roles: str | Mapping[str, str | None] = "referenced"
+    reserved_roles: Sequence[str] | None = None
     copy_method: Literal["runner", "subscription"] = "runner"
     rollback: bool = False
     migrations_on_source: int = 1
