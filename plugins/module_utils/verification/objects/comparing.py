@@ -44,8 +44,9 @@ class Difference:
 class Expected:
     """One thing that is not compared, on purpose, with the reason.
 
-    It applies to every object of ``kind`` (any where it is None) whose name ``name`` accepts (any where it is None).
-    Without ``attributes`` the object may be missing, extra or changed as ``what`` says; with them only these may differ.
+    It applies to every object of ``kind`` (any where it is None) whose name ``name`` accepts (any where it is None)
+    and that passes ``test``. Without ``attributes`` the object may be missing, extra or changed as ``what`` says; with them
+    only these may differ.
     """
 
     reason: str
@@ -53,10 +54,13 @@ class Expected:
     name: str | Callable[[str], bool] | None = None
     attributes: frozenset[str] = frozenset()
     what: frozenset[str] = frozenset({"missing"})
+    test: Callable[[Difference], bool] | None = None
 
     def covers(self, difference: Difference) -> bool:
         """True when it applies to the object of a difference."""
         if self.kind is not None and self.kind != difference.kind:
+            return False
+        if self.test is not None and not self.test(difference):
             return False
         if self.name is None:
             return True
