@@ -47,7 +47,7 @@ options:
     default: true
   objects:
     description:
-      - What becomes of everything that is not rows, from tables' columns, indexes and constraints to functions, types, owners, privileges, comments and settings
+      - What becomes of everything that is not rows, from columns, indexes and constraints to functions, types, owners, privileges, comments and settings
         of the database. Needs no superuser, and tells apart what PostgreSQL's major versions spell differently from what is different.
       - With V(compare) an object that differs counts as rows that differ do. What the migration's options have left out, or what it has listed as left behind,
         does not count; it is listed with its reason.

@@ -169,7 +169,6 @@ def grants() -> Iterator[Mutation]:
     for kind, name, privilege, words in (
         ("database", "the database", "CREATE", "DATABASE ek_database"),
         ("schema", "o", "CREATE", "SCHEMA o"),
-        ("schema", "public", "CREATE", "SCHEMA public"),
         ("table", "o.plain_table", "DELETE", "o.plain_table"),
         ("foreign table", "o.far", "SELECT", "o.far"),
         ("view", "o.simple_view", "SELECT", "o.simple_view"),
@@ -273,6 +272,10 @@ PLAIN = (
     changed("ALTER DATABASE ek_database IS_TEMPLATE true", "database", "the database", "template"),
     changed("ALTER DATABASE ek_database SET work_mem = '7MB'", "database", "the database", "settings"),
     # Schemas and extensions.
+    changed(f"GRANT CREATE ON SCHEMA public TO {WEIRD_ROLE}", "schema", "public", "granted"),
+    changed("GRANT CREATE ON SCHEMA public TO PUBLIC", "schema", "public", "granted"),
+    changed("REVOKE USAGE ON SCHEMA public FROM PUBLIC", "schema", "public", "revoked"),
+    changed("ALTER SCHEMA public OWNER TO ek_owner", "schema", "public", "owner"),
     renamed("ALTER SCHEMA moved RENAME TO moved_on", "schema", "moved", "moved_on"),
     missing("DROP SCHEMA moved", "schema", "moved"),
     extra("CREATE SCHEMA more", "schema", "more"),

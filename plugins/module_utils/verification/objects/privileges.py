@@ -16,7 +16,7 @@ from ...role_names import RoleNames
 # What a kind's owner and everyone hold by default. Owner number 10 always exists.
 DEFAULTS = """
 SELECT t.letter, e.privilege_type AS privilege, e.grantee = 0 AS is_public
-  FROM pg_catalog.unnest('{r,s,d,f,l,n,T,F,S}'::text[]) AS t(letter)
+  FROM pg_catalog.unnest('{r,s,d,f,l,n,T,F,S,L}'::text[]) AS t(letter)
  CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.acldefault(t.letter::"char", 10)) AS e
 """
 

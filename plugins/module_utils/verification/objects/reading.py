@@ -161,19 +161,19 @@ class _Reading:
             attributes["arguments"] = spelling.arguments(str(attributes["arguments"]))
         attributes = {name: value for name, value in attributes.items() if value is not None}
         notes: tuple[str, ...] = ()
-        if "owner" in row:
+        if row.get("owner") is not None:
             attributes["owner"] = self._reader.owner(row["owner"])
         if "roles" in row:
             roles, notes = self._roles(row["roles"])
             attributes["roles"] = roles
-        if "acl" in row and (row["acl"] is not None or row.get("acl_for")):
+        if row.get("initial") is not None:
+            attributes.update(self._changes(row))
+        elif "acl" in row and (row["acl"] is not None or row.get("acl_for")):
             held = self._reader.read(row["acl"], row.get("acl_for"), row.get("owner") or row.get("acl_owner"))
             notes += held.notes
             attributes.update({n: v for n, v in (("privileges", held.held), ("grantors", held.grantors)) if v})
         if kind == "user mapping":
             attributes.update(_mapping_options(row))
-        if kind == "changed privileges":
-            attributes = self._changes(row)
         called = self._name(row)
         if called is None or (kind == "changed privileges" and not attributes):
             return None

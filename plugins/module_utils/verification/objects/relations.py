@@ -7,14 +7,27 @@ from __future__ import annotations
 from .privileges import exploded
 from .query import USER_SCHEMA, Query, Since, sorted_list
 
+# What public is like in a new database changed in 15: only what was changed since then is told of it.
 SCHEMAS = Query(
     f"""
 WITH {USER_SCHEMA}
 SELECT n.tableoid::bigint AS classid, n.oid::bigint AS objid, 'schema' AS kind, ARRAY[n.nspname::text] AS path,
-       pg_catalog.pg_get_userbyid(n.nspowner) AS owner, {exploded("n.nspacl")} AS acl, 'n' AS acl_for
+       CASE WHEN n.nspname <> 'public' OR n.nspowner <> {{owner_of_public}} THEN pg_catalog.pg_get_userbyid(n.nspowner)
+            END AS owner,
+       pg_catalog.pg_get_userbyid(n.nspowner) AS acl_owner,
+       {exploded("n.nspacl")} AS acl, CASE WHEN n.nspname <> 'public' THEN 'n' END AS acl_for,
+       CASE WHEN n.nspname = 'public' THEN {{initial}} END AS initial
   FROM pg_catalog.pg_namespace AS n
   JOIN user_schema AS s ON s.oid = n.oid
-"""
+""",
+    since={
+        "owner_of_public": Since(15, "6171", "10"),
+        "initial": Since(
+            15,
+            """'[[null, "USAGE", false]]'::pg_catalog.json""",
+            """'[[null, "USAGE", false], [null, "CREATE", false]]'::pg_catalog.json""",
+        ),
+    },
 )
 
 # pg_get_viewdef and its like are called for what they are meant for only: CASE keeps them away from the rest.
