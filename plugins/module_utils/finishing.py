@@ -140,7 +140,7 @@ def _post_data(
     built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
     unchecked = foreign_keys.checked_later(selected.catalog, postponed)
     detail = {
-        "postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed],
+        "postponed_foreign_keys": [key_name(selected.catalog, key) for key in postponed],
         "unchecked_foreign_keys": [foreign_keys.as_data(selected.catalog, key) for key in unchecked],
     }
     claim.begin("post_data", detail)
@@ -169,32 +169,39 @@ def validate_foreign_keys(
     phase: str = "init",
 ) -> bool:
     """Check the rows against the foreign keys that were added unchecked; return whether there was anything to do."""
-    if record.is_done("foreign_keys"):
-        return False
-    unchecked = record.unchecked_foreign_keys
-    if not unchecked:
-        claim.finish("foreign_keys", {"validated": 0})
-        return False
-    progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
-    with claim.step("foreign_keys", {"validated": len(unchecked)}):
+    waiting = record.keys_to_validate
+    unchecked = [key for keys in waiting.values() for key in keys]
+    if unchecked:
+        progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+        for step in waiting:
+            claim.begin(step)
         foreign_keys.validate(migration, target, unchecked, jobs)
-    return True
+    for step, keys in waiting.items():
+        claim.finish(step, {"validated": len(keys)})
+    return bool(unchecked)
 
 
 def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
-    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done."""
-    found = firing.find(target, schemas)
+    let_rest(claim, target, firing.find(target, schemas))
+
+
+def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], prefix: str = "") -> None:
+    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done.
+
+    ``prefix`` begins the names of the ledger's steps.
+    """
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
     detail = {"firing": [asdict(item) for item in found], "left": [{"object": str(i), "reason": reason} for i in found]}
     if found:
-        claim.finish("firing_found", detail)
+        claim.finish(f"{prefix}firing_found", detail)
     with target.transaction():
         for item in found:
             target.execute(firing.disable(item))
-    claim.finish("firing")
+    claim.finish(f"{prefix}firing")
 
 
-def _key_name(catalog: Catalog, key: ForeignKey) -> str:
+def key_name(catalog: Catalog, key: ForeignKey) -> str:
+    """Return how results name a foreign key."""
     return f"{key.name} on {catalog.by_oid[key.table].qualified}"
 
 

@@ -236,10 +236,10 @@ class Record:
     def left(self) -> list[dict[str, str]]:
         """What stayed behind on the source, each with its reason."""
         left: list[dict[str, str]] = [entry for step in self.steps.values() for entry in step.detail.get("left", [])]
-        waiting = self.steps["post_data"].detail.get("postponed_foreign_keys", []) if "post_data" in self.steps else []
+        waiting = [name for step in self.steps.values() for name in step.detail.get("postponed_foreign_keys", [])]
         reason = "its tables are carried by different streams; it can be added once they are drained"
         left += [{"object": f"foreign key {name}", "reason": reason} for name in waiting]
-        unchecked = [] if self.is_done("foreign_keys") else self.unchecked_foreign_keys
+        unchecked = [key for keys in self.keys_to_validate.values() for key in keys]
         reason = "added, but its rows are not validated yet; sync does that"
         return left + [
             {"object": f"foreign key {key['name']} on {key['schema']}.{key['table']}", "reason": reason}
@@ -247,11 +247,13 @@ class Record:
         ]
 
     @property
-    def unchecked_foreign_keys(self) -> list[dict[str, str]]:
-        """Foreign keys (schema, table, name) that were added without checking the rows."""
-        found: list[dict[str, str]] = []
-        if self.is_done("post_data"):
-            found = self.steps["post_data"].detail.get("unchecked_foreign_keys", [])
+    def keys_to_validate(self) -> dict[str, list[dict[str, str]]]:
+        """Foreign keys (schema, table, name) whose rows were not checked yet, by the step that checks them."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for name, step in sorted(self.steps.items()):
+            validation = name.removesuffix("post_data") + "foreign_keys"
+            if name.endswith("post_data") and step.state == "done" and not self.is_done(validation):
+                found[validation] = step.detail.get("unchecked_foreign_keys", [])
         return found
 
     def is_done(self, step: str) -> bool:
