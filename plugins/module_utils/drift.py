@@ -6,20 +6,30 @@ again; and which tables are new.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from . import new_tables
+from . import baseline, new_tables
+from .baseline import Change
 from .errors import MigrationError
 from .ledger import Record, Relation
+from .migration import Selection
 from .new_tables import NewTable
 from .session import Session
+from .verification.objects.described import quoted
 
 ADD_NEW_TABLES = "Run pg_migration_sync with add_new_tables: true, which brings schema and rows."
 _REMADE = (
     "Rename it on the source, and run pg_migration_sync with add_new_tables: true; or bring it over by hand after the "
     "cutover."
 )
+_BY_HAND = "Do the same on the target before the cutover, as far as it is wanted there."
+_MEANING = {
+    "added": ("created since init; the target does not have it", _BY_HAND),
+    "changed": ("changed since init; on the target it is as it was", _BY_HAND),
+    "dropped": ("dropped since init; the target still has it", _BY_HAND),
+    "unknown": ("it could not be read, now or at init, so changes of it cannot be told", ""),
+}
 _TAKEN = "Rename or drop what has its name on the target, then run pg_migration_sync with add_new_tables: true."
 
 # For each table its name of today, by its OID, and the OID of today's bearer of its name.
@@ -47,11 +57,15 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Drift:
-    """Tables that are gone from the source, which harms nothing, tables that are others than those copied, and new ones."""
+    """Tables that are gone from the source, which harms nothing, tables that are others than those copied, and new ones.
+
+    ``objects`` is what else of the schema has changed.
+    """
 
     dropped: tuple[Relation, ...]
     replaced: tuple[Replaced, ...]
     new: tuple[NewTable, ...] = ()
+    objects: tuple[Change, ...] = ()
 
     @property
     def dropped_names(self) -> frozenset[tuple[str, str]]:
@@ -72,8 +86,9 @@ class Drift:
             _entry(item.relation, "replaced", f"{item.what}; its changes do not reach the target's copy", "")
             for item in self.replaced
         ]
-        reason = "the target keeps the rows it has"
-        return found + [_entry(relation, "dropped", reason, "") for relation in self.dropped]
+        found += [_entry(relation, "dropped", "the target keeps the rows it has", "") for relation in self.dropped]
+        told = {entry["object"] for entry in found}
+        return found + [entry for entry in map(_of_object, self.objects or ()) if entry["object"] not in told]
 
     @property
     def warnings(self) -> list[str]:
@@ -99,7 +114,19 @@ class Drift:
 
 
 def _entry(item: Relation | NewTable, change: str, detail: str, remedy: str) -> dict[str, Any]:
-    return {"object": f"table {item.schema}.{item.name}", "change": change, "detail": detail, "remedy": remedy}
+    name = quoted([item.schema, item.name])
+    return {"object": f"table {name}", "change": change, "attributes": [], "detail": detail, "remedy": remedy}
+
+
+def _of_object(change: Change) -> dict[str, Any]:
+    detail, remedy = _MEANING[change.what]
+    return {
+        "object": " ".join(change.key),
+        "change": change.what,
+        "attributes": list(change.parts),
+        "detail": detail,
+        "remedy": remedy,
+    }
 
 
 def _about(item: NewTable) -> tuple[str, str]:
@@ -133,3 +160,16 @@ def read(source: Session, record: Record, target: Session | None = None) -> Drif
             replaced.append(Replaced(relation, f"renamed to {row['schema']}.{row['name']}"))
     new = () if target is None else new_tables.find(source, target, record)
     return Drift(tuple(dropped), tuple(replaced), new)
+
+
+def with_objects(drift: Drift, source: Session, target: Session, record: Record) -> Drift:
+    """Return the drift together with what else of the schema has changed; a look at the whole catalog of the source.
+
+    New tables are told by :func:`read`, which knows the selection; a view or a function of a selected schema has none.
+    """
+    now = baseline.seen(source, Selection.from_options(record.selection))
+    changes = baseline.changes(target, record, now) if now else None
+    if changes is None:
+        unknown = Change(("schema", "of the source"), "unknown")
+        return replace(drift, objects=(unknown,))
+    return replace(drift, objects=tuple(item for item in changes if (item.key[0], item.what) != ("table", "added")))

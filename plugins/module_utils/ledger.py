@@ -108,7 +108,7 @@ CREATE TABLE IF NOT EXISTS seren_migrator.schema_dump (
   archive bytea NOT NULL)""",
 )
 
-TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump")
+TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump", "described")
 
 _EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
 

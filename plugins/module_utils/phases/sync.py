@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import (
     additions,
+    baseline,
     database,
     drift,
     finishing,
@@ -34,6 +35,7 @@ from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import select
 from ..session import Session, translated
+from ..verification.objects.described import quoted
 from . import sync_adding
 from .init_options import InitOptions
 from .sync_adding import Adding
@@ -82,6 +84,7 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
             drifted = drift.read(source, record, target)
             drifted.refuse_replaced()
             if options.check_mode:
+                drifted = drift.with_objects(drifted, source, target, record)
                 return _planned(migration, options, record, drifted, source, target)
             before = _states(target, record)
             with claimed(migration, "sync", "sync") as claim:
@@ -90,6 +93,7 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
                 record = claim.read()
             if work.added:
                 drifted = drift.read(source, record, target)
+            drifted = drift.with_objects(drifted, source, target, record)
             return _result(
                 record,
                 target,
@@ -280,6 +284,8 @@ class _Run:
             selection = Selection.from_options(record.selection)
             selected = select(Catalog.read(self.source), selection, record.options["foreign_tables"])
             partitions.adopt(self.claim, self.source, self.target, record, found, selected.predicates)
+            names = {("table", quoted([item.schema, item.name])) for item in found}
+            baseline.add(self.claim, baseline.seen(self.source, selection), lambda item: item.key in names)
         return [str(item) for item in found]
 
     def _refresh_views(self, record: Record) -> None:

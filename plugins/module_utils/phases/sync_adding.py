@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import (
     additions,
+    baseline,
     clients,
     copying,
     finishing,
@@ -368,6 +369,8 @@ class Adding:
                 raise _Moved
             wanted = needed.read(reader, self.target, begun.oids, additions.restored(self.record))
             left = self._roles(seen)
+            known = baseline.seen(reader, self.migration.selection)
+            baseline.add(self.claim, known, lambda item: (item.classid, item.objid) in wanted.objects)
             self._pre_data(begun, seen, dump.result(), reader, wanted.objects, left)
         return seen
 
