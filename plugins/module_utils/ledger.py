@@ -236,15 +236,24 @@ class Record:
     def left(self) -> list[dict[str, str]]:
         """What stayed behind on the source, each with its reason."""
         left: list[dict[str, str]] = [entry for step in self.steps.values() for entry in step.detail.get("left", [])]
-        waiting = [name for step in self.steps.values() for name in step.detail.get("postponed_foreign_keys", [])]
         reason = "its tables are carried by different streams; it can be added once they are drained"
-        left += [{"object": f"foreign key {name}", "reason": reason} for name in waiting]
+        left += [{"object": f"foreign key {name}", "reason": reason} for name in self.postponed_foreign_keys]
         unchecked = [key for keys in self.keys_to_validate.values() for key in keys]
         reason = "added, but its rows are not validated yet; sync does that"
         return left + [
             {"object": f"foreign key {key['name']} on {key['schema']}.{key['table']}", "reason": reason}
             for key in unchecked
         ]
+
+    @property
+    def postponed_foreign_keys(self) -> list[str]:
+        """Foreign keys that wait because different streams carry their tables, in words."""
+        return [name for step in self.steps.values() for name in step.detail.get("postponed_foreign_keys", [])]
+
+    @property
+    def resting(self) -> list[dict[str, str]]:
+        """Triggers and rules that were disabled until the cutover, and how they were enabled (``firing.Firing``)."""
+        return [item for step in self.steps.values() for item in step.detail.get("firing", [])]
 
     @property
     def keys_to_validate(self) -> dict[str, list[dict[str, str]]]:

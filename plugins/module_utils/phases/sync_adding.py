@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from .. import (
+    access,
     additions,
     baseline,
     clients,
@@ -27,6 +28,10 @@ from .. import (
     indexes,
     needed,
     new_tables,
+    policies,
+    role_lock,
+    role_making,
+    role_policy,
     roles,
     schema,
     slots,
@@ -50,6 +55,8 @@ from ..post_data import PG_CLASS, PG_CONSTRAINT, Script
 from ..preflight import joining
 from ..progress import Event, Progress
 from ..retention import Retention
+from ..role_names import RoleNames
+from ..roles import RolePlan
 from ..schema import Archive
 from ..session import Session
 from . import validate
@@ -368,15 +375,30 @@ class Adding:
             if _shape(seen, begun.oids) != _shape(plan, begun.oids):
                 raise _Moved
             wanted = needed.read(reader, self.target, begun.oids, additions.restored(self.record))
-            left = self._roles(seen)
+            self._roles(seen)
             known = baseline.seen(reader, self.migration.selection)
             baseline.add(self.claim, known, lambda item: (item.classid, item.objid) in wanted.objects)
-            self._pre_data(begun, seen, dump.result(), reader, wanted.objects, left)
+            self._pre_data(begun, seen, dump.result(), reader, wanted.objects)
         return seen
 
-    def _roles(self, plan: Plan) -> list[dict[str, str]]:
-        role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
-        return [*role_plan.left, *roles.carry_out(role_plan, self.target)]
+    def _roles(self, plan: Plan) -> None:
+        """Make the roles that are missing, as init does."""
+        policy, left_out = role_policy.policy(self.options), plan.selected.left_out
+
+        def planned(made: Collection[str]) -> RolePlan:
+            database = self.migration.target.dbname
+            passwords = self.options.role_passwords
+            return roles.plan(
+                policy, self.source, self.target, left_out, database=database, passwords=passwords, made=made
+            )
+
+        with role_lock.held(self.migration, self.options.maintenance_db):
+            role_making.carry_out(self.migration, self.claim, self.target, planned)
+
+    def _names(self) -> RoleNames:
+        """Return what roles are called on the target, once those that were missing are made."""
+        policy = role_policy.policy(self.options)
+        return roles.names(policy, self.source, self.target, owner=self.options.sole_owner)
 
     def _pre_data(
         self,
@@ -385,7 +407,6 @@ class Adding:
         content: bytes,
         reader: Session,
         chosen: frozenset[tuple[int, int]],
-        left: Sequence[dict[str, str]],
     ) -> None:
         self.claim.keep_dump(self.client.major, content)
         archive = self._archive(content, plan, chosen)
@@ -394,21 +415,25 @@ class Adding:
         stored = [table for table in plan.selected.catalog.tables if table.oid in filled]
         readable = plan.whole.database.encoding != "SQL_ASCII"
         self.claim.add_index_builds(indexes.read(reader, stored, script) if readable else [])
+        on_source = access.only(access.read(reader, self._names(), archive.skipped), chosen)
         reader.connection.execute("COMMIT")
         names = {table.qualified for table in plan.selected.catalog.tables if table.oid in begun.oids}
         notes = [note for note in plan.notes if any(note["object"].endswith(f" {name}") for name in names)]
         detail = {
             "objects": sorted(chosen),
-            "skipped": sorted(archive.skipped.objects),
-            "left": [*notes, *left],
+            "skipped": sorted(archive.skipped),
+            "left": notes,
         }
         mark = self.claim.done_mark(begun.step("pre_data"), detail)
+
+        def and_then(session: Session, there_before: frozenset[str]) -> None:
+            access.before_rows(session, on_source, there_before)
+
         with self.migration.open("target", "restore") as restoring:
-            schema.restore_pre_data(self.migration, restoring, archive, mark)
+            schema.restore_pre_data(self.migration, restoring, archive, mark, and_then)
 
     def _archive(self, content: bytes, plan: Plan, chosen: frozenset[tuple[int, int]]) -> Archive:
-        unusable = roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
-        skipped = schema.skips(plan.left, (), unusable)
+        skipped = schema.skips(plan.left, ())
         return Archive(content, self.client, skipped, backend_name(self.claim.id, "restore"), chosen)
 
     def _chosen(self, begun: Addition) -> frozenset[tuple[int, int]]:
@@ -422,7 +447,7 @@ class Adding:
         script = Script(b"", ())
         if waiting:
             detail = self.record.steps[begun.step("pre_data")].detail
-            skipped = schema.Skips(frozenset((classid, objid) for classid, objid in detail["skipped"]))
+            skipped = frozenset((classid, objid) for classid, objid in detail["skipped"])
             name = backend_name(self.claim.id, "restore")
             archive = Archive(self.claim.kept_dump(), self.client, skipped, name, self._chosen(begun))
             script = schema.post_data_script(self.migration, archive)
@@ -472,8 +497,14 @@ class Adding:
         mine = [key for key in catalog.foreign_keys if (PG_CONSTRAINT, key.oid) in chosen]
         postponed = [key for key in foreign_keys.postponed(catalog, carried) if key in mine]
         unchecked = [key for key in foreign_keys.checked_later(catalog, postponed) if key in mine]
-        unusable = roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
-        skipped = schema.skips(plan.left, postponed, unusable)
+        names, left_behind = self._names(), schema.skips(plan.left, ())
+        named = [
+            policy
+            for policy in policies.read(self.source, names, left_behind)
+            if (policies.PG_POLICY, policy.oid) in chosen
+        ]
+        by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
+        skipped = schema.skips(plan.left, postponed) | by_us
         name = backend_name(self.claim.id, "restore")
         archive = Archive(self.claim.kept_dump(), self.client, skipped, name, chosen)
         script = schema.post_data_script(self.migration, archive)
@@ -485,7 +516,16 @@ class Adding:
         step = begun.step("post_data")
         self.claim.begin(step, detail)
         remaining = script.without(built, {key.oid for key in unchecked})
-        schema.restore_post_data(self.migration, archive, remaining, self.claim.done_mark(step))
+        on_source = access.only(access.read(self.source, names, left_behind), chosen)
+        # What the restore of these tables has made is ours; any other schema was there before.
+        made = set(self.record.steps[begun.step("pre_data")].detail["created"])
+        there_before = frozenset(item.name for item in Catalog.read(self.target).schemas if item.oid not in made)
+
+        def and_then(session: Session) -> None:
+            left = access.after_rows_of(session, on_source, there_before, named)
+            session.connection.execute(self.claim.added_to_mark(step, {"left": left}))
+
+        schema.restore_post_data(self.migration, archive, remaining, self.claim.done_mark(step), and_then)
         self.record = self.claim.read()
 
     def _finish(self, begun: Addition) -> None:

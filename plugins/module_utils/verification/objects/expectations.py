@@ -65,14 +65,12 @@ def _policies(options: Mapping[str, Any]) -> Iterator[Expected]:
 
 def _resting(record: Record) -> Iterator[Expected]:
     """Yield the triggers and rules that rest, and the foreign keys that wait."""
-    step = record.steps.get("firing_found")
-    for item in step.detail.get("firing", []) if step else []:
+    for item in record.resting:
         name = f"{item['name']} on {item['schema']}.{item['relation']}"
         yield Expected(UNTIL_CUTOVER, str(item["kind"]).lower(), _called(name), _ENABLED, frozenset())
-    post_data = record.steps.get("post_data")
-    for name in post_data.detail.get("postponed_foreign_keys", []) if post_data else []:
+    for name in record.postponed_foreign_keys:
         yield Expected("its tables are carried by different streams", "constraint", _called(name))
-    for key in [] if record.is_done("foreign_keys") else record.unchecked_foreign_keys:
+    for key in (key for keys in record.keys_to_validate.values() for key in keys):
         name = f"{key['name']} on {key['schema']}.{key['table']}"
         reason = "added, but its rows are not validated yet"
         yield Expected(reason, "constraint", _called(name), frozenset({"validated"}), frozenset())
