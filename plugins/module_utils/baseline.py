@@ -31,15 +31,6 @@ _ATTRIBUTES_OF_DATA = frozenset({"populated"})
 # How what does not take part is kept: its changes are nobody's business.
 LEFT_OUT = ""
 
-_CREATE = """
-CREATE TABLE IF NOT EXISTS seren_migrator.described (
-  migration_id text NOT NULL,
-  kind text NOT NULL,
-  name text NOT NULL,
-  fingerprint text NOT NULL,
-  content bytea NOT NULL,
-  PRIMARY KEY (migration_id, kind, name))
-"""
 _FORGET = "DELETE FROM seren_migrator.described WHERE migration_id = %(id)s"
 _INSERT = """
 INSERT INTO seren_migrator.described (migration_id, kind, name, fingerprint, content)
@@ -110,16 +101,14 @@ def seen(reader: Session, selection: Selection) -> dict[Key, Described]:
 
 def keep(claim: Claim, found: Mapping[Key, Described], left_out: Collection[tuple[int, int]]) -> None:
     """Keep what the source is like, in place of what was kept before; ``left_out`` are objects that stay behind."""
-    claim.write(f"{_CREATE};\n{_FORGET}")
+    claim.write(_FORGET)
     _write(claim, whole(found), {key for key, item in found.items() if (item.classid, item.objid) in left_out})
 
 
 def add(claim: Claim, found: Mapping[Key, Described], is_wanted: Callable[[Described], bool]) -> None:
     """Keep some objects, with their parts, as they are now: they have come to the target since."""
     wanted = {key: parts for key, parts in whole(found).items() if key in found and is_wanted(found[key])}
-    if wanted:
-        claim.write(_CREATE)
-        _write(claim, wanted, ())
+    _write(claim, wanted, ())
 
 
 def forget(claim: Claim) -> None:

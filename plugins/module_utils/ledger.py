@@ -106,6 +106,14 @@ CREATE TABLE IF NOT EXISTS seren_migrator.schema_dump (
   migration_id text PRIMARY KEY,
   client_major integer NOT NULL,
   archive bytea NOT NULL)""",
+    """
+CREATE TABLE IF NOT EXISTS seren_migrator.described (
+  migration_id text NOT NULL,
+  kind text NOT NULL,
+  name text NOT NULL,
+  fingerprint text NOT NULL,
+  content bytea NOT NULL,
+  PRIMARY KEY (migration_id, kind, name))""",
 )
 
 TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump", "described")
