@@ -107,6 +107,7 @@ def _pass(
         target = owned.read(session)
     grants, lost = privileges.plan(source, target, names, left_behind, there_before, keep_own=not is_last)
     refused += privileges.carry(session, grants, lost)
+    unlike = _unlike(session, access, there_before, refused, lost) if is_last and (handovers or grants) else []
     changed = access.changed if is_last else [item for item in access.changed if item.is_schema_of_users]
     repeated, not_repeated, left = changed_privileges.plan(
         changed,
@@ -118,7 +119,29 @@ def _pass(
     )
     refused += changed_privileges.carry(session, repeated)
     lost.merge(not_repeated)
-    return target, lost, left, refused
+    return target, lost, unlike + left, refused
+
+
+def _unlike(
+    session: Session, access: Access, there_before: Collection[str], refused: Sequence[Refused], lost: Lost
+) -> list[dict[str, str]]:
+    """Look once more: a server may answer a grant that it does not make with a warning alone, or with another grantor."""
+    source, names, left_behind = access.holdings, access.names, access.left_behind
+    target = owned.read(session)
+    told = {item.attempt.what for item in refused}
+    regranted = {shown for objects in lost.grantors.values() for shown in objects}
+    others, _lost = privileges.plan(source, target, names, left_behind, there_before, keep_own=False)
+    found = [
+        (item.what, f"the target has left it to {item.item.owner}")
+        for item in ownership.plan(source, target, names, left_behind)
+    ]
+    found += [
+        (grants.what(change), "the target has not done it as the source has")
+        for grants in others
+        for change in grants.changes
+        if grants.item.shown not in regranted
+    ]
+    return [{"object": what, "reason": reason} for what, reason in found if what not in told]
 
 
 def homeless(source: Holdings, names: RoleNames, left_behind: Collection[tuple[int, int]]) -> list[dict[str, str]]:

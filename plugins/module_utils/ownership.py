@@ -50,6 +50,11 @@ class Handover:
     item: Owned
     owner: str
 
+    @property
+    def what(self) -> str:
+        """What it is about, for people."""
+        return f"owner {self.owner} of {self.item.shown}"
+
 
 def plan(
     source: Holdings, target: Holdings, names: RoleNames, left_behind: Collection[tuple[int, int]]
@@ -112,7 +117,7 @@ def give(session: Session, handovers: Sequence[Handover]) -> list[Refused]:
 
 
 def _attempt(handover: Handover) -> Attempt:
-    return Attempt(f"owner {handover.owner} of {handover.item.shown}", change_owner(handover))
+    return Attempt(handover.what, change_owner(handover))
 
 
 def _create_on(pair: tuple[str, str], statement: str) -> Attempt:

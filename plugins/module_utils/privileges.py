@@ -42,6 +42,11 @@ class Grants:
         """The object for people."""
         return self.item.shown if self.column is None else f"column {self.column} of {self.item.shown}"
 
+    def what(self, change: Change) -> str:
+        """One of the changes, for people."""
+        whose = "PUBLIC" if change.grantee == acl.PUBLIC else change.grantee
+        return f"{', '.join(acl.words(change.letters))} on {self.shown} for {whose}"
+
 
 @dataclass
 class Lost:
@@ -213,6 +218,4 @@ def _by_owner(grants: Grants, change: Change) -> Change:
 
 
 def _attempt(grants: Grants, change: Change) -> Attempt:
-    whose = "PUBLIC" if change.grantee == acl.PUBLIC else change.grantee
-    what = f"{', '.join(acl.words(change.letters))} on {grants.shown} for {whose}"
-    return Attempt(what, statement(grants, change))
+    return Attempt(grants.what(change), statement(grants, change))

@@ -270,3 +270,13 @@ def test_before_14_each_object_is_granted(make_cluster: Callable[..., Cluster], 
     assert (found["status"], found["objects"]) == ("fail", [HOSTILE, f"{HOSTILE}.{HOSTILE}", f"{HOSTILE}.s"])
     cure(found["remedy"], Database(cluster, "postgres"))
     assert run_validate(plain, target_db.params)["source_readable"]["status"] == "pass"
+
+
+@pytest.mark.fires("target_owner")
+def test_the_role_that_is_to_own_everything_must_be_there_or_be_made(source_db: Database, target_db: Database) -> None:
+    source_db.execute("CREATE ROLE app; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO app")
+    found = run_validate(source_db.params, target_db.params, owner=HOSTILE)["target_owner"]
+    assert (found["status"], found["severity"], found["objects"]) == ("fail", "blocker", [HOSTILE])
+    target_db.execute(found["remedy"])
+    assert run_validate(source_db.params, target_db.params, owner=HOSTILE)["target_owner"]["status"] == "pass"
+    assert run_validate(source_db.params, target_db.params, owner="app")["target_owner"]["status"] == "pass"
