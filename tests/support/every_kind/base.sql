@@ -159,3 +159,18 @@ ALTER TABLE o.other_table OWNER TO ek_owner;
 GRANT SELECT, INSERT ON o.plain_table TO ek_reader;
 GRANT SELECT (name) ON o.plain_table TO ek_other;
 GRANT SELECT ON o.other_table TO ek_reader WITH GRANT OPTION;
+
+-- Tables without a key can be published.
+DO $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOR relation IN
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+         WHERE c.relnamespace = 'o'::regnamespace AND c.relkind IN ('r', 'p')
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)
+    LOOP
+        EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', relation);
+    END LOOP;
+END
+$$;
