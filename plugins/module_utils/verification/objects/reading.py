@@ -150,16 +150,20 @@ class _Reading:
 
     def _described(self, query: Query, row: Row) -> Described | None:
         kind = row["kind"]
-        attributes = {name: as_text(value) for name, value in row.items() if name not in _SPECIAL}
-        for name in query.deparsed:
-            if attributes[name] is not None:
-                attributes[name] = spelling.expression(str(attributes[name]))
-        for name in query.views:
-            if attributes[name] is not None:
-                attributes[name] = spelling.view(str(attributes[name]))
-        if attributes.get("arguments") is not None:
-            attributes["arguments"] = spelling.arguments(str(attributes["arguments"]))
-        attributes = {name: value for name, value in attributes.items() if value is not None}
+        attributes: dict[str, str | None] = {}
+        for name, value in row.items():
+            if value is None or name in _SPECIAL:
+                continue
+            text = as_text(value)
+            if text is None:
+                continue
+            if name in query.deparsed:
+                text = spelling.expression(text)
+            elif name in query.views:
+                text = spelling.view(text)
+            elif name == "arguments":
+                text = spelling.arguments(text)
+            attributes[name] = text
         notes: tuple[str, ...] = ()
         if row.get("owner") is not None:
             attributes["owner"] = self._reader.owner(row["owner"])
