@@ -126,7 +126,10 @@ CREATE FUNCTION o.from_sql(internal) RETURNS internal LANGUAGE internal AS 'acli
 CREATE ACCESS METHOD second_heap TYPE TABLE HANDLER heap_tableam_handler;
 CREATE ACCESS METHOD second_btree TYPE INDEX HANDLER bthandler;
 CREATE CONVERSION o.convert FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
-CREATE LANGUAGE ek_language HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator;
+CREATE FUNCTION o.call_handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION o.inline_handler(internal) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION o.validator(oid) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_validator';
+CREATE LANGUAGE ek_language HANDLER o.call_handler INLINE o.inline_handler VALIDATOR o.validator;
 CREATE TRANSFORM FOR integer LANGUAGE ek_language (FROM SQL WITH FUNCTION prsd_lextype(internal));
 
 -- Text search.
