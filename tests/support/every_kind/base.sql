@@ -114,7 +114,7 @@ CREATE FUNCTION o.equal(o.pair, o.pair) RETURNS boolean LANGUAGE sql IMMUTABLE A
 CREATE FUNCTION o.compare(o.pair, o.pair) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 0';
 CREATE OPERATOR o.=== (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair, COMMUTATOR = OPERATOR(o.===),
                        NEGATOR = OPERATOR(o.!==), RESTRICT = eqsel, JOIN = eqjoinsel);
-CREATE OPERATOR o.!== (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair);
+CREATE OPERATOR o.!== (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair, NEGATOR = OPERATOR(o.===));
 CREATE OPERATOR o.<<< (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair);
 CREATE OPERATOR FAMILY o.pairs USING btree;
 CREATE OPERATOR FAMILY o.more_pairs USING btree;

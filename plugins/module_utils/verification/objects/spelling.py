@@ -192,7 +192,7 @@ def _with_casts_inside(text: str) -> str:
             continue
         elements = _split(text[found + 7 : closing])
         inner = ", ".join(f"({element})::{cast['type']}" for element in elements)
-        text = f"{text[:found]}(ARRAY[{inner}]){text[cast.end() :]}"
+        text = f"{text[:found]}ARRAY[{inner}]{text[cast.end() :]}"
         start = found + 1
     return text
 
