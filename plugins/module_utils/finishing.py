@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Protocol
 
-from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
+from . import firing, foreign_keys, indexes, inherited_comments, native_copy, roles, schema, sequences
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -89,6 +89,10 @@ def finish(
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
     there = Catalog.read(target)
+    if not record.is_done("inherited_comments"):
+        comments: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("inherited_comments", comments):
+            comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected.catalog, there)

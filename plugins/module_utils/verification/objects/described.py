@@ -38,6 +38,7 @@ class Scope:
     excluded: frozenset[tuple[int, int]] = frozenset()
     names: RoleNames | None = None
     level: int | None = None
+    newest: int | None = None
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
     )
     defaults, members, comments, labels, large, large_comments, *described = answers
     reader = privileges.Reader(defaults, scope.names, level)
-    reading = _Reading(reader, level)
+    # Until 15 everyone might create in public: who took that away has what is the default there since.
+    reading = _Reading(reader, is_public_older=session.major < 15 <= (scope.newest or 0))
     left_out = {(row["classid"], row["objid"]) for row in members} | set(scope.excluded)
     for query, rows in zip(QUERIES, described):  # noqa: B905 # strict= is for Python 3.10
         reading.add(query, rows, left_out)
@@ -98,10 +99,10 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, reader: privileges.Reader, level: int) -> None:
+    def __init__(self, reader: privileges.Reader, *, is_public_older: bool) -> None:
         self.found: dict[Key, Described] = {}
         self._reader = reader
-        self._level = level
+        self._is_public_older = is_public_older
         self._at: dict[tuple[int, int, int], Key] = {}
 
     def add(self, query: Query, rows: Iterable[Row], left_out: set[tuple[int, int]]) -> None:
@@ -219,6 +220,8 @@ class _Reading:
     def _changes(self, row: Row) -> dict[str, str | None]:
         """Return what was granted and revoked since an object was made by PostgreSQL or by an extension."""
         now, then = ({(item[0], item[1], item[2]) for item in row[name] or ()} for name in ("acl", "initial"))
+        if row["kind"] == "schema" and self._is_public_older:
+            now, then = (entries - {(None, "CREATE", False)} for entries in (now, then))
         owner = row["acl_owner"]
         found: dict[str, str | None] = {}
         for word, entries in (("granted", now - then), ("revoked", then - now)):
