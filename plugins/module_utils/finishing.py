@@ -13,7 +13,19 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from . import access, firing, foreign_keys, indexes, native_copy, policies, role_policy, roles, schema, sequences
+from . import (
+    access,
+    firing,
+    foreign_keys,
+    indexes,
+    inherited_comments,
+    native_copy,
+    policies,
+    role_policy,
+    roles,
+    schema,
+    sequences,
+)
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -101,6 +113,10 @@ def finish(
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
     there = Catalog.read(target)
+    if not record.is_done("inherited_comments"):
+        comments: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("inherited_comments", comments):
+            comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected.catalog, there)

@@ -26,6 +26,7 @@ from .. import (
     firing,
     foreign_keys,
     indexes,
+    inherited_comments,
     needed,
     new_tables,
     policies,
@@ -539,6 +540,11 @@ class Adding:
                 self.claim, self.target, [item for item in found if (item.schema, item.relation) in mine], begun.prefix
             )
         there = Catalog.read(self.target)
+        if not record.is_done(begun.step("inherited_comments")):
+            joined = replace(catalog, tables=tuple(table for table in catalog.tables if table.oid in begun.oids))
+            comments: dict[str, list[dict[str, str]]] = {"left": []}
+            with self.claim.step(begun.step("inherited_comments"), comments):
+                comments["left"] += inherited_comments.carry(self.source, self.target, joined, there)
         if not record.is_done(begun.step("sequences")):
             chosen = self._chosen(begun)
             own = tuple(item for item in catalog.sequences if (PG_CLASS, item.oid) in chosen)

@@ -114,7 +114,7 @@ CREATE FUNCTION o.equal(o.pair, o.pair) RETURNS boolean LANGUAGE sql IMMUTABLE A
 CREATE FUNCTION o.compare(o.pair, o.pair) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 0';
 CREATE OPERATOR o.=== (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair, COMMUTATOR = OPERATOR(o.===),
                        NEGATOR = OPERATOR(o.!==), RESTRICT = eqsel, JOIN = eqjoinsel);
-CREATE OPERATOR o.!== (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair);
+CREATE OPERATOR o.!== (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair, NEGATOR = OPERATOR(o.===));
 CREATE OPERATOR o.<<< (FUNCTION = o.equal, LEFTARG = o.pair, RIGHTARG = o.pair);
 CREATE OPERATOR FAMILY o.pairs USING btree;
 CREATE OPERATOR FAMILY o.more_pairs USING btree;
@@ -126,7 +126,10 @@ CREATE FUNCTION o.from_sql(internal) RETURNS internal LANGUAGE internal AS 'acli
 CREATE ACCESS METHOD second_heap TYPE TABLE HANDLER heap_tableam_handler;
 CREATE ACCESS METHOD second_btree TYPE INDEX HANDLER bthandler;
 CREATE CONVERSION o.convert FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
-CREATE LANGUAGE ek_language HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator;
+CREATE FUNCTION o.call_handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION o.inline_handler(internal) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION o.validator(oid) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_validator';
+CREATE LANGUAGE ek_language HANDLER o.call_handler INLINE o.inline_handler VALIDATOR o.validator;
 CREATE TRANSFORM FOR integer LANGUAGE ek_language (FROM SQL WITH FUNCTION prsd_lextype(internal));
 
 -- Text search.
@@ -159,3 +162,18 @@ ALTER TABLE o.other_table OWNER TO ek_owner;
 GRANT SELECT, INSERT ON o.plain_table TO ek_reader;
 GRANT SELECT (name) ON o.plain_table TO ek_other;
 GRANT SELECT ON o.other_table TO ek_reader WITH GRANT OPTION;
+
+-- Tables without a key can be published.
+DO $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOR relation IN
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+         WHERE c.relnamespace = 'o'::regnamespace AND c.relkind IN ('r', 'p')
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)
+    LOOP
+        EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', relation);
+    END LOOP;
+END
+$$;

@@ -262,7 +262,13 @@ def labels() -> Iterator[Mutation]:
 DATABASE = "datname = 'ek_database'"
 PLAIN = (
     # The database.
-    changed(catalog("pg_database", "encoding = 8", DATABASE), "database", "the database", "encoding"),
+    changed(
+        catalog("pg_database", "encoding = 8", DATABASE),
+        "database",
+        "the database",
+        "encoding",
+        also=(("collation", "o.plain", "changed", frozenset({"encoding"})),),
+    ),
     changed(catalog("pg_database", "datcollate = 'POSIX'", DATABASE), "database", "the database", "collation"),
     changed(catalog("pg_database", "datctype = 'POSIX'", DATABASE), "database", "the database", "ctype"),
     changed(catalog("pg_database", "datlocprovider = 'i'", DATABASE), "database", "the database", "locale provider"),
@@ -289,7 +295,7 @@ PLAIN = (
     missing(f'DROP TABLE {WEIRD}."Täble; --"', "table", f'{WEIRD}."Täble; --"'),
     changed("ALTER TABLE o.unlogged_table SET LOGGED", "table", "o.unlogged_table", "persistence"),
     changed(
-        "DROP TABLE o.listed; CREATE TABLE o.listed (id integer, at date) PARTITION BY HASH (id)",
+        "DROP TABLE o.listed; CREATE TABLE o.listed (id integer, at date) PARTITION BY HASH (id);ALTER TABLE o.listed REPLICA IDENTITY FULL",
         "table",
         "o.listed",
         "partition key",
@@ -307,8 +313,9 @@ PLAIN = (
         "o.child",
         "inherits",
         also=(
-            ("column", "o.child.a", "changed", frozenset({"declared"})),
-            ("column", "o.child.b", "changed", frozenset({"declared"})),
+            ("column", "o.child.a", "changed", frozenset({"declared", "position"})),
+            ("column", "o.child.b", "changed", frozenset({"declared", "position"})),
+            ("column", "o.child.d", "changed", frozenset({"position"})),
             ("constraint", "parent_a on o.child", "changed", frozenset({"declared"})),
         ),
     ),

@@ -3,3 +3,4 @@
 CREATE UNLOGGED SEQUENCE o.unlogged_sequence;
 CREATE VIEW o.invoker_view WITH (security_invoker = true) AS SELECT 1 AS one;
 CREATE TABLE o.distinct_nulls (id integer, CONSTRAINT one_null UNIQUE NULLS NOT DISTINCT (id));
+ALTER TABLE o.distinct_nulls REPLICA IDENTITY FULL;

@@ -6,3 +6,4 @@ CREATE TABLE o.virtual_table (
     gross numeric GENERATED ALWAYS AS (net * 2) VIRTUAL,
     CONSTRAINT believed CHECK (net > 0) NOT ENFORCED
 );
+ALTER TABLE o.virtual_table REPLICA IDENTITY FULL;

@@ -7,7 +7,8 @@ from __future__ import annotations
 from .privileges import exploded
 from .query import USER_SCHEMA, Query, Since, sorted_list
 
-# The position is that among the columns which are left: a dropped one leaves a gap in attnum.
+# The position is that among the columns which are left: a dropped one leaves a gap in attnum. What a child inherits comes
+# before its own columns when it is made, so a dump moves it there when the inheritance was declared later.
 COLUMNS = Query(
     f"""
 WITH {USER_SCHEMA}
@@ -17,7 +18,9 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, a.attnum AS subid,
        CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
                       WHEN 'c' THEN 'type' ELSE 'table' END AS parent_kind,
        pg_catalog.pg_get_userbyid(c.relowner) AS acl_owner, {exploded("a.attacl")} AS acl,
-       row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum) AS position,
+       CASE WHEN c.relispartition OR a.attinhcount = 0 THEN
+         row_number() OVER (PARTITION BY a.attrelid, NOT c.relispartition AND a.attinhcount > 0 ORDER BY a.attnum) END
+         AS position,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
        CASE WHEN a.attcollation <> t.typcollation THEN
          coalesce((SELECT pg_catalog.format('%%I.%%I', n.nspname, k.collname)

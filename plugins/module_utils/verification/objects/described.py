@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ...role_names import RoleNames
@@ -37,6 +38,7 @@ class Scope:
     excluded: frozenset[tuple[int, int]] = frozenset()
     names: RoleNames | None = None
     level: int | None = None
+    newest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,12 @@ class Described:
 
 def quoted(path: Iterable[str]) -> str:
     """Return a qualified name; quoted only where its letters need it, as keywords differ between majors."""
-    return ".".join(part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in path)
+    return ".".join(map(_quoted, path))
+
+
+@lru_cache(maxsize=4096)
+def _quoted(part: str) -> str:
+    return part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"'
 
 
 def as_text(value: Any) -> str | None:

@@ -35,7 +35,7 @@ _OF_DATABASE = {
 
 def expected(record: Record | None) -> list[Expected]:
     """Return what is expected to differ in a migration that the ledger knows."""
-    found = [_versions()]
+    found = list(_extensions())
     if record is None:
         return found
     found += _policies(record.options)
@@ -45,13 +45,10 @@ def expected(record: Record | None) -> list[Expected]:
     return found
 
 
-def _versions() -> Expected:
-    return Expected(
-        "an extension has the version that its server offers",
-        kind="extension",
-        attributes=frozenset({"version"}),
-        what=frozenset(),
-    )
+def _extensions() -> Iterator[Expected]:
+    for attribute in ("version", "comment"):
+        reason = f"an extension has the {attribute} that its server offers"
+        yield Expected(reason, kind="extension", attributes=frozenset({attribute}), what=frozenset())
 
 
 def _policies(options: Mapping[str, Any]) -> Iterator[Expected]:

@@ -78,7 +78,7 @@ class Reader:
             if grantor != owner:
                 grantors.add(f"{who} {privilege} from {self.role(grantor) or grantor}")
         if self._level < 17:
-            _forget_maintain(held)
+            _forget_maintain(held, None if owner is None else self.owner(owner))
         return Privileges(
             in_words(held), "; ".join(sorted(grantors)) or None, tuple(_left(role) for role in sorted(nobody))
         )
@@ -88,11 +88,11 @@ def _left(role: str) -> str:
     return f"privileges of the role {role}, for which nobody stands on the target"
 
 
-def _forget_maintain(held: Mapping[str, dict[str, bool]]) -> None:
-    """From 17 on MAINTAIN is one of ALL PRIVILEGES of a table; who holds all others of them holds it as well."""
+def _forget_maintain(held: Mapping[str, dict[str, bool]], owner: str | None) -> None:
+    """From 17 on MAINTAIN is one of ALL PRIVILEGES of a table: its owner and who holds all others of them hold it as well."""
     others = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
-    for privileges in held.values():
-        if others <= set(privileges):
+    for who, privileges in held.items():
+        if who == owner or others <= set(privileges):
             privileges.pop("MAINTAIN", None)
 
 

@@ -30,7 +30,8 @@ USER_SCHEMA = """user_schema AS (
 
 def sorted_list(array: str) -> str:
     """Return an SQL expression for an array of text in an order of its own (options keep the order they were given in)."""
-    return f"(SELECT pg_catalog.array_agg(o.item ORDER BY o.item) FROM pg_catalog.unnest({array}) AS o(item))"
+    return f"""CASE WHEN {array} IS NOT NULL THEN
+         (SELECT pg_catalog.array_agg(o.item ORDER BY o.item) FROM pg_catalog.unnest({array}) AS o(item)) END"""
 
 
 NAMING = frozenset(

@@ -85,7 +85,8 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
     )
     defaults, members, comments, labels, large, large_comments, *described = answers
     reader = privileges.Reader(defaults, scope.names, level)
-    reading = _Reading(reader, level)
+    # Until 15 everyone might create in public: who took that away has what is the default there since.
+    reading = _Reading(reader, is_public_older=session.major < 15 <= (scope.newest or 0))
     left_out = {(row["classid"], row["objid"]) for row in members} | set(scope.excluded)
     for query, rows in zip(QUERIES, described):  # noqa: B905 # strict= is for Python 3.10
         reading.add(query, rows, left_out)
@@ -98,10 +99,10 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, reader: privileges.Reader, level: int) -> None:
+    def __init__(self, reader: privileges.Reader, *, is_public_older: bool) -> None:
         self.found: dict[Key, Described] = {}
         self._reader = reader
-        self._level = level
+        self._is_public_older = is_public_older
         self._at: dict[tuple[int, int, int], Key] = {}
 
     def add(self, query: Query, rows: Iterable[Row], left_out: set[tuple[int, int]]) -> None:
@@ -150,16 +151,20 @@ class _Reading:
 
     def _described(self, query: Query, row: Row) -> Described | None:
         kind = row["kind"]
-        attributes = {name: as_text(value) for name, value in row.items() if name not in _SPECIAL}
-        for name in query.deparsed:
-            if attributes[name] is not None:
-                attributes[name] = spelling.expression(str(attributes[name]))
-        for name in query.views:
-            if attributes[name] is not None:
-                attributes[name] = spelling.view(str(attributes[name]))
-        if attributes.get("arguments") is not None:
-            attributes["arguments"] = spelling.arguments(str(attributes["arguments"]))
-        attributes = {name: value for name, value in attributes.items() if value is not None}
+        attributes: dict[str, str | None] = {}
+        for name, value in row.items():
+            if value is None or name in _SPECIAL:
+                continue
+            text = as_text(value)
+            if text is None:
+                continue
+            if name in query.deparsed:
+                text = spelling.expression(text)
+            elif name in query.views:
+                text = spelling.view(text)
+            elif name == "arguments":
+                text = spelling.arguments(text)
+            attributes[name] = text
         notes: tuple[str, ...] = ()
         if row.get("owner") is not None:
             attributes["owner"] = self._reader.owner(row["owner"])
@@ -215,6 +220,8 @@ class _Reading:
     def _changes(self, row: Row) -> dict[str, str | None]:
         """Return what was granted and revoked since an object was made by PostgreSQL or by an extension."""
         now, then = ({(item[0], item[1], item[2]) for item in row[name] or ()} for name in ("acl", "initial"))
+        if row["kind"] == "schema" and self._is_public_older:
+            now, then = (entries - {(None, "CREATE", False)} for entries in (now, then))
         owner = row["acl_owner"]
         found: dict[str, str | None] = {}
         for word, entries in (("granted", now - then), ("revoked", then - now)):

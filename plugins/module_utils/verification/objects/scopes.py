@@ -38,9 +38,9 @@ def scopes(
     if selection.schemas or selection.exclude_schemas:
         schemas = frozenset(item.name for item in selected.catalog.schemas)
     excluded = frozenset((item.classid, item.objid) for item in schema.left_behind(source, whole, selected))
-    level = min(source.major, target.major)
+    level, newest = sorted((source.major, target.major))
     names = names_of(source, target, record.options if record else {})
-    return Scope(schemas, excluded, names, level), Scope(schemas, level=level)
+    return Scope(schemas, excluded, names, level, newest), Scope(schemas, level=level, newest=newest)
 
 
 def names_of(source: Session, target: Session, options: Mapping[str, Any]) -> RoleNames:

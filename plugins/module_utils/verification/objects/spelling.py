@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _TOKEN = re.compile(
     r"""(?P<string>[eE]?'(?:[^'\\]|''|\\.)*')      # a constant; with backslashes only after E
@@ -25,6 +26,7 @@ _TOKEN = re.compile(
       | (?P<other>::|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_SPACES = re.compile(r"[^\S ]|  ")
 _SIMPLE = re.compile(r'"([a-z_][a-z0-9_$]*)"')
 _ENDS_FROM = frozenset(
     (
@@ -89,9 +91,12 @@ def tokens(text: str) -> Iterator[Token]:
 
 def unquoted(text: str) -> str:
     """Take the quotes from names that need none."""
+    if '"' not in text and not _SPACES.search(text):
+        return text
     return "".join(token.text for token in tokens(text))
 
 
+@lru_cache(maxsize=4096)
 def expression(text: str) -> str:
     """Even out an expression, a type or a definition."""
     return _with_casts_inside(unquoted(text).strip())
@@ -187,7 +192,7 @@ def _with_casts_inside(text: str) -> str:
             continue
         elements = _split(text[found + 7 : closing])
         inner = ", ".join(f"({element})::{cast['type']}" for element in elements)
-        text = f"{text[:found]}(ARRAY[{inner}]){text[cast.end() :]}"
+        text = f"{text[:found]}ARRAY[{inner}]{text[cast.end() :]}"
         start = found + 1
     return text
 

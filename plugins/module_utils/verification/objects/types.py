@@ -102,7 +102,10 @@ SELECT k.tableoid::bigint AS classid, k.oid::bigint AS objid, 'collation' AS kin
        {{locale}} AS locale,
        CASE WHEN k.collprovider = 'c' THEN k.collctype END AS ctype,
        CASE WHEN NOT k.collisdeterministic THEN 'no' END AS deterministic, {{rules}} AS rules,
-       CASE WHEN k.collencoding >= 0 THEN pg_catalog.pg_encoding_to_char(k.collencoding) END AS encoding
+       -- for this database's encoding or for every one: it can be used
+       CASE WHEN k.collencoding >= 0 AND k.collencoding <> (SELECT d.encoding FROM pg_catalog.pg_database AS d
+                                                             WHERE d.datname = pg_catalog.current_database())
+         THEN pg_catalog.pg_encoding_to_char(k.collencoding) END AS encoding
   FROM pg_catalog.pg_collation AS k
   JOIN user_schema AS s ON s.oid = k.collnamespace
 """,
