@@ -3,22 +3,34 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ansible_collections.seren.migrator.plugins.module_utils.ledger import Record, Step
 from ansible_collections.seren.migrator.plugins.module_utils.verification.objects import expectations, finding
 from ansible_collections.seren.migrator.plugins.module_utils.verification.objects.described import UNKNOWN, Described
 
 
-def record(*left: tuple[str, str], options: dict[str, Any] | None = None, **steps: dict[str, Any]) -> Any:
-    return SimpleNamespace(
+def record(*left: tuple[str, str], options: dict[str, Any] | None = None, **steps: dict[str, Any]) -> Record:
+    told = {"left": [{"object": what, "reason": reason} for what, reason in left]}
+    return Record(
+        id="0" * 32,
+        name="m",
+        state="synced",
+        source={},
+        target={},
+        selection={},
         options={"large_objects": "copy", "user_mappings": "create", **(options or {})},
-        steps={name: SimpleNamespace(detail=detail) for name, detail in steps.items()},
-        left=[{"object": what, "reason": reason} for what, reason in left],
-        unchecked_foreign_keys=[],
-        is_done=lambda step: True,
+        plan={},
+        epoch=1,
+        holder=None,
+        is_held=False,
+        cleaned_at=None,
+        streams=(),
+        relations=(),
+        objects=(),
+        steps={name: Step(name, "done", detail) for name, detail in {**steps, "told": told}.items()},
     )
 
 
