@@ -16,6 +16,7 @@ from . import changed_privileges, default_privileges, owned, ownership, policies
 from .attempts import Refused
 from .changed_privileges import Changed
 from .owned import Holdings
+from .policies import Policy
 from .privileges import Lost, summary
 from .role_names import RoleNames
 from .session import Session
@@ -77,6 +78,22 @@ def after_rows(
     left = homeless(access.holdings, names, left_behind) + left
     entries = [*left, *lost.entries(session.major), *of_defaults, *(item.as_left for item in refused)]
     return Outcome(_once(entries), mappings.made)
+
+
+def only(access: Access, chosen: Collection[tuple[int, int]]) -> Access:
+    """Return the part of it that is about the ``chosen`` objects of the source, as (classid, objid). Pure."""
+    everything = {(item.classid, item.oid) for item in access.holdings.objects.values()}
+    return Access(access.names, access.left_behind | (everything - set(chosen)), access.holdings, ())
+
+
+def after_rows_of(
+    session: Session, access: Access, there_before: Collection[str], named: Sequence[Policy]
+) -> list[dict[str, str]]:
+    """Do what :func:`after_rows` does for a part of it (:func:`only`) with its policies ``named``; return what stays behind."""
+    _target, lost, left, refused = _pass(session, access, there_before, is_last=True)
+    refused += policies.carry(session, named, access.names)
+    left = [*homeless(access.holdings, access.names, access.left_behind), *left, *policies.left(named, access.names)]
+    return _once([*left, *lost.entries(session.major), *(item.as_left for item in refused)])
 
 
 def _pass(

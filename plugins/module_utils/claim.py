@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -188,6 +188,34 @@ class Claim:
         """Write anew what is to be built on the tables; nothing may have been built yet."""
         self.write(
             f"DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s;\n{INSERT_INDEX_BUILDS}",
+            builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
+        )
+
+    def add_relations(self, step: str, detail: Mapping[str, Any], relations: Sequence[Relation]) -> None:
+        """Write relations that join the migration, and the step that brings them, together."""
+        with self.session.transaction():
+            self.begin(step, detail)
+            insert_relations(self.session, self.id, relations)
+
+    def forget_relations(self, source_oids: Collection[int], steps: Collection[str]) -> None:
+        """Forget relations whose rows were not copied, and steps, together."""
+        with self.session.transaction():
+            self.write(
+                "DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND source_oid = ANY (%(oids)s)"
+                " AND state <> 'copied'",
+                oids=list(source_oids),
+            )
+            self.write(
+                "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step = ANY (%(steps)s)",
+                steps=list(steps),
+            )
+
+    def add_index_builds(self, builds: Sequence[IndexBuild]) -> None:
+        """Write what is to be built on tables that join the migration."""
+        self.write(
+            "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s AND table_oid = ANY (%(oids)s);\n"
+            f"{INSERT_INDEX_BUILDS}",
+            oids=sorted({build.table_oid for build in builds}),
             builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
         )
 

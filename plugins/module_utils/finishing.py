@@ -13,7 +13,19 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from . import access, firing, foreign_keys, indexes, native_copy, policies, role_policy, roles, schema, sequences
+from . import (
+    access,
+    firing,
+    foreign_keys,
+    indexes,
+    inherited_comments,
+    native_copy,
+    policies,
+    role_policy,
+    roles,
+    schema,
+    sequences,
+)
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -101,6 +113,10 @@ def finish(
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
     there = Catalog.read(target)
+    if not record.is_done("inherited_comments"):
+        comments: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("inherited_comments", comments):
+            comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected.catalog, there)
@@ -140,7 +156,7 @@ def _post_data(
     built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
     unchecked = foreign_keys.checked_later(selected.catalog, postponed)
     detail = {
-        "postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed],
+        "postponed_foreign_keys": [key_name(selected.catalog, key) for key in postponed],
         "unchecked_foreign_keys": [foreign_keys.as_data(selected.catalog, key) for key in unchecked],
     }
     claim.begin("post_data", detail)
@@ -169,32 +185,39 @@ def validate_foreign_keys(
     phase: str = "init",
 ) -> bool:
     """Check the rows against the foreign keys that were added unchecked; return whether there was anything to do."""
-    if record.is_done("foreign_keys"):
-        return False
-    unchecked = record.unchecked_foreign_keys
-    if not unchecked:
-        claim.finish("foreign_keys", {"validated": 0})
-        return False
-    progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
-    with claim.step("foreign_keys", {"validated": len(unchecked)}):
+    waiting = record.keys_to_validate
+    unchecked = [key for keys in waiting.values() for key in keys]
+    if unchecked:
+        progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+        for step in waiting:
+            claim.begin(step)
         foreign_keys.validate(migration, target, unchecked, jobs)
-    return True
+    for step, keys in waiting.items():
+        claim.finish(step, {"validated": len(keys)})
+    return bool(unchecked)
 
 
 def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
-    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done."""
-    found = firing.find(target, schemas)
+    let_rest(claim, target, firing.find(target, schemas))
+
+
+def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], prefix: str = "") -> None:
+    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done.
+
+    ``prefix`` begins the names of the ledger's steps.
+    """
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
     detail = {"firing": [asdict(item) for item in found], "left": [{"object": str(i), "reason": reason} for i in found]}
     if found:
-        claim.finish("firing_found", detail)
+        claim.finish(f"{prefix}firing_found", detail)
     with target.transaction():
         for item in found:
             target.execute(firing.disable(item))
-    claim.finish("firing")
+    claim.finish(f"{prefix}firing")
 
 
-def _key_name(catalog: Catalog, key: ForeignKey) -> str:
+def key_name(catalog: Catalog, key: ForeignKey) -> str:
+    """Return how results name a foreign key."""
     return f"{key.name} on {catalog.by_oid[key.table].qualified}"
 
 

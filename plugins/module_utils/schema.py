@@ -260,17 +260,39 @@ def filtered_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
     return "\n".join(kept.values()) + "\n"
 
 
+def chosen_list(listing: str, chosen: frozenset[tuple[int, int]]) -> str:
+    """Return pg_restore's list with nothing but what was chosen. Pure; ``listing`` comes from ``--list --verbose``.
+
+    What has no OID of its own comes with what it depends on.
+    """
+    kept: dict[str, list[str]] = {}
+    last: re.Match[str] | None = None
+    lines: list[str] = []
+    for line in listing.splitlines():
+        entry = _ENTRY.match(line)
+        if entry is not None:
+            last, lines = entry, [line]
+            if (int(entry["classid"]), int(entry["objid"])) in chosen:
+                kept[entry["id"]] = lines
+        elif last is not None and line.startswith(_DEPENDS_ON):
+            lines.append(line)
+            if last["classid"] == "0" and kept.keys() & set(line.removeprefix(_DEPENDS_ON).split()):
+                kept[last["id"]] = lines
+    return "\n".join(line for lines in kept.values() for line in lines) + "\n"
+
+
 @dataclass(frozen=True)
 class Archive:
     """An archive, the programs that read it, what of it is skipped, and how the restoring backends are called.
 
-    ``skipped`` are objects of the source, as (classid, objid).
+    ``skipped`` are objects of the source, as (classid, objid); ``only`` is what alone is restored, None for everything.
     """
 
     content: bytes
     client: Client
     skipped: frozenset[tuple[int, int]]
     backend_name: str
+    only: frozenset[tuple[int, int]] | None = None
 
 
 def restore_pre_data(
@@ -333,6 +355,8 @@ def _script(
         path, use_list = Path(folder, "schema.dump"), Path(folder, "entries")
         path.write_bytes(archive.content)
         entries = clients.run([program, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
+        if archive.only is not None:
+            entries = chosen_list(entries, archive.only)
         listing = choose(entries, archive.skipped)
         use_list.write_text(listing)
         without = ["--no-owner", "--no-privileges", "--no-tablespaces"]

@@ -360,3 +360,34 @@ def test_managed_pairs_of_other_majors(
     source, target = managed(make_cluster(source_major)), managed(make_cluster(target_major))
     run(source, SCHEMA)
     migrate_and_prove(Case(source, target))
+
+
+def test_new_tables_join_without_a_superuser(pair: Callable[..., Case]) -> None:
+    case = pair()
+    case.init()
+    case.sync()
+    case.wait_until_in_sync()
+    source = case.source
+    assert isinstance(source, AsAdmin)
+    run(
+        source,
+        """
+CREATE ROLE clerk;
+GRANT clerk TO owner1;
+CREATE TYPE shop.size AS ENUM ('small', 'large');
+CREATE TABLE shop.parcels (id serial PRIMARY KEY, s shop.size, customer int REFERENCES shop.customers);
+GRANT SELECT ON shop.parcels TO clerk;
+INSERT INTO shop.parcels (s, customer) SELECT 'small', n FROM generate_series(11, 100) AS n
+""",
+    )
+    assert case.sync(add_new_tables=True).data["added"] == ["shop.parcels"]
+    run(source, "UPDATE shop.parcels SET s = 'large' WHERE id % 2 = 0")
+    data = case.wait_until_in_sync()
+    assert [entry for entry in data["drift"] if "parcels" in entry["object"] or "size" in entry["object"]] == []
+    assert (
+        compare_data(case.source.dsn, case.target.dsn, sequences="ignore", materialized_views=False).differences == []
+    )
+    privilege = "SELECT has_table_privilege('clerk', 'shop.parcels', 'SELECT')"
+    assert case.target.execute(privilege) == [(True,)]
+    case.cleanup()
+    assert case.left_on_source() == NOTHING

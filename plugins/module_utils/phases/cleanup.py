@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, ledger, register, replication, role_making, slots
+from .. import baseline, database, ledger, register, replication, role_making, slots
 from ..catalog import OWN_SCHEMA
 from ..claim import Claim, claimed
 from ..driver import psycopg, sql
@@ -143,6 +143,7 @@ class _Run:
         self._memberships([item for item in self.record.objects if item.kind == role_making.MEMBERSHIP])
         if not self.left or self.options.force:
             self.claim.forget_dump()
+            baseline.forget(self.claim)
             self.claim.bury()
         data = {"removed": self.removed, "left": self.left}
         before = {"state": self.record.state, "objects": len(self.record.objects)}

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from .. import (
     access,
+    baseline,
     clients,
     copy_progress,
     copying,
@@ -211,6 +212,8 @@ class Run:
                 raise _Moved
             self._roles(seen)
             self._enter_register(seen)
+            left_out = {(item.classid, item.objid) for item in seen.left}
+            baseline.keep(self.claim, baseline.seen(reader, self.migration.selection), left_out)
             with self.migration.open("target", "restore") as restoring:
                 self._pre_data(crew, seen, dump.result(), reader, restoring)
             self._check_target(seen, pending)

@@ -10,6 +10,7 @@ pytest.importorskip("psycopg")
 
 from ansible_collections.seren.migrator.plugins.module_utils.schema import (
     LeftObject,
+    chosen_list,
     filtered_list,
     quoted_pattern,
     refresh_order,
@@ -159,3 +160,13 @@ def test_a_view_that_reads_one_which_is_not_refreshed_is_refreshed_all_the_same(
 def test_a_circle_ends() -> None:
     views = [view(1, "a", depends_on=(2,)), view(2, "b", depends_on=(1,))]
     assert {item.oid for item in refresh_order(catalog(), views)} == {1, 2}
+
+
+def test_what_was_chosen_comes_with_its_comments_and_attachments_and_nothing_else_does() -> None:
+    chosen = chosen_list(LISTING, frozenset({(1259, 16428), (1259, 16445)}))
+    # The comment and row security of the table, and the attachment of the partition to what the target has.
+    assert [line.split(";")[0] for line in chosen.splitlines() if not line.startswith(";")] == [
+        *("216", "2616", "220", "2457", "2604"),
+    ]
+    assert filtered_list(chosen, frozenset({(1259, 16428)})).split(";")[0] == "220"
+    assert chosen_list(LISTING, frozenset()).strip() == ""
