@@ -90,8 +90,9 @@ def secret_digest(value: str) -> str:
     return hashlib.blake2b(value.encode(), key=_RUN, digest_size=8).hexdigest()
 
 
-# Attributes whose values are digests of this process.
-OF_THIS_RUN = frozenset({"option values"})
+def is_of_this_run(attribute: str) -> bool:
+    """True for attributes whose values are digests of this process."""
+    return attribute == "option values" or (attribute.startswith("setting ") and "." in attribute)
 
 
 def fingerprint(*described: Described) -> str:
@@ -100,7 +101,7 @@ def fingerprint(*described: Described) -> str:
         (
             item.kind,
             item.name,
-            sorted((name, value) for name, value in item.attributes.items() if name not in OF_THIS_RUN),
+            sorted((name, value) for name, value in item.attributes.items() if not is_of_this_run(name)),
         )
         for item in sorted(described, key=lambda item: item.key)
     ]
