@@ -90,9 +90,15 @@ def secret_digest(value: str) -> str:
     return hashlib.blake2b(value.encode(), key=_RUN, digest_size=8).hexdigest()
 
 
-def is_of_this_run(attribute: str) -> bool:
-    """True for attributes whose values are digests of this process."""
-    return attribute == "option values" or (attribute.startswith("setting ") and "." in attribute)
+class _OfThisRun:
+    """The names of attributes whose values are digests of this process."""
+
+    def __contains__(self, attribute: object) -> bool:
+        name = str(attribute)
+        return name == "option values" or (name.startswith("setting ") and "." in name)
+
+
+OF_THIS_RUN = _OfThisRun()
 
 
 def fingerprint(*described: Described) -> str:
@@ -101,7 +107,7 @@ def fingerprint(*described: Described) -> str:
         (
             item.kind,
             item.name,
-            sorted((name, value) for name, value in item.attributes.items() if not is_of_this_run(name)),
+            sorted((name, value) for name, value in item.attributes.items() if name not in OF_THIS_RUN),
         )
         for item in sorted(described, key=lambda item: item.key)
     ]
