@@ -276,7 +276,8 @@ PLAIN = (
     changed(catalog("pg_database", "daticurules = '&a<b'", DATABASE), "database", "the database", "locale rules"),
     changed("ALTER DATABASE ek_database CONNECTION LIMIT 7", "database", "the database", "connection limit"),
     changed("ALTER DATABASE ek_database IS_TEMPLATE true", "database", "the database", "template"),
-    changed("ALTER DATABASE ek_database SET work_mem = '7MB'", "database", "the database", "settings"),
+    changed("ALTER DATABASE ek_database SET work_mem = '7MB'", "database", "the database", "setting work_mem"),
+    changed("ALTER DATABASE ek_database SET app.key = 'secret'", "database", "the database", "setting app.key"),
     # Schemas and extensions.
     changed(f"GRANT CREATE ON SCHEMA public TO {WEIRD_ROLE}", "schema", "public", "granted"),
     changed("GRANT CREATE ON SCHEMA public TO PUBLIC", "schema", "public", "granted"),

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .described import UNKNOWN, Described, Key
+
+SHOWN_LENGTH = 400
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,22 @@ class Difference:
             "kind": self.kind,
             "name": self.name,
             "what": self.what,
-            "attributes": {name: {"source": a, "target": b} for name, (a, b) in self.attributes.items()},
+            "attributes": {
+                name: {"source": _shown(a), "target": _shown(b)} for name, (a, b) in self.attributes.items()
+            },
         }
         return {**data, "reason": self.reason} if self.reason else data
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} ({self.what}{': ' if self.attributes else ''}{', '.join(self.attributes)})"
+
+
+def _shown(value: str | None) -> str | None:
+    """Return the value of an attribute, the beginning of a long one."""
+    if value is None or len(value) <= SHOWN_LENGTH:
+        return value
+    digest = hashlib.blake2b(value.encode(), digest_size=4).hexdigest()
+    return f"{value[:SHOWN_LENGTH]} ... ({len(value)} characters, {digest})"
 
 
 @dataclass(frozen=True)

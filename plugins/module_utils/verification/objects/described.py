@@ -90,8 +90,15 @@ def secret_digest(value: str) -> str:
     return hashlib.blake2b(value.encode(), key=_RUN, digest_size=8).hexdigest()
 
 
-# Attributes whose values are digests of this process.
-OF_THIS_RUN = frozenset({"option values"})
+class _OfThisRun:
+    """The names of attributes whose values are digests of this process."""
+
+    def __contains__(self, attribute: object) -> bool:
+        name = str(attribute)
+        return name == "option values" or (name.startswith("setting ") and "." in name)
+
+
+OF_THIS_RUN = _OfThisRun()
 
 
 def fingerprint(*described: Described) -> str:

@@ -30,6 +30,8 @@ _OF_DATABASE = {
     "owner": _ACCESS,
     "privileges": _ACCESS,
     "template mark": frozenset({"template"}),
+    "connection limit": frozenset({"connection limit"}),
+    "unlimited connections": frozenset({"connection limit"}),
 }
 
 
@@ -92,6 +94,10 @@ def _left(what: str, reason: str) -> Iterator[Expected]:
             what=frozenset(),
             test=_mentions("security labels", provider),
         )
+    elif found := re.fullmatch(r"(?P<attribute>version|comment)(?: \S+)? of extension (?P<name>.+)", what):
+        yield Expected(
+            reason, "extension", _called(found["name"]), attributes=frozenset({found["attribute"]}), what=frozenset()
+        )
     elif re.fullmatch(r".* of \d+ large object\(s\)", what):
         names = frozenset({"owners and privileges", "comments"})
         yield Expected(reason, "large objects", attributes=names, what=frozenset())
@@ -107,9 +113,11 @@ def _left(what: str, reason: str) -> Iterator[Expected]:
 
 
 def _of_database(what: str, reason: str) -> Iterator[Expected]:
-    words = what.split(" ")[0]
-    attributes = frozenset({"settings"}) if words == "setting" else _OF_DATABASE.get(what) or _OF_DATABASE.get(words)
-    yield Expected(reason, "database", attributes=attributes or frozenset({what}), what=frozenset())
+    attributes = frozenset({what})
+    for start, names in _OF_DATABASE.items():
+        if what.startswith(start):
+            attributes = names
+    yield Expected(reason, "database", attributes=attributes, what=frozenset())
 
 
 def plain(name: str) -> str:

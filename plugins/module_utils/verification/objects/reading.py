@@ -64,7 +64,17 @@ QUERIES = (
 )
 
 # Columns that name objects in ways of their own, and are no attributes.
-_SPECIAL = NAMING | {"mapped", "is_shown", "creator", "in_schema", "on_kind", "initial", "owner", "roles"}
+_SPECIAL = NAMING | {
+    "mapped",
+    "is_shown",
+    "creator",
+    "in_schema",
+    "on_kind",
+    "initial",
+    "owner",
+    "roles",
+    "database_settings",
+}
 
 
 def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # noqa: B008 # frozen
@@ -179,6 +189,10 @@ class _Reading:
             attributes.update({n: v for n, v in (("privileges", held.held), ("grantors", held.grantors)) if v})
         if kind == "user mapping":
             attributes.update(_mapping_options(row))
+        for setting in row.get("database_settings") or ():
+            name, _equals, value = setting.partition("=")
+            # Applications keep secrets in settings of their own.
+            attributes[f"setting {name}"] = f"not shown ({secret_digest(value)})" if "." in name else value
         called = self._name(row)
         if called is None or (kind == "changed privileges" and not attributes):
             return None

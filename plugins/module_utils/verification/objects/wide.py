@@ -20,7 +20,7 @@ SELECT d.tableoid::bigint AS classid, d.oid::bigint AS objid, 'database' AS kind
        CASE WHEN d.datconnlimit >= 0 THEN d.datconnlimit END AS "connection limit",
        d.datistemplate AS template,
        (SELECT {sorted_list("s.setconfig")} FROM pg_catalog.pg_db_role_setting AS s
-         WHERE s.setdatabase = d.oid AND s.setrole = 0) AS settings,
+         WHERE s.setdatabase = d.oid AND s.setrole = 0) AS database_settings,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment,
        (SELECT pg_catalog.array_agg(b.provider || ': ' || b.label ORDER BY b.provider) FROM pg_catalog.pg_shseclabel AS b
          WHERE b.classoid = d.tableoid AND b.objoid = d.oid) AS "security labels"

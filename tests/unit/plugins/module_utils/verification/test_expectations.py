@@ -71,6 +71,8 @@ def test_a_resting_trigger_is_expected_and_another_definition_of_it_is_not() -> 
         ("role x as the one who has granted", item("table", "a.t", grantors="y SELECT from z"), item("table", "a.t"), {("grantors",): ""}),
         ("connection limit of the database", item("database", "the database", connection_limit="3"), item("database", "the database"),
          {("connection limit",): "why"}),
+        ("setting app.x of the database", Described("database", "the database", 0, 0, {"setting app.x": "1", "setting b": "2"}),
+         item("database", "the database"), {("setting app.x",): "why", ("setting b",): ""}),
         ("connection limit of the database", item("database", "the database", comment="3"), item("database", "the database"), {("comment",): ""}),
         ("view a.v", item("view", "a.v"), None, {("missing",): "why"}),
         ("view a.v", None, item("view", "a.v"), {("extra",): ""}),
