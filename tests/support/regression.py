@@ -84,7 +84,12 @@ def run(database: Database, folder: Path, scratch: Path) -> list[str]:
         with open(copy / "results" / f"{name}.out", "wb") as output:
             try:
                 code = subprocess.run(
-                    command, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=TEST_TIMEOUT_S, check=False
+                    command,
+                    env=environment,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=TEST_TIMEOUT_S,
+                    check=False,
                 ).returncode
             except subprocess.TimeoutExpired:
                 code = -1

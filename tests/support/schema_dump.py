@@ -115,7 +115,9 @@ class Spelling:
 
 SPELLINGS = (
     Spelling(14, re.compile("Type: (?:PROCEDURE|COMMENT|ACL)"), re.compile(r"(?<=\()IN (?=\w)")),
-    Spelling(14, re.compile("Type: TYPE"), re.compile(r",\n    multirange_type_name = .*")),
+    Spelling(14, re.compile("Type: TYPE"), re.compile(r',\n    multirange_type_name = (?:"(?:[^"]|"")*"|[^\s,"])+')),
+    # An operator of a GiST class belongs to the family rather than to the class.
+    Spelling(14, re.compile("Name: box_class; Type: OPERATOR (?:CLASS|FAMILY)"), re.compile(r"(?s).+")),
     # The schema public belongs to pg_database_owner, and not everyone may create in it.
     Spelling(15, re.compile("Name: (?:SCHEMA )?public; Type: (?:SCHEMA|ACL)"), re.compile(r"(?s).+")),
     Spelling(15, re.compile("Type: SEQUENCE"), re.compile(r"\n    (?:UN)?LOGGED$", re.MULTILINE)),
@@ -176,6 +178,7 @@ def entries(dump: str, majors: tuple[int, int] | None = None) -> list[tuple[str,
         for spelling in spellings:
             if spelling.entries.search(header):
                 body = spelling.pattern.sub("", body)
+                header = spelling.pattern.sub("", header) or header
         if "Type: POLICY;" in header:
             body = _POLICY_ROLES.sub(_sorted_roles, body)
         kept = [line for line in body.splitlines() if not _NOISE.match(line)]

@@ -73,8 +73,7 @@ DATABASE = """
 """
 EXTENSIONS = """
     SELECT pg_catalog.format(
-        'extension %%I: schema=%%I owner=%%I comment=%%L', extname, n.nspname, pg_catalog.pg_get_userbyid(extowner),
-        pg_catalog.obj_description(e.oid, 'pg_extension'))
+        'extension %%I: schema=%%I owner=%%I', extname, n.nspname, pg_catalog.pg_get_userbyid(extowner))
     FROM pg_catalog.pg_extension AS e
     JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
     WHERE extname <> 'plpgsql'
@@ -131,7 +130,14 @@ PRIVILEGES = """
         SELECT FROM pg_catalog.pg_init_privs AS p
         WHERE p.classoid = n.classid AND p.objoid = n.objid AND p.objsubid = n.subid
           AND n.acl @> p.initprivs AND p.initprivs @> n.acl
-    ) AND NOT (n.objid < 16384 AND n.acl IS NULL)
+    ) AND NOT (n.acl IS NULL AND (
+        n.objid < 16384
+        OR EXISTS (
+            -- Members of extensions, the constructors of ranges.
+            SELECT FROM pg_catalog.pg_depend AS d
+            WHERE d.classid = n.classid AND d.objid = n.objid AND d.deptype IN ('e', 'i') AND n.type <> 's'
+        )
+    ))
 """
 DEFAULT_PRIVILEGES = """
     SELECT pg_catalog.format('default privilege of %%I in %%s on %%s: %%s', pg_catalog.pg_get_userbyid(d.defaclrole),
@@ -181,11 +187,15 @@ INDEXES = """
 CONSTRAINTS = """
     SELECT pg_catalog.format('constraint %%I on %%s: type=%%s validated=%%s deferrable=%%s deferred=%%s local=%%s parents=%%s noinherit=%%s parent=%%s enforced=%%s',
         k.conname, coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text), k.contype, k.convalidated, k.condeferrable, k.condeferred,
-        k.conislocal, k.coninhcount, k.contype IN ('c', 'n') AND k.connoinherit, p.conname, coalesce(to_jsonb(k) ->> 'conenforced', 'true'))
+        -- Nothing depends on it in a partition: once detached, its NOT NULLs are all its own.
+        k.conislocal AND NOT (k.contype = 'n' AND coalesce(r.relispartition, false)), k.coninhcount, k.contype IN ('c', 'n') AND k.connoinherit, p.conname, coalesce(to_jsonb(k) ->> 'conenforced', 'true'))
     FROM pg_catalog.pg_constraint AS k
     JOIN pg_catalog.pg_namespace AS n ON n.oid = k.connamespace
     LEFT JOIN pg_catalog.pg_constraint AS p ON p.oid = k.conparentid
+    LEFT JOIN pg_catalog.pg_class AS r ON r.oid = k.conrelid
     WHERE k.oid >= 16384 AND n.nspname !~ '^pg_(temp|toast)' AND NOT n.nspname = ANY (%(ignored_schemas)s) AND k.contype <> 't'
+      -- What a foreign key makes for each partition follows it, under names that differ between majors.
+      AND NOT (k.contype = 'f' AND k.conparentid <> 0)
 """
 TRIGGERS = """
     SELECT pg_catalog.format('trigger %%s on %%s: enabled=%%s type=%%s clone=%%s',
@@ -264,4 +274,6 @@ def surrounding_differences(left: str, right: str, ignored_schemas: Sequence[str
         with psycopg.connect(side) as connection:
             majors.append(connection.info.server_version // 10000)
     one, two = (surroundings(side, since=min(majors), ignored_schemas=ignored_schemas) for side in (left, right))
-    return sorted([*(f"- {line}" for line in one - two), *(f"+ {line}" for line in two - one)], key=lambda line: line[2:])
+    return sorted(
+        [*(f"- {line}" for line in one - two), *(f"+ {line}" for line in two - one)], key=lambda line: line[2:]
+    )

@@ -120,10 +120,11 @@ GRANT SELECT ON store.parent TO t_replicator, t_bypasses;
 --: since=17
 GRANT MAINTAIN ON store.child TO t_app WITH GRANT OPTION;
 --:
--- Nobody but the owner, and not even the owner.
-REVOKE ALL ON store.legacy FROM t_reader, t_writer, t_owner, t_second, "t Weird ""Röle""; -- %s {} $1 \' .";
+-- Not even the owner. A migration by somebody else than a superuser refuses tables that their owner may not read.
 REVOKE ALL ON store.by_values FROM t_owner, t_second, "t Weird ""Röle""; -- %s {} $1 \' .", CURRENT_USER;
 --: superuser
+REVOKE ALL ON SCHEMA "empty" FROM t_owner;
+REVOKE ALL ON store.legacy FROM t_reader, t_writer, t_owner, t_second, "t Weird ""Röle""; -- %s {} $1 \' .";
 DO $nothing$
 DECLARE
     name text;
@@ -157,7 +158,7 @@ GRANT USAGE ON DOMAIN types.even TO t_owner, t_second, t_reader, "t Weird ""Röl
 REVOKE ALL ON TYPE types.text_range FROM PUBLIC;
 GRANT CREATE, USAGE ON SCHEMA code TO t_chief WITH GRANT OPTION;
 GRANT USAGE ON SCHEMA "Weird ""Schema""; --" TO PUBLIC, "t_45678901234567890123456789012345678901234567890123456789012ß";
-REVOKE ALL ON SCHEMA "empty" FROM PUBLIC, t_owner;
+REVOKE ALL ON SCHEMA "empty" FROM PUBLIC;
 GRANT USAGE ON SCHEMA "0123456789012345678901234567890123456789012345678901234567890sc" TO t_guest;
 SET ROLE t_chief;
 GRANT USAGE ON SCHEMA code TO t_guest;
