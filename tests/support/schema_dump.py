@@ -122,7 +122,9 @@ SPELLINGS = (
     Spelling(15, re.compile("Name: (?:SCHEMA )?public; Type: (?:SCHEMA|ACL)"), re.compile(r"(?s).+")),
     Spelling(15, re.compile("Type: SEQUENCE"), re.compile(r"\n    (?:UN)?LOGGED$", re.MULTILINE)),
     # `t.a` where newer servers write `a`.
-    Spelling(16, re.compile("Type: (?:MATERIALIZED )?VIEW"), re.compile(r"""(?:"(?:[^"]|"")+"|\b\w+)\.(?=[\w"])""")),
+    Spelling(16, re.compile("Type: (?:(?:MATERIALIZED )?VIEW|RULE)"), re.compile(r"""(?:"(?:[^"]|"")+"|\b\w+)\.(?=[\w"])""")),
+    # What XMLSERIALIZE does by default.
+    Spelling(16, re.compile("Type: VIEW"), re.compile(r" NO INDENT(?=\))")),
     Spelling(18, re.compile("Type: TABLE"), re.compile(r"""CONSTRAINT (?:\w+|"(?:[^"]|"")+") (?=NOT NULL)""")),
 )
 

@@ -130,13 +130,11 @@ PRIVILEGES = """
         SELECT FROM pg_catalog.pg_init_privs AS p
         WHERE p.classoid = n.classid AND p.objoid = n.objid AND p.objsubid = n.subid
           AND n.acl @> p.initprivs AND p.initprivs @> n.acl
-    ) AND NOT (n.acl IS NULL AND (
-        n.objid < 16384
-        OR EXISTS (
+    ) AND NOT (n.objid < 16384 AND (n.acl IS NULL OR n.acl @> acldefault(n.type::"char", n.owner) AND acldefault(n.type::"char", n.owner) @> n.acl))
+      AND NOT (n.acl IS NULL AND EXISTS (
             -- Members of extensions, the constructors of ranges.
             SELECT FROM pg_catalog.pg_depend AS d
             WHERE d.classid = n.classid AND d.objid = n.objid AND d.deptype IN ('e', 'i') AND n.type <> 's'
-        )
     ))
 """
 DEFAULT_PRIVILEGES = """
@@ -164,7 +162,7 @@ RELATIONS = """
       AND c.oid NOT IN (SELECT objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
 """
 COLUMNS = """
-    SELECT pg_catalog.format('column %%I.%%I.%%I: type=%%s null=%%s local=%%s parents=%%s identity=%%s generated=%%s storage=%%s target=%%s options=%%s collation=%%s',
+    SELECT pg_catalog.format('column %%I.%%I.%%s: type=%%s null=%%s local=%%s parents=%%s identity=%%s generated=%%s storage=%%s target=%%s options=%%s collation=%%s',
         n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, a.attislocal, a.attinhcount,
         a.attidentity, a.attgenerated, a.attstorage, coalesce(a.attstattarget, -1), a.attoptions, (SELECT x.collname FROM pg_catalog.pg_collation AS x WHERE x.oid = a.attcollation))
     FROM pg_catalog.pg_attribute AS a
@@ -206,6 +204,8 @@ TRIGGERS = """
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_constraint AS k ON k.oid = t.tgconstraint
     WHERE c.oid >= 16384 AND NOT n.nspname = ANY (%(ignored_schemas)s)
+      AND NOT (t.tgisinternal AND coalesce(k.conparentid, 0) <> 0)
+      AND NOT (t.tgisinternal AND coalesce(to_jsonb(t) ->> 'tgparentid', '0') <> '0')
 """
 SEQUENCES = """
     SELECT pg_catalog.format('sequence %%s: type=%%s start=%%s by=%%s from=%%s to=%%s cache=%%s cycle=%%s owned=%%s', s.seqrelid::regclass,
