@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Protocol
 
-from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
+from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences, unsaid
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
 from .clients import Client
@@ -82,7 +82,9 @@ def finish(
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
                 _post_data(migration, claim, record, source, target, client, options, whole, selected)
-            _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
+            names = [item.name for item in selected.catalog.schemas]
+            claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
+            _let_rest(claim, target, names)
         record = claim.read()
     else:
         native_copy.resume(claim, target)  # an earlier run may have ended before it did
@@ -160,7 +162,8 @@ def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
     """Disable what would fire during apply, and remember how it was enabled; recorded before it is done."""
     found = firing.find(target, schemas)
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
-    detail = {"firing": [asdict(item) for item in found], "left": [{"object": str(i), "reason": reason} for i in found]}
+    left = [{"object": str(item), "reason": reason} for item in found if not item.follows]
+    detail = {"firing": [asdict(item) for item in found], "left": left}
     if found:
         claim.finish("firing_found", detail)
     with target.transaction():

@@ -20,7 +20,9 @@ from tests.support.proof import Policy, differences, unexplained
 SUITE = regression.suite()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(SUITE is None, reason=f"{regression.VARIABLE} names no regression suite (src/test/regress of 15)"),
+    pytest.mark.skipif(
+        SUITE is None, reason=f"{regression.VARIABLE} names no regression suite (src/test/regress of 15)"
+    ),
 ]
 LOCALE = "TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
 # Less than this, and the suite did not run: a regression database of 15 has about 660 of them.

@@ -122,7 +122,11 @@ SPELLINGS = (
     Spelling(15, re.compile("Name: (?:SCHEMA )?public; Type: (?:SCHEMA|ACL)"), re.compile(r"(?s).+")),
     Spelling(15, re.compile("Type: SEQUENCE"), re.compile(r"\n    (?:UN)?LOGGED$", re.MULTILINE)),
     # `t.a` where newer servers write `a`.
-    Spelling(16, re.compile("Type: (?:(?:MATERIALIZED )?VIEW|RULE)"), re.compile(r"""(?:"(?:[^"]|"")+"|\b\w+)\.(?=[\w"])""")),
+    Spelling(
+        16,
+        re.compile("Type: (?:MATERIALIZED )?VIEW|Name: .* _RETURN; Type: RULE"),
+        re.compile(r"""(?:"(?:[^"]|"")+"|\b\w+)\.(?=[\w"])"""),
+    ),
     # What XMLSERIALIZE does by default.
     Spelling(16, re.compile("Type: VIEW"), re.compile(r" NO INDENT(?=\))")),
     Spelling(18, re.compile("Type: TABLE"), re.compile(r"""CONSTRAINT (?:\w+|"(?:[^"]|"")+") (?=NOT NULL)""")),
@@ -175,8 +179,8 @@ def entries(dump: str, majors: tuple[int, int] | None = None) -> list[tuple[str,
     spellings = [spelling for spelling in SPELLINGS if min(one, two) < spelling.since <= max(one, two)]
     parts = _ENTRY.split(dump)
     found: list[tuple[str, list[str]]] = []
-    for header, entry in sorted([("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]):
-        body = entry
+    for head, entry in sorted([("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]):
+        header, body = head, entry
         for spelling in spellings:
             if spelling.entries.search(header):
                 body = spelling.pattern.sub("", body)

@@ -141,7 +141,8 @@ DEFAULT_PRIVILEGES = """
     SELECT pg_catalog.format('default privilege of %%I in %%s on %%s: %%s', pg_catalog.pg_get_userbyid(d.defaclrole),
         coalesce(n.nspname, 'every schema'), d.defaclobjtype, pg_catalog.array_to_string(ARRAY(
             SELECT pg_catalog.format('%%s%%s for %%s by %%I', a.privilege_type, CASE WHEN a.is_grantable THEN '*' ELSE '' END,
-                CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, pg_catalog.pg_get_userbyid(a.grantor))
+                CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+                pg_catalog.pg_get_userbyid(a.grantor))
             FROM pg_catalog.aclexplode(d.defaclacl) AS a WHERE a.privilege_type <> 'MAINTAIN' ORDER BY 1), ', '))
     FROM pg_catalog.pg_default_acl AS d
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
@@ -152,7 +153,9 @@ PARAMETERS = """
 """
 # Flags of relations, columns, indexes, constraints and triggers that a dump says indirectly or not at all.
 RELATIONS = """
-    SELECT pg_catalog.format('relation %%I.%%I: kind=%%s persistence=%%s identity=%%s security=%%s forced=%%s populated=%%s partition=%%s owner=%%I options=%%s toast=%%s',
+    SELECT pg_catalog.format(
+        'relation %%I.%%I: kind=%%s persistence=%%s identity=%%s security=%%s forced=%%s populated=%%s partition=%%s owner=%%I '
+        'options=%%s toast=%%s',
         n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, c.relispopulated,
         c.relispartition, pg_catalog.pg_get_userbyid(c.relowner), c.reloptions, t.reloptions)
     FROM pg_catalog.pg_class AS c
@@ -162,9 +165,11 @@ RELATIONS = """
       AND c.oid NOT IN (SELECT objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
 """
 COLUMNS = """
-    SELECT pg_catalog.format('column %%I.%%I.%%s: type=%%s null=%%s local=%%s parents=%%s identity=%%s generated=%%s storage=%%s target=%%s options=%%s collation=%%s',
+    SELECT pg_catalog.format('column %%I.%%I.%%s: type=%%s null=%%s local=%%s parents=%%s identity=%%s generated=%%s '
+        'storage=%%s target=%%s options=%%s collation=%%s',
         n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, a.attislocal, a.attinhcount,
-        a.attidentity, a.attgenerated, a.attstorage, coalesce(a.attstattarget, -1), a.attoptions, (SELECT x.collname FROM pg_catalog.pg_collation AS x WHERE x.oid = a.attcollation))
+        a.attidentity, a.attgenerated, a.attstorage, coalesce(a.attstattarget, -1), a.attoptions,
+        (SELECT x.collname FROM pg_catalog.pg_collation AS x WHERE x.oid = a.attcollation))
     FROM pg_catalog.pg_attribute AS a
     JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -183,10 +188,12 @@ INDEXES = """
 """
 # NO INHERIT means something for checks and, from 18 on, for NOT NULL only; for others it says how they were made.
 CONSTRAINTS = """
-    SELECT pg_catalog.format('constraint %%I on %%s: type=%%s validated=%%s deferrable=%%s deferred=%%s local=%%s parents=%%s noinherit=%%s parent=%%s enforced=%%s',
+    SELECT pg_catalog.format('constraint %%I on %%s: type=%%s validated=%%s deferrable=%%s deferred=%%s local=%%s parents=%%s '
+        'noinherit=%%s parent=%%s enforced=%%s',
         k.conname, coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text), k.contype, k.convalidated, k.condeferrable, k.condeferred,
         -- Nothing depends on it in a partition: once detached, its NOT NULLs are all its own.
-        k.conislocal AND NOT (k.contype = 'n' AND coalesce(r.relispartition, false)), k.coninhcount, k.contype IN ('c', 'n') AND k.connoinherit, p.conname, coalesce(to_jsonb(k) ->> 'conenforced', 'true'))
+        k.conislocal AND NOT (k.contype = 'n' AND coalesce(r.relispartition, false)), k.coninhcount,
+        k.contype IN ('c', 'n') AND k.connoinherit, p.conname, coalesce(to_jsonb(k) ->> 'conenforced', 'true'))
     FROM pg_catalog.pg_constraint AS k
     JOIN pg_catalog.pg_namespace AS n ON n.oid = k.connamespace
     LEFT JOIN pg_catalog.pg_constraint AS p ON p.oid = k.conparentid
@@ -209,7 +216,8 @@ TRIGGERS = """
 """
 SEQUENCES = """
     SELECT pg_catalog.format('sequence %%s: type=%%s start=%%s by=%%s from=%%s to=%%s cache=%%s cycle=%%s owned=%%s', s.seqrelid::regclass,
-        pg_catalog.format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle, o.refobjid::regclass || '.' || o.refobjsubid)
+        pg_catalog.format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle,
+        o.refobjid::regclass || '.' || o.refobjsubid)
     FROM pg_catalog.pg_sequence AS s
     JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -104,6 +104,13 @@ def load(conninfo: str, *others: str, features_of: int | None = None, without: S
     return able
 
 
+def change(conninfo: str, number: int) -> None:
+    """Write into many kinds of tables, as the application would; `number` is 1, 2, ..., another one each time."""
+    text = (SQL_DIR / "changes.sql").read_text(encoding="utf-8").replace(":round", str(number))
+    with psycopg.connect(conninfo, autocommit=True, options="-c standard_conforming_strings=on") as connection:
+        connection.execute(text.encode("utf-8"))
+
+
 def sections(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """The sections of a file with their conditions, in order."""
     first, *rest = _SECTION.split(text)

@@ -76,6 +76,9 @@ $owners$;
 -- What materialized views read through belongs to their owner.
 ALTER VIEW store.by_key OWNER TO t_owner;
 ALTER VIEW store.between_m OWNER TO t_owner;
+-- A rule acts with the rights of its table's owner.
+ALTER TABLE store.ruled OWNER TO t_owner;
+ALTER TABLE store.ruled_log OWNER TO t_owner;
 ALTER SCHEMA types OWNER TO t_second;
 ALTER SCHEMA "Weird ""Schema""; --" OWNER TO "t Weird ""Röle""; -- %s {} $1 \' .";
 ALTER SCHEMA "empty" OWNER TO t_owner;
