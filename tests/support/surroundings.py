@@ -130,12 +130,17 @@ PRIVILEGES = """
         SELECT FROM pg_catalog.pg_init_privs AS p
         WHERE p.classoid = n.classid AND p.objoid = n.objid AND p.objsubid = n.subid
           AND n.acl @> p.initprivs AND p.initprivs @> n.acl
-    ) AND NOT (n.objid < 16384 AND (n.acl IS NULL OR n.acl @> acldefault(n.type::"char", n.owner) AND acldefault(n.type::"char", n.owner) @> n.acl))
-      AND NOT (n.acl IS NULL AND EXISTS (
-            -- Members of extensions, the constructors of ranges.
-            SELECT FROM pg_catalog.pg_depend AS d
-            WHERE d.classid = n.classid AND d.objid = n.objid AND d.deptype IN ('e', 'i') AND n.type <> 's'
-    ))
+    ) AND NOT (
+        (n.acl IS NULL OR n.acl @> acldefault(n.type::"char", n.owner) AND acldefault(n.type::"char", n.owner) @> n.acl)
+        AND (
+            n.objid < 16384
+            OR EXISTS (
+                -- Members of extensions, the constructors of ranges.
+                SELECT FROM pg_catalog.pg_depend AS d
+                WHERE d.classid = n.classid AND d.objid = n.objid AND d.deptype IN ('e', 'i') AND n.type <> 's'
+            )
+        )
+    )
 """
 DEFAULT_PRIVILEGES = """
     SELECT pg_catalog.format('default privilege of %%I in %%s on %%s: %%s', pg_catalog.pg_get_userbyid(d.defaclrole),
