@@ -33,7 +33,8 @@ PROFILES = {"strict": STRICT, "read_all": READ_ALL}
 POLICIES: tuple[Policy, ...] = (
     Policy(r"^[-+] (role|password of) t_unreferenced: ", "roles: referenced leaves out what nothing refers to"),
     Policy(
-        r"^[-+] trigger is_(always|replica) on |^TRIGGER store\.columns is_(always|replica): [-+] ALTER TABLE ",
+        r"^[-+] trigger (is_(always|replica)|on_root) on store\.(columns|event_2025_q3): "
+        r"|^TRIGGER store\.(columns is_(always|replica)|event_2025_q3 on_root): [-+] ALTER TABLE ",
         "would fire for each replicated row: disabled on the target until the cutover, and named under `left`",
     ),
     Policy(r"^RULE store\.ruled in_(always|replica): ", "as such triggers"),
