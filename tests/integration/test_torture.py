@@ -91,7 +91,8 @@ def policies_of(case: Case, profile: str) -> Sequence[Policy]:
 def prove(case: Case, policies: Sequence[Policy] = POLICIES) -> dict[str, Any]:
     """Init, then compare everything; the result of init."""
     data = case.init(large_objects="copy").data
-    assert unexplained(differences(case.source, case.target), policies) == []
+    found = unexplained(differences(case.source, case.target), policies)
+    assert not found, "\n".join(found)
     return data
 
 
