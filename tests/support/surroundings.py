@@ -7,6 +7,7 @@ Made for superusers. Names come from pg_identify_object, which qualifies and quo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,7 +118,7 @@ PRIVILEGES = """
     ), named AS (
         SELECT owned.*, CASE owned.type WHEN 'd' THEN 'the database' WHEN 'L' THEN 'large object ' || objid ELSE i.type || ' ' || i.identity END AS name
         FROM owned CROSS JOIN LATERAL pg_catalog.pg_identify_object(classid, objid, subid) AS i
-        WHERE i.schema IS NULL OR i.schema !~ '^pg_(temp|toast)' AND NOT i.schema = ANY (%(ignored_schemas)s)
+        WHERE i.schema IS NULL OR i.schema !~ '^pg_(temp|toast)' AND i.schema <> 'information_schema' AND NOT i.schema = ANY (%(ignored_schemas)s)
     )
     SELECT pg_catalog.format('privilege on %%s: %%s%%s for %%s, granted by %%I', n.name, a.privilege_type,
         CASE WHEN a.is_grantable THEN '*' ELSE '' END,
@@ -275,6 +276,11 @@ def surroundings(conninfo: str, *, since: int, ignored_schemas: Sequence[str] = 
             if since < 18:
                 text = text.replace("AND k.contype <> 't'", "AND k.contype NOT IN ('t', 'n')")
             lines |= {str(line) for (line,) in connection.execute(text, parameters).fetchall()}
+    if since < 15:
+        # There schema public is the bootstrap superuser's; it stays the target's, with the same privileges.
+        lines = {
+            re.sub("pg_database_owner", "postgres", line) if " schema public: " in line else line for line in lines
+        }
     if since < 17:
         lines = {line for line in lines if ": MAINTAIN" not in line}
     return lines

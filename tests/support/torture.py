@@ -64,18 +64,26 @@ class Abilities:
 def abilities(connection: Connection, *others: Connection, features_of: int | None = None) -> Abilities:
     """What can be loaded through `connection` and migrated to `others`: common extensions, ICU on every side."""
     sides = (connection, *others)
+    (is_superuser,) = connection.execute("SELECT current_setting('is_superuser') = 'on'").fetchone() or (False,)
     offered = [
         {str(name) for (name,) in side.execute("SELECT name FROM pg_catalog.pg_available_extensions")} for side in sides
     ]
+    if not is_superuser:
+        offered.append(set() if connection.info.server_version < 130000 else _trusted(connection))
     # From 16 on one ICU collation is in the catalog even without ICU; this one is there with it only.
     has_icu = "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')"
-    (is_superuser,) = connection.execute("SELECT current_setting('is_superuser') = 'on'").fetchone() or (False,)
     return Abilities(
         level=min(connection.info.server_version // 10000, features_of or sys.maxsize),
         superuser=bool(is_superuser),
         icu=all(side.execute(has_icu).fetchone() == (True,) for side in sides),
         extensions=frozenset.intersection(*map(frozenset, offered)),
     )
+
+
+def _trusted(connection: Connection) -> set[str]:
+    """The extensions that the owner of a database may create; 12 has no such thing."""
+    query = "SELECT name FROM pg_catalog.pg_available_extension_versions WHERE trusted OR NOT superuser"
+    return {str(name) for (name,) in connection.execute(query)}
 
 
 def load(conninfo: str, *others: str, features_of: int | None = None, without: Sequence[str] = ()) -> Abilities:
