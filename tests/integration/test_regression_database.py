@@ -36,6 +36,8 @@ REMOVED = {
 POLICIES = (
     Policy(r"^TABLE public\.(gtestxx_4|test_type_diff2_c[12]): |^\"public\"\.\".*\": columns ",
            "a child that got its parents, or a column of theirs, later has the parents' columns first, as after pg_dump"),
+    Policy(r"^(TRIGGER public.trigger_parted_p2_2 aft_row: |[-+] trigger aft_row on public.trigger_parted_p2_2: )",
+           "ENABLE ALWAYS: disabled on the target until the cutover, named under `left`"),
     Policy(r'^"public"."mvtest_bb": row only', "materialized views are refreshed: this one is stale on the source"),
 )  # fmt: skip
 
@@ -72,4 +74,5 @@ def test_the_regression_database_of_postgresql_arrives(case: Case) -> None:
     for statement in REMOVED:
         case.source.execute(statement)
     case.init(large_objects="copy", skip_checks=skipped)
-    assert unexplained(differences(case.source, case.target), POLICIES) == []
+    found = unexplained(differences(case.source, case.target), POLICIES)
+    assert not found, "\n".join(found)
