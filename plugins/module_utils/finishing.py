@@ -25,6 +25,7 @@ from . import (
     roles,
     schema,
     sequences,
+    unsaid,
 )
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
@@ -106,7 +107,9 @@ def finish(
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
                 _post_data(migration, claim, record, source, target, client, options, whole, selected)
-            _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
+            names = [item.name for item in selected.catalog.schemas]
+            claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
+            _let_rest(claim, target, names)
         record = claim.read()
     else:
         native_copy.resume(claim, target)  # an earlier run may have ended before it did
@@ -207,7 +210,8 @@ def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], pref
     ``prefix`` begins the names of the ledger's steps.
     """
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
-    detail = {"firing": [asdict(item) for item in found], "left": [{"object": str(i), "reason": reason} for i in found]}
+    left = [{"object": str(item), "reason": reason} for item in found if not item.follows]
+    detail = {"firing": [asdict(item) for item in found], "left": left}
     if found:
         claim.finish(f"{prefix}firing_found", detail)
     with target.transaction():

@@ -18,7 +18,7 @@ from typing import Any
 from . import clients, post_data
 from .catalog import OWN_SCHEMA, Catalog, ForeignKey
 from .clients import Client
-from .driver import pq, sql
+from .driver import conninfo, pq, sql
 from .errors import MigrationError
 from .migration import Migration
 from .post_data import Script
@@ -170,10 +170,14 @@ def dump(
     migration: Migration, client: Client, snapshot: str, whole: Catalog, selected: Selected, left: Sequence[LeftObject]
 ) -> bytes:
     """Dump the schema inside ``snapshot`` and return the archive (custom format), free of user mappings' secrets."""
-    conninfo, environment = migration.source.client_environment()
+    text, environment = migration.source.client_environment()
+    if not whole.database.has_standard_strings:
+        # The script runs as one query, whose strings are all read as the session reads them when it begins.
+        options = f"{migration.source.params.get('options') or ''} -c standard_conforming_strings=on".strip()
+        text += " " + conninfo.make_conninfo(options=options)
     arguments = [
         client.pg_dump,
-        f"--dbname={conninfo}",
+        f"--dbname={text}",
         "--format=custom",
         "--schema-only",
         "--no-password",

@@ -52,11 +52,46 @@ SELECT c.oid::bigint AS sequence, p.is_readable,
 """
 
 
+_GENERATED_BELOW = """
+SELECT DISTINCT n.nspname AS schema, c.relname AS relation, a.attname AS column
+  FROM pg_catalog.pg_attribute AS a
+  JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = c.oid
+  JOIN pg_catalog.pg_attribute AS p ON p.attrelid = i.inhparent AND p.attname = a.attname
+ WHERE c.oid = ANY (%(oids)s::oid[]) AND a.attgenerated <> '' AND p.attgenerated = '' AND NOT p.attisdropped
+ ORDER BY 1, 2, 3
+"""
+
+
 @check(CHECKS, "generated_columns", "The target can compute each generated column", side="both")
 def generated_columns(context: Context) -> Outcome:
-    """R5. They are neither copied nor sent. Virtual ones exist from 18 on."""
+    """R5. They are neither copied nor sent. Virtual ones exist from 18 on.
+
+    From 16 on a child's column may be generated only where its parent's is, too.
+    """
     generated = [(t, column) for t in context.selected.catalog.tables for column in t.columns if column.generated]
     virtual = [(table, column) for table, column in generated if column.generated == "v"]
+    if generated and context.source.major < 16 <= context.target.major:
+        rows = context.source.rows(_GENERATED_BELOW, {"oids": sorted({table.oid for table, _column in generated})})
+        if rows:
+            return failed(
+                f"PostgreSQL {context.target.major} refuses generated columns in children of tables whose column is not "
+                "generated.",
+                statements(
+                    *(
+                        statement(
+                            "ALTER TABLE {} ALTER COLUMN {} DROP EXPRESSION",
+                            name(row["schema"], row["relation"]),
+                            name(row["column"]),
+                        )
+                        for row in rows
+                    )
+                )
+                if context.source.major >= 13
+                else "Let the children inherit no longer, or make these columns plain ones.",
+                objects=[f"{row['schema']}.{row['relation']}.{row['column']}" for row in rows],
+            )
     if not virtual or context.target.major >= 18:
         return passed(f"{len(generated)} generated columns are computed by the target." if generated else "")
     return failed(
