@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,8 +234,10 @@ SELECT pg_catalog.pg_has_role(r.oid, %(privilege)s) AS may
 """
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
 _DEPENDS_ON = ";\tdepends on:"
-# An extension brings its own comment, which only its owner may set: it may have been made by the administrator.
-_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ")
+# An extension brings its own comment, which only its owner may set: it may have been made by the administrator. Event
+# triggers are made at the very end, from the catalogs.
+_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ", "EVENT TRIGGER ")
+_PG_EXTENSION = 3079
 
 
 @dataclass(frozen=True)
@@ -292,20 +294,39 @@ class Archive:
     backend_name: str
 
 
-def restore_pre_data(migration: Migration, session: Session, archive: Archive, mark: sql.Composed) -> None:
+def restore_pre_data(
+    migration: Migration,
+    session: Session,
+    archive: Archive,
+    mark: sql.Composed,
+    extensions: Mapping[int, sql.Composed],
+) -> None:
     """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
+
+    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    script, _listing = _script(migration, archive, "pre-data")
+    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
+    if extensions:
+        script = _with_extensions(post_data.split(script, listing), extensions)
     session.rename(archive.backend_name)
     for name in _schemas(session):
         create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
         for spelling in (create, b"CREATE SCHEMA " + name.encode()):
             script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
     run_script(migration, session, _keeping_public(session, script), mark)
+
+
+def _with_extensions(script: Script, extensions: Mapping[int, sql.Composed]) -> bytes:
+    """Return a script in which these extensions are made by the given statements."""
+    texts = {
+        (_PG_EXTENSION, oid): f"\n{statement.as_string(None)};\n".encode() for oid, statement in extensions.items()
+    }
+    parts = [texts.get((entry.classid, entry.objid), entry.text) for entry in script.entries]
+    return script.prologue + b"".join(parts)
 
 
 def post_data_script(migration: Migration, archive: Archive) -> Script:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import large_objects, replication, schema, slots
+from . import event_triggers, large_objects, replication, schema, slots
 from .claim import Claim
 from .clients import Client
 from .driver import Row, pq, psycopg, sql
@@ -144,7 +144,8 @@ def planned(migration: Migration, record: Record, target: Session, client: Clien
     if archive is None:
         return []
     last, first = schema.drops(migration, archive)
-    return _shown(last) + _shown(first)
+    own = [event_triggers.drop(name).as_string(None) for name in event_triggers.recorded(record)]
+    return own + _shown(last) + _shown(first)
 
 
 def start_over(migration: Migration, claim: Claim, source: Session, target: Session, client: Client) -> None:
@@ -168,6 +169,8 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
                 dropped.update(_drop_subscription(session, stream.subscription, comment))
             if archive is not None:
                 with _told_only_when_done(migration):
+                    for name in event_triggers.recorded(record):
+                        session.execute(event_triggers.drop(name))
                     _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)
     for oid in dropped:

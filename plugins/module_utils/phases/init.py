@@ -148,6 +148,7 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
         "target": migration.target.public(),
         "selection": migration.selection.as_data(),
         "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
+        "objects": [options.event_triggers, options.extension_versions, options.extension_data],
         "foreign_keys": options.validate_foreign_keys,
         "streams": options.streams,
         "copy_method": options.copy_method,

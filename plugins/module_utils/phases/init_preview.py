@@ -6,12 +6,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import clients, copying, database, native_copy, roles, splitting, starting_over, stream, tuning
+from .. import (
+    clients,
+    copying,
+    database,
+    database_properties,
+    event_triggers,
+    extension_data,
+    extensions,
+    finishing,
+    native_copy,
+    never_carried,
+    provider,
+    roles,
+    splitting,
+    starting_over,
+    stream,
+    tuning,
+)
 from .. import plan as plans
 from ..dealing import Share
 from ..ledger import Record
 from ..migration import Migration
-from ..plan import Dealt
+from ..plan import Dealt, Plan
 from ..preflight.budget import EXTRA_CONNECTIONS
 from ..result import Result
 from ..session import Session
@@ -38,6 +55,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
                 migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
             for setting in role_plan.settings:
                 migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
+            of_database, left_of_database = _of_database(options, plan, source, target, target_exists, migration)
             settings = tuning.settings(target, index_jobs)
             if record is not None and starts_over:
                 client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
@@ -69,6 +87,8 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             for text in native_copy.statements(migration, options, migration_id, number, by_servers):
                 migration.log.add("target", text)
     migration.log.add("target", "pg_restore --section=post-data")
+    for text in of_database:
+        migration.log.add("target", text)
     tables = [
         {
             "schema": task.schema,
@@ -99,12 +119,46 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
         },
         "settings": settings,
-        "left": plan.notes + list(role_plan.left),
+        "left": plan.notes + list(role_plan.left) + left_of_database,
     }
     before = {"state": record.state if record else "absent"}
     after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}
     data = {"plan": summary, "tables": tables, "streams": [], "copied_bytes": 0, "left": summary["left"]}
     return Result("init", True, data, {"before": before, "after": after})
+
+
+def _of_database(
+    options: InitOptions, plan: Plan, source: Session, target: Session, target_exists: bool, migration: Migration
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Return what would be executed for the database as a whole, and what of it stays behind."""
+    left_behind = frozenset((item.classid, item.objid) for item in plan.left)
+    whose = provider.of_server(source)
+    left = never_carried.left(source, plan.selected.catalog)
+    if not target_exists:
+        left += database.lost_locale(plan.whole.database, target.major)
+    found = extensions.read(source.rows, target.rows, is_there=target_exists)
+    made = extensions.plan(options.extension_versions, source.rows, found, whose, left_behind)
+    left += [*made.left, *made.differing({item.name: made.version_there(item) for item in made.arriving})]
+    rows = extension_data.plan(options.extension_data, source, whose, left_behind | made.behind)
+    left += [*rows.left, *({"object": item.what, "reason": "copied once, never replicated"} for item in rows.copy)]
+    triggers = event_triggers.plan(
+        options.event_triggers, event_triggers.read(source.rows(event_triggers.QUERY)), whose, left_behind
+    )
+    left += triggers.left
+    there = database_properties.read(target)
+    if not target_exists:
+        there = database_properties.new(migration.target.dbname, there)
+    names = finishing.role_names(
+        target, roles.unusable(options.roles, source, target, plan.selected.left_out)
+    )  # fmt: skip
+    connections = options.jobs + (options.index_jobs or options.jobs)
+    properties = database_properties.plan(
+        database_properties.read(source), there, names, created=not target_exists, connections=connections
+    )
+    left += properties.left
+    statements = [target.text(event_triggers.create(item)) for item in triggers.make]
+    statements += [target.text(attempt.shown or attempt.statement) for attempt in properties.attempts]
+    return statements, left
 
 
 def _written(rate: WriteRate | None) -> dict[str, Any]:

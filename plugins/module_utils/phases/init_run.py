@@ -7,17 +7,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from .. import (
     clients,
     copy_progress,
     copying,
     database,
+    extension_data,
+    extensions,
     finishing,
     foreign_keys,
     indexes,
     large_objects,
     native_copy,
+    never_carried,
+    provider,
     register,
     roles,
     schema,
@@ -38,6 +43,7 @@ from ..plan import Dealt, Plan
 from ..post_data import Script
 from ..progress import Event, Progress
 from ..retention import Retention, give_up
+from ..role_names import RoleNames
 from ..schema import Archive, Skips
 from ..session import Session
 from .init_options import InitOptions
@@ -181,6 +187,7 @@ class Run:
         ) as opened:
             if first:
                 plan = self._schema(crew, plan, pending, opened.snapshot)
+            self._extension_data(plan, record, opened.snapshot)
             self._large_objects(plan, record, opened.snapshot)
             self._copy(crew, plan, pending, opened, dealt)
 
@@ -237,13 +244,17 @@ class Run:
         reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
     def _roles(self, plan: Plan) -> None:
-        with self.claim.step("roles"):
+        made: dict[str, list[str]] = {"created": []}
+        with self.claim.step("roles", made):
             role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
             refused = roles.carry_out(role_plan, self.target)
+            made["created"] += [role.name for role in role_plan.create]
             self.left += [*plan.notes, *role_plan.left, *refused]
             self.left += self._unusable(plan).notes
+            self.left += never_carried.left(self.source, plan.selected.catalog)
             if self.claim.read().plan.get("created_database"):
-                self._own_database(plan.whole.database.owner)
+                self.left += database.lost_locale(plan.whole.database, self.target.major)
+                self._own_database(self._names(plan).owner_of(plan.whole.database.owner))
         self.claim.finish("left", {"left": self.left})
 
     def _own_database(self, owner: str) -> None:
@@ -263,7 +274,8 @@ class Run:
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
         self.claim.keep_dump(self.client.major, content)
-        archive = self._archive(content, plan.left, plan.selected.left_out)
+        made = self._extensions(plan, reader)
+        archive = self._archive(content, plan.left, plan.selected.left_out, made.behind)
         script = schema.post_data_script(self.migration, archive)
         relations = plans.relations(plan, self.options)
         filled = {item.source_oid for item in relations if item.state != "skipped"}
@@ -274,12 +286,30 @@ class Run:
         self.claim.replace_index_builds(builds)
         reader.connection.execute("COMMIT")
         mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
-        schema.restore_pre_data(self.migration, restoring, archive, mark)
+        self.claim.begin("extensions", {"left": list(made.left)})
+        schema.restore_pre_data(self.migration, restoring, archive, mark, made.statements)
         crew.plan_builds(script, builds, _names(relations))
+        there = self.target.rows("SELECT e.extname AS name, e.extversion AS version FROM pg_catalog.pg_extension AS e")
+        differing = made.differing({row["name"]: row["version"] for row in there})
+        self.claim.finish("extensions", {"left": [*made.left, *differing]})
 
-    def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
+    def _extensions(self, plan: Plan, reader: Session) -> extensions.ExtensionsPlan:
+        """Decide which extensions are made on the target, and in which version."""
+        found = extensions.read(reader.rows, self.target.rows, is_there=True)
+        policy, left_behind = self.options.extension_versions, _left_behind(plan)
+        return extensions.plan(policy, reader.rows, found, provider.of_server(reader), left_behind)
+
+    def _archive(
+        self,
+        content: bytes,
+        left: Sequence[schema.LeftObject],
+        left_out: frozenset[int],
+        behind: frozenset[tuple[int, int]],
+    ) -> Archive:
         unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
-        return Archive(content, self.client, schema.skips(left, (), unusable), backend_name(self.claim.id, "restore"))
+        skips = schema.skips(left, (), unusable)
+        skips = replace(skips, objects=skips.objects | behind)
+        return Archive(content, self.client, skips, backend_name(self.claim.id, "restore"))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:
         """Tell the crew what an earlier run has left to build, from the ledger and the archive that it keeps."""
@@ -296,6 +326,10 @@ class Run:
 
     def _unusable(self, plan: Plan) -> roles.Unusable:
         return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
+
+    def _names(self, plan: Plan) -> RoleNames:
+        """Return what the source's roles are called on the target."""
+        return finishing.role_names(self.target, self._unusable(plan))
 
     def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
@@ -334,8 +368,20 @@ class Run:
             self._import(reader, snapshot)
             intended = {"oids": large_objects.intended(reader, self.target, record)}
             self.claim.begin("large_objects", intended)
-            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
-            self.claim.finish("large_objects", intended)
+            copied = large_objects.copy_all(reader, self.target, self._names(plan))
+            self.claim.finish("large_objects", {**intended, "left": copied.left})
+
+    def _extension_data(self, plan: Plan, snapshot: str) -> None:
+        """Copy what users keep in extensions' tables, for the same reason before any table."""
+        if self.claim.read().is_done("extension_data"):
+            return
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            left_behind = _left_behind(plan) | self._extensions(plan, reader).behind
+            planned = extension_data.plan(self.options.extension_data, reader, provider.of_server(reader), left_behind)
+            self.claim.begin("extension_data", {"intended": [item.what for item in planned.copy]})
+            left = extension_data.copy_all(reader, self.target, planned)
+            self.claim.finish("extension_data", {"left": left})
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
@@ -365,6 +411,10 @@ class Run:
 
 def _names(relations: Sequence[Relation]) -> dict[int, tuple[str, str]]:
     return {relation.source_oid: (relation.schema, relation.name) for relation in relations}
+
+
+def _left_behind(plan: Plan) -> frozenset[tuple[int, int]]:
+    return frozenset((item.classid, item.objid) for item in plan.left)
 
 
 def _rewritten_too_often(record: Record) -> MigrationError:

@@ -54,6 +54,9 @@ class ValidateOptions:
     large_objects: Literal["fail", "skip", "copy"] = "fail"
     unlogged_tables: Literal["copy", "skip", "fail"] = "copy"
     foreign_tables: Literal["create", "skip", "fail"] = "create"
+    event_triggers: Literal["copy", "skip", "fail"] = "copy"
+    extension_versions: Literal["default", "source"] = "default"
+    extension_data: Literal["copy", "skip", "fail"] = "copy"
     roles: Literal["referenced", "none"] = "referenced"
     copy_method: Literal["runner", "subscription"] = "runner"
     rollback: bool = False
