@@ -150,7 +150,7 @@ def _database(
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step(SECURITY_LABELS, detail):
             labels = security_labels.read(source.rows(security_labels.QUERY))
-            made = record.steps["roles"].detail.get("created", [])  # other roles are not ours to label
+            made = record.steps["roles"].detail.get("made_roles", [])  # other roles are not ours to label
             with_objects = options.large_objects == "copy"
             labels = security_labels.travelling(labels, left_behind, made, large_objects=with_objects)
             detail["left"] += security_labels.carry_over(target, labels, names)

@@ -50,22 +50,28 @@ SELECT f.classid::bigint AS classid, f.objid::bigint AS objid,
 """
 
 # What is on our relations once everything of the archive's last section is gone. An index that a constraint was to
-# be made of is ours, too, and one of a partition that was not attached yet.
+# be made of is ours, too, and one of a partition that was not attached yet; and what came with an extension of ours.
 _ON_OURS = """
 SELECT pg_catalog.pg_describe_object(o.classid, o.objid, 0) AS description
-  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid FROM pg_catalog.pg_index AS i
+  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid, i.xmin
+          FROM pg_catalog.pg_index AS i
          UNION ALL
-        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgrelid
+        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgrelid, t.xmin
           FROM pg_catalog.pg_trigger AS t WHERE NOT t.tgisinternal AND t.tgparentid = 0
          UNION ALL
-        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid, r.ev_class
+        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid, r.ev_class, r.xmin
           FROM pg_catalog.pg_rewrite AS r WHERE r.rulename <> '_RETURN'
          UNION ALL
-        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid FROM pg_catalog.pg_policy AS p
+        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid, p.xmin FROM pg_catalog.pg_policy AS p
          UNION ALL
-        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, s.stxrelid
-          FROM pg_catalog.pg_statistic_ext AS s) AS o(classid, objid, relation)
+        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, s.stxrelid, s.xmin
+          FROM pg_catalog.pg_statistic_ext AS s) AS o(classid, objid, relation, made_by)
  WHERE o.relation = ANY (%(ours)s::oid[])
+   AND NOT EXISTS (SELECT 1
+                     FROM pg_catalog.pg_depend AS d
+                     JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.xmin = o.made_by
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = o.relation
+                      AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e')
    AND NOT EXISTS (SELECT 1
                      FROM seren_migrator.index_build AS b
                      JOIN seren_migrator.relation AS r ON r.migration_id = b.migration_id AND r.source_oid = b.table_oid

@@ -244,11 +244,11 @@ class Run:
         reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
     def _roles(self, plan: Plan) -> None:
-        made: dict[str, list[str]] = {"created": []}
+        made: dict[str, list[str]] = {"made_roles": []}
         with self.claim.step("roles", made):
             role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
             refused = roles.carry_out(role_plan, self.target)
-            made["created"] += [role.name for role in role_plan.create]
+            made["made_roles"] += [role.name for role in role_plan.create]
             self.left += [*plan.notes, *role_plan.left, *refused]
             self.left += self._unusable(plan).notes
             self.left += never_carried.left(self.source, plan.selected.catalog)
