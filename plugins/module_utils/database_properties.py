@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import attempts, database_settings
+from . import database_settings
 from .attempts import Attempt
-from .claim import Claim
 from .database_settings import Setting, SettingsPlan
 from .driver import sql
 from .role_names import RoleNames
@@ -137,17 +136,3 @@ def plan(
 
 def _kept(what: str, reason: str) -> dict[str, str]:
     return {"object": what, "reason": reason}
-
-
-def carry_over(
-    claim: Claim, source: Session, target: Session, names: RoleNames, *, created: bool, connections: int
-) -> None:
-    """Give the target's database what it does not have yet; recorded in the ledger before and after."""
-    planned = plan(read(source), read(target), names, created=created, connections=connections)
-    intended = {
-        "intended": [item.what for item in planned.attempts],
-        "waiting_settings": list(planned.settings.waiting),
-    }
-    claim.begin(STEP, intended)
-    refused = attempts.carry_out(target, planned.attempts)
-    claim.finish(STEP, {**intended, "left": [*planned.left, *(item.as_left for item in refused)]})

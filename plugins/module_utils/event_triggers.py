@@ -141,15 +141,14 @@ def recorded(record: Record) -> list[str]:
 def carry_over(
     claim: Claim,
     policy: str,
-    source: Session,
+    found: Collection[EventTrigger],
     target: Session,
     names: RoleNames,
     provider: Provider,
     left_behind: Collection[tuple[int, int]],
 ) -> None:
     """Make the event triggers, all in one transaction with the ledger's word about them."""
-    found = read(source.rows(QUERY))
-    taken = [row["name"] for row in target.rows(_NAMES)] if found else []
+    taken = [row["name"] for row in target.rows(_NAMES)]
     planned = plan(policy, found, provider, left_behind, taken)
     claim.begin(STEP, {"intended": [item.name for item in planned.make]})
     with target.transaction():

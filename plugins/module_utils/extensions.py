@@ -170,15 +170,12 @@ class ExtensionsPlan:
         """Return the version that an extension has, or will get, on the target; the source's where it offers none."""
         return item.installed or self.versions.get(item.oid) or item.offered or item.version
 
-    def differing(self, there: Mapping[str, str]) -> list[dict[str, str]]:
-        """Return which extensions have another version on the target; ``there`` maps names to versions."""
+    def differing(self) -> list[dict[str, str]]:
+        """Return which extensions have, or will get, another version on the target."""
         return [
-            {
-                "object": f"version {item.version} of extension {item.name}",
-                "reason": f"the target has {there[item.name]}",
-            }
+            {"object": f"version {item.version} of extension {item.name}", "reason": f"the target has {version}"}
             for item in self.arriving
-            if there.get(item.name, item.version) != item.version
+            if (version := self.version_there(item)) != item.version
         ]
 
 

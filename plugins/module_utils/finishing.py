@@ -15,16 +15,14 @@ from typing import Protocol
 
 from . import (
     database_properties,
-    event_triggers,
     firing,
     foreign_keys,
     indexes,
     native_copy,
-    provider,
     roles,
     schema,
-    security_labels,
     sequences,
+    whole_database,
 )
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
@@ -33,12 +31,10 @@ from .driver import psycopg, sql
 from .ledger import Record
 from .migration import Migration, backend_name
 from .progress import Event, Progress
-from .role_names import RoleNames
 from .schema import Archive
 from .selection import Selected, select
 from .session import Session
 
-SECURITY_LABELS = "security_labels"
 # Statements that go in one round trip.
 STATEMENTS_AT_ONCE = 100
 
@@ -54,7 +50,7 @@ SELECT n.nspname AS schema, c.relname AS name
 """
 
 
-class Policies(Protocol):
+class Policies(whole_database.Policies, Protocol):
     """The options of init that matter here."""
 
     @property
@@ -72,18 +68,6 @@ class Policies(Protocol):
     @property
     def roles(self) -> str:
         """Referenced or none."""
-
-    @property
-    def index_jobs(self) -> int | None:
-        """How many indexes may be built at the same time, None for as many as jobs."""
-
-    @property
-    def large_objects(self) -> str:
-        """Copy, skip or fail."""
-
-    @property
-    def event_triggers(self) -> str:
-        """Copy, skip or fail."""
 
 
 def finish(
@@ -129,44 +113,11 @@ def finish(
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step("analyze", detail):
             detail["left"] += analyze(migration, target, record, there, options.jobs, analyzed)
-    if not all(record.is_done(step) for step in (SECURITY_LABELS, event_triggers.STEP, database_properties.STEP)):
-        progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
-        _database(claim, record, source, target, options, whole, selected)
-
-
-def _database(
-    claim: Claim,
-    record: Record,
-    source: Session,
-    target: Session,
-    options: Policies,
-    whole: Catalog,
-    selected: Selected,
-) -> None:
-    """Carry over what belongs to the database as a whole; what would act on our own work comes last."""
-    names = role_names(target, roles.unusable(options.roles, source, target, selected.left_out))
-    left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
-    if not record.is_done(SECURITY_LABELS):
-        detail: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step(SECURITY_LABELS, detail):
-            labels = security_labels.read(source.rows(security_labels.QUERY))
-            made = record.steps["roles"].detail.get("made_roles", [])  # other roles are not ours to label
-            with_objects = options.large_objects == "copy"
-            labels = security_labels.travelling(labels, left_behind, made, large_objects=with_objects)
-            detail["left"] += security_labels.carry_over(target, labels, names)
-    if not record.is_done(event_triggers.STEP):
-        whose = provider.of_server(source)
-        event_triggers.carry_over(claim, options.event_triggers, source, target, names, whose, left_behind)
     if not record.is_done(database_properties.STEP):
-        created = bool(record.plan.get("created_database"))
-        connections = options.jobs + (options.index_jobs or options.jobs)
-        database_properties.carry_over(claim, source, target, names, created=created, connections=connections)
-
-
-def role_names(target: Session, unusable: roles.Unusable) -> RoleNames:
-    """Return what the source's roles are called on the target."""
-    connected = target.value("SELECT current_user::text AS name")
-    return RoleNames(connected, dict.fromkeys(unusable.roles))
+        progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
+        left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
+        names = whole_database.role_names(target, roles.unusable(options.roles, source, target, selected.left_out))
+        whole_database.finish(claim, record, source, target, options, names, left_behind)
 
 
 def _post_data(

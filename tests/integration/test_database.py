@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ansible_collections.seren.migrator.plugins.module_utils import database_properties, event_triggers, large_objects
+from ansible_collections.seren.migrator.plugins.module_utils import attempts, event_triggers, large_objects
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.integration.test_managed_role import PASSWORD, PROVIDER, AsAdmin, managed
 from tests.support.cluster import Cluster
@@ -214,14 +214,14 @@ def test_a_run_that_died_before_its_last_word_goes_on(case: Case, monkeypatch: p
     def die(*_arguments: Any, **_options: Any) -> None:
         raise MigrationError("database_error", "died")
 
-    carry_over = database_properties.attempts.carry_out
+    carry_over = attempts.carry_out
 
-    def half(session: Any, attempts: Any) -> Any:
-        carry_over(session, attempts[:2])
+    def half(session: Any, wanted: Any) -> Any:
+        carry_over(session, wanted[:2])
         die()
 
     with monkeypatch.context() as patched:
-        patched.setattr(database_properties.attempts, "carry_out", half)
+        patched.setattr(attempts, "carry_out", half)
         patched.setattr(event_triggers, "carry_over", lambda *_arguments: None)
         with pytest.raises(MigrationError, match="died"):
             case.init()

@@ -14,7 +14,6 @@ from .. import (
     event_triggers,
     extension_data,
     extensions,
-    finishing,
     native_copy,
     never_carried,
     provider,
@@ -23,6 +22,7 @@ from .. import (
     starting_over,
     stream,
     tuning,
+    whole_database,
 )
 from .. import plan as plans
 from ..dealing import Share
@@ -138,7 +138,7 @@ def _of_database(
         left += database.lost_locale(plan.whole.database, target.major)
     found = extensions.read(source.rows, target.rows, is_there=target_exists)
     made = extensions.plan(options.extension_versions, source.rows, found, whose, left_behind)
-    left += [*made.left, *made.differing({item.name: made.version_there(item) for item in made.arriving})]
+    left += [*made.left, *made.differing()]
     rows = extension_data.plan(options.extension_data, source, whose, left_behind | made.behind)
     left += [*rows.left, *({"object": item.what, "reason": "copied once, never replicated"} for item in rows.copy)]
     triggers = event_triggers.plan(
@@ -148,7 +148,7 @@ def _of_database(
     there = database_properties.read(target)
     if not target_exists:
         there = database_properties.new(migration.target.dbname, there)
-    names = finishing.role_names(
+    names = whole_database.role_names(
         target, roles.unusable(options.roles, source, target, plan.selected.left_out)
     )  # fmt: skip
     connections = options.jobs + (options.index_jobs or options.jobs)

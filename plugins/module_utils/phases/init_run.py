@@ -30,6 +30,7 @@ from .. import (
     starting_over,
     stream,
     tuning,
+    whole_database,
 )
 from .. import plan as plans
 from ..catalog import Catalog
@@ -94,6 +95,8 @@ class Run:
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
         self.notes: list[str] = []
+        self._extensions = extensions.ExtensionsPlan()
+        self._extension_rows = extension_data.DataPlan((), ())
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
@@ -212,6 +215,7 @@ class Run:
                 raise _Moved
             self._roles(seen)
             self._enter_register(seen)
+            self._plan_extensions(seen, reader)
             with self.migration.open("target", "restore") as restoring:
                 self._pre_data(crew, seen, dump.result(), reader, restoring)
             self._check_target(seen, pending)
@@ -274,7 +278,7 @@ class Run:
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
         self.claim.keep_dump(self.client.major, content)
-        made = self._extensions(plan, reader)
+        made, rows = self._extensions, self._extension_rows
         archive = self._archive(content, plan.left, plan.selected.left_out, made.behind)
         script = schema.post_data_script(self.migration, archive)
         relations = plans.relations(plan, self.options)
@@ -285,19 +289,22 @@ class Run:
         builds = indexes.read(reader, stored, script) if readable else []
         self.claim.replace_index_builds(builds)
         reader.connection.execute("COMMIT")
-        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
-        self.claim.begin("extensions", {"left": list(made.left)})
+        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left)]
+        detail = {"skipped": sorted(archive.skipped.objects), "left": left, "extension_data": bool(rows.copy)}
+        mark = self.claim.done_mark("pre_data", detail)
         schema.restore_pre_data(self.migration, restoring, archive, mark, made.statements)
         crew.plan_builds(script, builds, _names(relations))
-        there = self.target.rows("SELECT e.extname AS name, e.extversion AS version FROM pg_catalog.pg_extension AS e")
-        differing = made.differing({row["name"]: row["version"] for row in there})
-        self.claim.finish("extensions", {"left": [*made.left, *differing]})
 
-    def _extensions(self, plan: Plan, reader: Session) -> extensions.ExtensionsPlan:
-        """Decide which extensions are made on the target, and in which version."""
+    def _plan_extensions(self, plan: Plan, reader: Session) -> None:
+        """Decide which extensions are made on the target, in which version, and which rows of theirs are copied."""
+        left_behind = frozenset((item.classid, item.objid) for item in plan.left)
         found = extensions.read(reader.rows, self.target.rows, is_there=True)
-        policy, left_behind = self.options.extension_versions, _left_behind(plan)
-        return extensions.plan(policy, reader.rows, found, provider.of_server(reader), left_behind)
+        if not found:
+            return
+        whose, policies = provider.of_server(reader), self.options
+        made = extensions.plan(policies.extension_versions, reader.rows, found, whose, left_behind)
+        rows = extension_data.plan(policies.extension_data, reader, whose, left_behind | made.behind)
+        self._extensions, self._extension_rows = made, rows
 
     def _archive(
         self,
@@ -329,7 +336,7 @@ class Run:
 
     def _names(self, plan: Plan) -> RoleNames:
         """Return what the source's roles are called on the target."""
-        return finishing.role_names(self.target, self._unusable(plan))
+        return whole_database.role_names(self.target, self._unusable(plan))
 
     def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
@@ -371,16 +378,23 @@ class Run:
             copied = large_objects.copy_all(reader, self.target, self._names(plan))
             self.claim.finish("large_objects", {**intended, "left": copied.left})
 
-    def _extension_data(self, plan: Plan, snapshot: str) -> None:
+    def _extension_data(self, plan: Plan, record: Record, snapshot: str) -> None:
         """Copy what users keep in extensions' tables, for the same reason before any table."""
-        if self.claim.read().is_done("extension_data"):
+        if record.is_done("pre_data"):
+            waits = record.steps["pre_data"].detail.get("extension_data", False) and not record.is_done(
+                "extension_data"
+            )
+        else:
+            waits = bool(self._extension_rows.copy)
+        if not waits:
             return
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
             self._import(reader, snapshot)
-            left_behind = _left_behind(plan) | self._extensions(plan, reader).behind
-            planned = extension_data.plan(self.options.extension_data, reader, provider.of_server(reader), left_behind)
-            self.claim.begin("extension_data", {"intended": [item.what for item in planned.copy]})
-            left = extension_data.copy_all(reader, self.target, planned)
+            if record.is_done("pre_data"):  # by an earlier run
+                self._plan_extensions(plan, reader)
+            rows = self._extension_rows
+            self.claim.begin("extension_data", {"intended": [item.what for item in rows.copy]})
+            left = extension_data.copy_all(reader, self.target, rows)
             self.claim.finish("extension_data", {"left": left})
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
@@ -411,10 +425,6 @@ class Run:
 
 def _names(relations: Sequence[Relation]) -> dict[int, tuple[str, str]]:
     return {relation.source_oid: (relation.schema, relation.name) for relation in relations}
-
-
-def _left_behind(plan: Plan) -> frozenset[tuple[int, int]]:
-    return frozenset((item.classid, item.objid) for item in plan.left)
 
 
 def _rewritten_too_often(record: Record) -> MigrationError:

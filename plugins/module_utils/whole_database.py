@@ -1,0 +1,87 @@
+# Copyright (c) 2026, Seren
+# SPDX-License-Identifier: MIT
+"""What belongs to the database as a whole is carried over at the end of init: labels, event triggers, settings.
+
+In this order, because what would act on our own work has to come last. Where there is nothing, nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from . import attempts, database_properties, event_triggers, provider, security_labels
+from .claim import Claim
+from .ledger import Record
+from .role_names import RoleNames
+from .roles import Unusable
+from .session import Session
+
+SECURITY_LABELS = "security_labels"
+
+
+class Policies(Protocol):
+    """The options of init that matter here."""
+
+    @property
+    def jobs(self) -> int:
+        """How many things may be done at the same time."""
+
+    @property
+    def index_jobs(self) -> int | None:
+        """How many indexes may be built at the same time, None for as many as jobs."""
+
+    @property
+    def large_objects(self) -> str:
+        """Copy, skip or fail."""
+
+    @property
+    def event_triggers(self) -> str:
+        """Copy, skip or fail."""
+
+
+def finish(
+    claim: Claim,
+    record: Record,
+    source: Session,
+    target: Session,
+    options: Policies,
+    names: RoleNames,
+    left_behind: Collection[tuple[int, int]],
+) -> None:
+    """Carry over what the ledger does not call done; ``left_behind`` is what the selection leaves on the source."""
+    rows, triggers, own = source.rows_of(security_labels.QUERY, event_triggers.QUERY, database_properties.QUERY)
+    if rows and not record.is_done(SECURITY_LABELS):
+        made = record.steps["roles"].detail.get("made_roles", [])  # other roles are not ours to label
+        with_objects = options.large_objects == "copy"
+        labels = security_labels.travelling(
+            security_labels.read(rows), left_behind, made, large_objects=with_objects
+        )  # fmt: skip
+        detail: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step(SECURITY_LABELS, detail):
+            detail["left"] += security_labels.carry_over(target, labels, names)
+    if triggers and not record.is_done(event_triggers.STEP):
+        found = event_triggers.read(triggers)
+        policy, whose = options.event_triggers, provider.of_server(source)
+        event_triggers.carry_over(claim, policy, found, target, names, whose, left_behind)
+    created = bool(record.plan.get("created_database"))
+    connections = options.jobs + (options.index_jobs or options.jobs)
+    there = database_properties.read(target)
+    planned = database_properties.plan(
+        database_properties.Properties.of(own[0]), there, names, created=created, connections=connections
+    )
+    intended = {
+        "intended": [item.what for item in planned.attempts],
+        "waiting_settings": list(planned.settings.waiting),
+    }
+    if planned.attempts:
+        claim.begin(database_properties.STEP, intended)
+    refused = attempts.carry_out(target, planned.attempts)
+    left = [*planned.left, *(item.as_left for item in refused)]
+    claim.finish(database_properties.STEP, {**intended, "left": left})
+
+
+def role_names(target: Session, unusable: Unusable) -> RoleNames:
+    """Return what the source's roles are called on the target."""
+    connected = target.value("SELECT current_user::text AS name")
+    return RoleNames(connected, dict.fromkeys(unusable.roles))
