@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
-from .driver import sql
+from .attempts import Attempt
+from .driver import Row, sql
 from .provider import Provider
 
 if TYPE_CHECKING:
-    from .driver import Row
-
     Ask = Callable[[str, Union[Mapping[str, Any], None]], list[Row]]  # noqa: UP007
 
 # Used is what something else than the extension's own objects depends on.
@@ -78,6 +77,15 @@ SELECT DISTINCT m.extension::bigint AS extension, d.classid::bigint AS classid, 
                      JOIN member AS o ON o.classid = i.refclassid AND o.objid = i.refobjid
                     WHERE o.extension = m.extension AND i.classid = d.classid AND i.objid = d.objid
                       AND i.deptype IN ('i', 'a'))
+"""
+
+# Those that somebody has given another comment than the extension brings; ``is_own`` tells them.
+COMMENTS = """
+SELECT e.extname AS name, pg_catalog.obj_description(e.oid, 'pg_extension') AS comment,
+       pg_catalog.obj_description(e.oid, 'pg_extension') IS DISTINCT FROM a.comment AS is_own
+  FROM pg_catalog.pg_extension AS e
+  JOIN pg_catalog.pg_available_extensions AS a ON a.name = e.extname
+ ORDER BY e.extname
 """
 
 # Their rows are those of hypertables and distributed tables, which a publication does not reach.
@@ -142,6 +150,26 @@ def read(source: Ask, target: Ask, *, is_there: bool) -> tuple[Extension, ...]:
             )
         )
     return tuple(found)
+
+
+def comments(wanted: Iterable[Row], there: Iterable[Row]) -> tuple[list[Attempt], list[dict[str, str]]]:
+    """Return the statements for comments of users on extensions, and what stays behind. Pure.
+
+    Both are rows of :data:`COMMENTS`, of the source and of the target. A comment of somebody's own there is not changed.
+    """
+    present = {row["name"]: row for row in there}
+    attempts: list[Attempt] = []
+    left: list[dict[str, str]] = []
+    for row in wanted:
+        found, what = present.get(row["name"]), f"comment of extension {row['name']}"
+        if not row["is_own"] or found is None or found["comment"] == row["comment"]:
+            continue
+        if found["is_own"]:
+            left.append({"object": what, "reason": "the target's extension has another one, which is not changed"})
+            continue
+        change = sql.SQL("COMMENT ON EXTENSION {} IS {}")
+        attempts.append(Attempt(what, change.format(sql.Identifier(row["name"]), sql.Literal(row["comment"]))))
+    return attempts, left
 
 
 @dataclass(frozen=True)

@@ -234,8 +234,8 @@ SELECT pg_catalog.pg_has_role(r.oid, %(privilege)s) AS may
 """
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
 _DEPENDS_ON = ";\tdepends on:"
-# An extension brings its own comment, which only its owner may set: it may have been made by the administrator. Event
-# triggers are made at the very end, from the catalogs.
+# An extension brings its own comment, and only its owner may set another: that is tried at the very end, from the
+# catalogs, when event triggers are made, too.
 _NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ", "EVENT TRIGGER ")
 _PG_EXTENSION = 3079
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from . import attempts, database_properties, event_triggers, provider, security_labels
+from . import attempts, database_properties, event_triggers, extensions, provider, security_labels
 from .claim import Claim
 from .ledger import Record
 from .role_names import RoleNames
@@ -18,6 +18,7 @@ from .roles import Unusable
 from .session import Session
 
 SECURITY_LABELS = "security_labels"
+_ROLES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
 
 
 class Policies(Protocol):
@@ -50,34 +51,40 @@ def finish(
     left_behind: Collection[tuple[int, int]],
 ) -> None:
     """Carry over what the ledger does not call done; ``left_behind`` is what the selection leaves on the source."""
-    rows, triggers, own = source.rows_of(security_labels.QUERY, event_triggers.QUERY, database_properties.QUERY)
+    rows, triggers, own, wanted = source.rows_of(
+        security_labels.QUERY, event_triggers.QUERY, database_properties.QUERY, extensions.COMMENTS
+    )
     if rows and not record.is_done(SECURITY_LABELS):
         made = record.steps["roles"].detail.get("made_roles", [])  # other roles are not ours to label
         with_objects = options.large_objects == "copy"
-        labels = security_labels.travelling(
-            security_labels.read(rows), left_behind, made, large_objects=with_objects
-        )  # fmt: skip
-        detail: dict[str, list[dict[str, str]]] = {"left": []}
+        found = security_labels.read(rows)
+        labels = security_labels.travelling(found, left_behind, made, large_objects=with_objects)
+        before = {row["name"] for row in target.rows(_ROLES)} - {names.of(role) for role in made}
+        reason = "the role was on the target before, and is not changed"
+        others = [item for item in found if item.role is not None and names.of(item.role) in before]
+        detail: dict[str, list[dict[str, str]]] = {
+            "left": [{"object": f"security label of {item.what}", "reason": reason} for item in others]
+        }
         with claim.step(SECURITY_LABELS, detail):
             detail["left"] += security_labels.carry_over(target, labels, names)
     if triggers and not record.is_done(event_triggers.STEP):
-        found = event_triggers.read(triggers)
-        policy, whose = options.event_triggers, provider.of_server(source)
-        event_triggers.carry_over(claim, policy, found, target, names, whose, left_behind)
+        whose, all_of_them = provider.of_server(source), event_triggers.read(triggers)
+        event_triggers.carry_over(claim, options.event_triggers, all_of_them, target, names, whose, left_behind)
     created = bool(record.plan.get("created_database"))
     connections = options.jobs + (options.index_jobs or options.jobs)
-    there = database_properties.read(target)
-    planned = database_properties.plan(
-        database_properties.Properties.of(own[0]), there, names, created=created, connections=connections
-    )
+    there, present = target.rows_of(database_properties.QUERY, extensions.COMMENTS)
+    ours, theirs = (database_properties.Properties.of(found[0]) for found in (own, there))
+    planned = database_properties.plan(ours, theirs, names, created=created, connections=connections)
+    comments, kept = extensions.comments(wanted, present)
+    tried = [*comments, *planned.attempts]
     intended = {
-        "intended": [item.what for item in planned.attempts],
+        "intended": [item.what for item in tried],
         "waiting_settings": list(planned.settings.waiting),
     }
-    if planned.attempts:
+    if tried:
         claim.begin(database_properties.STEP, intended)
-    refused = attempts.carry_out(target, planned.attempts)
-    left = [*planned.left, *(item.as_left for item in refused)]
+    refused = attempts.carry_out(target, tried)
+    left = [*kept, *planned.left, *(item.as_left for item in refused)]
     claim.finish(database_properties.STEP, {**intended, "left": left})
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -13,8 +13,10 @@ from psycopg import sql
 from ansible_collections.seren.migrator.plugins.module_utils import attempts, event_triggers, large_objects
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.integration.test_managed_role import PASSWORD, PROVIDER, AsAdmin, managed
+from tests.support.binaries import distribution
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
+from tests.support.label_provider import build_label_provider
 from tests.support.migrations import Case
 from tests.support.preflight import HOSTILE, H
 from tests.support.sweep import sweep
@@ -114,6 +116,35 @@ def test_an_absent_database_is_made_with_all_of_its_properties(
             alter(database, "IS_TEMPLATE false")
         sweep(target_cluster)
         sweep(source_cluster)
+
+
+@pytest.fixture
+def with_icu() -> Iterator[Cluster]:
+    """A server of 15 that knows ICU; the wheels do not."""
+    installation = distribution(15)
+    if installation is None:
+        pytest.skip("no PostgreSQL 15 of the distribution")
+    with Cluster(15, installation=installation) as cluster:
+        yield cluster
+
+
+def test_a_locale_of_icu_arrives_where_the_target_has_it_and_else_is_named(
+    with_icu: Cluster, target_cluster: Cluster
+) -> None:
+    options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-kf-upper' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
+    source = create_database(with_icu, options=options)
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    with pytest.raises(MigrationError) as caught:
+        Case(source, Database(target_cluster, source.name)).init()
+    assert "locale" in caught.value.message
+    assert "create the database by hand" in caught.value.remedy
+    assert target_cluster.execute("SELECT 1 FROM pg_database WHERE datname = %s", parameters=[source.name]) == []
+    assert source.execute("SELECT 1 FROM pg_replication_slots") == []
+    with Cluster(15, installation=with_icu.installation) as other:
+        target = Database(other, source.name)
+        assert Case(source, target).init(skip_checks=["subscription_probe"]).data["left"] == []
+        locale = "SELECT datlocprovider, daticulocale, datcollate, datctype FROM pg_database WHERE datname = current_database()"
+        assert target.execute(locale) == source.execute(locale) == [("i", "de-u-kf-upper", "C", "C.UTF-8")]
 
 
 def test_what_the_target_s_database_has_otherwise_is_named_and_never_changed(case: Case) -> None:
@@ -473,6 +504,19 @@ def test_an_extension_of_the_provider_that_something_needs_is_refused(case: Case
     case.init()
 
 
+def test_a_comment_of_one_s_own_on_an_extension_arrives(case: Case) -> None:
+    own = sql.SQL("COMMENT ON EXTENSION citext IS {0}; COMMENT ON EXTENSION plpgsql IS {0}").format(sql.Literal(TEXT))
+    case.source.execute("CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION unaccent")
+    case.source.execute(own)
+    case.source.execute("COMMENT ON EXTENSION hstore IS NULL; COMMENT ON EXTENSION unaccent IS 'the source''s'")
+    case.target.execute("CREATE EXTENSION unaccent; COMMENT ON EXTENSION unaccent IS 'the target''s'")
+    said = left(case.init().data)
+    assert set(said) == {"comment of extension unaccent"}
+    comments = "SELECT extname, obj_description(oid, 'pg_extension') FROM pg_extension ORDER BY 1"
+    there = dict(case.target.execute(comments))
+    assert there == {"citext": TEXT, "hstore": None, "plpgsql": TEXT, "unaccent": "the target's"}
+
+
 # --- labels, publications ------------------------------------------------------------------------------------------
 
 
@@ -490,6 +534,62 @@ def test_labels_of_a_provider_that_is_not_loaded_are_listed_together(case: Case)
     assert set(said) == {f"{count} security label(s) of provider {name}" for count, name in ((4, "anon"), (3, HOSTILE))}
     assert f"column public.{H}.{H}" in said["4 security label(s) of provider anon"]
     assert case.target.execute("SELECT count(*) FROM pg_seclabel") == [(0,)]
+
+
+LABELS = """
+SELECT i.type, i.identity, s.label
+  FROM (SELECT classoid, objoid, objsubid, label FROM pg_seclabel
+         UNION ALL SELECT classoid, objoid, 0, label FROM pg_shseclabel) AS s
+ CROSS JOIN LATERAL pg_identify_object(s.classoid, s.objoid, s.objsubid) AS i
+ WHERE i.type <> 'database' ORDER BY 1, 2
+"""
+
+
+def test_labels_arrive_where_their_provider_is_loaded(case: Case, make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(17)
+    provider = 'seren "label"; --'
+    library = build_label_provider(cluster, provider.replace('"', '\\"'))
+    cluster.execute(sql.SQL("ALTER SYSTEM SET session_preload_libraries = {}").format(sql.Literal(str(library))))
+    cluster.execute("SELECT pg_reload_conf()")
+    case = Case(case.source, create_database(cluster))
+    case.source.execute(
+        f"CREATE ROLE {H}; CREATE ROLE was_there; CREATE SCHEMA {H}; CREATE TABLE {H}.{H} (id int PRIMARY KEY, {H} text);"
+        f"CREATE FUNCTION {H}(int, text DEFAULT 'x') RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        f"CREATE AGGREGATE {H}.total(*) (sfunc = int8inc, stype = bigint, initcond = '0'); CREATE DOMAIN {H}.small AS int;"
+        f"CREATE VIEW {H}.v AS SELECT 1 AS {H}; CREATE SEQUENCE {H}.s; GRANT SELECT ON t TO {H}, was_there"
+    )
+    cluster.execute("CREATE ROLE was_there")
+    case.source.execute(
+        sql.SQL(
+            "INSERT INTO pg_seclabel (objoid, classoid, objsubid, provider, label)"
+            " SELECT o.objid, o.classid, o.number, {provider}, {label} FROM (VALUES"
+            " ('{h}.{h}'::regclass::oid, 'pg_class'::regclass::oid, 0), ('{h}.{h}'::regclass, 'pg_class'::regclass, 2),"
+            " ('{h}'::regproc, 'pg_proc'::regclass, 0), ('{h}.total'::regproc, 'pg_proc'::regclass, 0),"
+            " ('{h}.small'::regtype, 'pg_type'::regclass, 0), ('{h}.v'::regclass, 'pg_class'::regclass, 0),"
+            " ('{h}.v'::regclass, 'pg_class'::regclass, 1), ('{h}.s'::regclass, 'pg_class'::regclass, 0),"
+            " ('{h}'::regnamespace, 'pg_namespace'::regclass, 0)) AS o(objid, classid, number)"
+        ).format(provider=sql.Literal(provider), label=sql.Literal(TEXT), h=sql.SQL(H))
+    )
+    case.source.execute(
+        sql.SQL(
+            "INSERT INTO pg_shseclabel (objoid, classoid, provider, label)"
+            " SELECT o.objid, o.classid, {}, 'shared' FROM (SELECT r.oid, 'pg_authid'::regclass FROM pg_roles AS r"
+            " WHERE r.rolname IN ('was_there', {}) UNION ALL SELECT d.oid, 'pg_database'::regclass FROM pg_database AS d"
+            " WHERE d.datname = current_database()) AS o(objid, classid)"
+        ).format(sql.Literal(provider), sql.Literal(HOSTILE))
+    )
+    try:
+        data = case.init().data
+        assert left(data) == {
+            "security label of role was_there": "the role was on the target before, and is not changed"
+        }
+        expected = [row for row in case.source.execute(LABELS) if row[1] != "was_there"]
+        assert len(expected) == 10
+        assert case.target.execute(LABELS) == expected
+        of_database = "SELECT label FROM pg_shseclabel WHERE classoid = 'pg_database'::regclass"
+        assert case.target.execute(of_database) == [("shared",)]
+    finally:
+        case.source.execute("DELETE FROM pg_shseclabel")
 
 
 def test_what_never_travels_is_listed(case: Case) -> None:
