@@ -37,7 +37,7 @@ SELECT 'pg_catalog.pg_event_trigger'::pg_catalog.regclass::bigint AS classid, t.
  ORDER BY t.evtname
 """
 
-_NAMES = "SELECT t.evtname AS name FROM pg_catalog.pg_event_trigger AS t"
+NAMES = "SELECT t.evtname AS name FROM pg_catalog.pg_event_trigger AS t"
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def carry_over(
     left_behind: Collection[tuple[int, int]],
 ) -> None:
     """Make the event triggers, all in one transaction with the ledger's word about them."""
-    taken = [row["name"] for row in target.rows(_NAMES)]
+    taken = [row["name"] for row in target.rows(NAMES)]
     planned = plan(policy, found, provider, left_behind, taken)
     claim.begin(STEP, {"intended": [item.name for item in planned.make]})
     with target.transaction():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .catalog import Catalog
+from .driver import psycopg
 from .session import Session
 
 # Those of migrations carry a comment of ours, and go with them.
@@ -39,21 +40,26 @@ SELECT n.nspname AS schema, c.relname AS name, t.spcname AS tablespace,
 
 def left(source: Session, chosen: Catalog) -> list[dict[str, str]]:
     """Return what stays behind; ``chosen`` is the selected part of the source."""
-    relations = [item.oid for item in chosen.tables] + [item.oid for item in chosen.materialized_views]
+    oids = {"oids": [item.oid for item in chosen.tables] + [item.oid for item in chosen.materialized_views]}
+    try:
+        publications, tablespaces, subscriptions = source.rows_of(
+            PUBLICATIONS, TABLESPACES, _SUBSCRIPTIONS, params=oids
+        )  # fmt: skip
+    except psycopg.errors.InsufficientPrivilege:  # some providers hide subscriptions
+        publications, tablespaces = source.rows_of(PUBLICATIONS, TABLESPACES, params=oids)
+        subscriptions = []
     found = [
-        {"object": f"publication {row['name']}", "reason": "publications are never migrated"}
-        for row in source.rows(PUBLICATIONS)
+        {"object": f"publication {row['name']}", "reason": "publications are never migrated"} for row in publications
     ]
     # A subscription that was restored would steal the slot of the one it came from.
     found += [
-        {"object": f"subscription {row['name']}", "reason": "subscriptions are never migrated"}
-        for row in source.rows(_SUBSCRIPTIONS)
+        {"object": f"subscription {row['name']}", "reason": "subscriptions are never migrated"} for row in subscriptions
     ]
     found += [
         {
             "object": f"tablespace of {row['kind']} {row['schema']}.{row['name']}",
             "reason": f"in tablespace {row['tablespace']} on the source, in the database's default one on the target",
         }
-        for row in source.rows(TABLESPACES, {"oids": relations})
+        for row in tablespaces
     ]
     return found

@@ -742,3 +742,19 @@ def test_all_of_it_between_other_majors(
         assert case.target.execute(query) == source.execute(query)
     replicate(case)
     assert not case.init(large_objects="copy").changed
+
+
+def test_what_lay_in_another_tablespace_is_named(case: Case, source_cluster: Cluster) -> None:
+    with case.source.connect() as connection:
+        connection.execute("SET allow_in_place_tablespaces = on")
+        connection.execute(f"CREATE TABLESPACE {H} LOCATION ''")
+    try:
+        case.source.execute(
+            f"CREATE INDEX {H} ON t (v) TABLESPACE {H}; CREATE TABLE there (id int PRIMARY KEY) TABLESPACE {H}"
+        )
+        said = left(case.init().data)
+        assert set(said) == {f"tablespace of index public.{HOSTILE}", "tablespace of table public.there"}
+        assert f"in tablespace {HOSTILE} on the source" in said["tablespace of table public.there"]
+    finally:
+        case.source.execute("DROP TABLE there, t")
+        source_cluster.execute(f"DROP TABLESPACE {H}")
