@@ -38,8 +38,10 @@ def test_the_option_the_selection_and_the_target_decide() -> None:
 
 def test_it_is_made_at_rest_with_its_tags_and_comment() -> None:
     assert create(OURS).as_string(None).split(";\n") == [
-        'CREATE EVENT TRIGGER "my ""trigger""" ON "ddl_command_end" WHEN TAG IN (\'CREATE TABLE\', \'it\'\'s\')'
-        ' EXECUTE FUNCTION "app"."f"()',
+        (
+            'CREATE EVENT TRIGGER "my ""trigger""" ON "ddl_command_end" WHEN TAG IN (\'CREATE TABLE\', \'it\'\'s\')'
+            ' EXECUTE FUNCTION "app"."f"()'
+        ),
         'ALTER EVENT TRIGGER "my ""trigger""" DISABLE',
         'COMMENT ON EVENT TRIGGER "my ""trigger""" IS \'it\'\'s\'',
     ]
