@@ -100,7 +100,7 @@ options:
       - V(referenced) makes those that own or may use what is migrated, the members of these, and the roles to which all of them belong. V(all) makes
         every role of the source's server. V(none) makes none.
       - A mapping does what V(referenced) does, but its keys, roles of the source, are called on the target as its values say, for instance
-        V({shop: shop_eu}). Such a role is made under that name when it is missing. Where the value is V(null), nobody stands for
+        the key V(shop) with the value V(shop_eu). Such a role is made under that name when it is missing. Where the value is V(null), nobody stands for
         the role. What is granted to it stays behind, what it owns goes to the role of O(target).
       - Roles that PostgreSQL predefines, and those of O(reserved_roles), are never made. SUPERUSER is never given.
       - With V(none) nobody stands for a role that is missing on the target, or whose rights O(target) may not take.

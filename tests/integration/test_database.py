@@ -400,11 +400,13 @@ SELECT (SELECT array_agg(k::text ORDER BY k::text) FROM {0}.kinds AS k),
 
 def test_rows_of_users_in_tables_of_extensions_are_copied_once(case: Case, offered: Callable[..., None]) -> None:
     offered("seren_rows", KEPT, source="1.0", target="1.0")
-    case.source.execute(f"CREATE SCHEMA {H}; CREATE EXTENSION seren_rows SCHEMA {H}; SET search_path = {H};"
+    case.source.execute(
+        f"CREATE SCHEMA {H}; CREATE EXTENSION seren_rows SCHEMA {H}; SET search_path = {H};"
         "INSERT INTO kinds VALUES ('tab\t\\ ''\"'); UPDATE kinds SET is_own = NULL WHERE code = 'own';"
         "INSERT INTO free VALUES (1, 'x', '[1]'), (1, 'x', '[1]'), (NULL, NULL, NULL), (0, 'own', '{}');"
         "INSERT INTO numbered (kind) VALUES ('tab\t\\ ''\"'), ('shared'); DELETE FROM numbered WHERE id = 1;"
-        "SELECT nextval('ids'), nextval('ids'), nextval('ids')")  # fmt: skip
+        "SELECT nextval('ids'), nextval('ids'), nextval('ids')"
+    )
     planned = left(case.init(check_mode=True).data)
     data = case.init().data
     said = left(data)
