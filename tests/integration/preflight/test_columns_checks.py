@@ -15,8 +15,8 @@ from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 CASES = (
     Case(
         "generated_columns",
-        f"CREATE TABLE p (id int PRIMARY KEY, {H} int);"
-        f"CREATE TABLE {H} (id int PRIMARY KEY, {H} int GENERATED ALWAYS AS (id * 2) STORED); ALTER TABLE {H} INHERIT p",
+        f"CREATE TABLE parent (id int PRIMARY KEY, {H} int);"
+        f"CREATE TABLE {H} (id int PRIMARY KEY, {H} int GENERATED ALWAYS AS (id * 2) STORED); ALTER TABLE {H} INHERIT parent",
         objects=(f"public.{HOSTILE}.{HOSTILE}",),
         cure="source",
         name="below a plain column",
