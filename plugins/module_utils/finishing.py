@@ -20,6 +20,7 @@ from . import (
     foreign_keys,
     indexes,
     inherited_comments,
+    materialized_views,
     native_copy,
     policies,
     role_policy,
@@ -29,7 +30,7 @@ from . import (
     unsaid,
     whole_database,
 )
-from .catalog import Catalog, ForeignKey, MaterializedView
+from .catalog import Catalog, ForeignKey
 from .claim import Claim
 from .clients import Client
 from .driver import psycopg, sql
@@ -129,8 +130,9 @@ def finish(
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
-        with claim.step("materialized_views"):
-            refresh_views(target, selected.catalog, there)
+        views: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("materialized_views", views):
+            views["left"] += materialized_views.refresh(target, selected.catalog, there)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
@@ -246,20 +248,6 @@ def set_sequences(source: Session, target: Session, catalog: Catalog, there: Cat
     for start in range(0, len(changed), STATEMENTS_AT_ONCE):
         batch = changed[start : start + STATEMENTS_AT_ONCE]
         target.execute(sql.SQL("; ").join(sequences.set_state(i, states[i.schema, i.name]) for i in batch))
-
-
-def refresh_views(target: Session, catalog: Catalog, there: Catalog) -> list[str]:
-    """Refresh the target's materialized views that are populated on the source, each after those it reads.
-
-    ``catalog`` is the selected part of the source's, ``there`` the target's. Returns their names.
-    """
-    present = {(view.schema, view.name) for view in there.materialized_views}
-    populated = [view for view in catalog.materialized_views if view.is_populated]
-    populated = [view for view in populated if (view.schema, view.name) in present]
-    ordered: list[MaterializedView] = schema.refresh_order(catalog, populated)
-    for view in ordered:
-        target.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(view.schema, view.name)))
-    return [view.qualified for view in ordered]
 
 
 def analyze(

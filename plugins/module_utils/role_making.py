@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from . import attempts, role_comparison
+from . import attempts, parameter_privileges, role_comparison
 from .attempts import Attempt, Refused
 from .claim import Claim
 from .driver import psycopg, sql
 from .errors import MASK, MigrationError
 from .ledger import Record
 from .migration import Migration
+from .parameter_privileges import ParameterGrant
 from .role_catalog import Membership, Role, RoleSetting
 from .role_statements import (
     LIBRARY_SETTINGS,
@@ -134,7 +135,8 @@ def statements(plan: RolePlan, database: str, target_major: int) -> list[sql.Com
         if role.comment:
             found.append(comment_role(role.name, role.comment))
     found += [grant_membership(item, target_major, with_grantor=True) for item in plan.grant]
-    return found + [set_role_setting(item, database) for item in plan.settings]
+    found += [set_role_setting(item, database) for item in plan.settings]
+    return found + [item.statement() for item in plan.parameters]
 
 
 def _make(claim: Claim, target: Session, plan: RolePlan, before: Made, *, internal_is_collision: bool) -> None:
@@ -148,6 +150,7 @@ def _make(claim: Claim, target: Session, plan: RolePlan, before: Made, *, intern
         left = work.memberships(plan.grant)
         left += work.settings([item for item in plan.settings if item not in libraries])
         left += [{"object": item.shown, "reason": reason} for item, reason in libraries.items()]
+        left += work.parameters([item for item in plan.parameters if item.change.grantee in mine])
         unmade = {f"role {role.name}" for role in plan.create} - {f"role {name}" for name in made}
         told = [item for item in plan.left if item["object"] not in unmade]
         of_roles = [*before.lost, *(item for item in told if item["object"].startswith("role ")), *lost]
@@ -269,6 +272,10 @@ class _Work:
         database = self.target.endpoint.dbname
         tries = [Attempt(item.shown, set_role_setting(item, database)) for item in settings]
         return [item.as_left for item in self._try(tries)]
+
+    def parameters(self, grants: Sequence[ParameterGrant]) -> list[Left]:
+        """Give the privileges on configuration parameters."""
+        return parameter_privileges.carry(self.target, grants, self._try)
 
 
 def _without_libraries(target: Session, settings: Sequence[RoleSetting]) -> dict[RoleSetting, str]:

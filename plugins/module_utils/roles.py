@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from . import provider, role_catalog, role_comparison, role_passwords
+from . import parameter_privileges, provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
+from .parameter_privileges import ParameterGrant
 from .role_catalog import Membership, Role, Roles, RoleSetting
 from .role_names import RoleNames
 from .role_policy import RolePolicy, is_predefined
@@ -37,7 +38,8 @@ class RolePlan:
     ``left`` is known already, ``expected`` is what the server will probably refuse; ``differences`` are of roles that the
     target has. ``without_password`` are the roles to be made that log in on the source with a password that we
     neither can read nor were given. ``names`` is how it will be once the roles are made. ``connected_joins`` are
-    the roles to be made to which the connected role belongs for good, because the role it stands for does.
+    the roles to be made to which the connected role belongs for good, because the role it stands for does. ``parameters``
+    are their privileges on configuration parameters.
     """
 
     names: RoleNames
@@ -49,6 +51,7 @@ class RolePlan:
     differences: tuple[Left, ...] = ()
     without_password: tuple[str, ...] = ()
     connected_joins: frozenset[str] = frozenset()
+    parameters: tuple[ParameterGrant, ...] = ()
 
 
 def names(
@@ -134,16 +137,22 @@ def plan(
     settings = parts.settings()
     powers = [] if theirs.is_superuser else _lost_powers(create, theirs, target.major)
     refused = [] if theirs.is_superuser or target.major < 16 else _not_grantable(grant, missing, theirs)
+    held, held_there = parameter_privileges.read(source), parameter_privileges.read(target)
+    parameters = parameter_privileges.plan(held, held_there, naming, wanted | closed, parts.fresh, target.major)
+    if not theirs.is_superuser:
+        mine = _reached(theirs)
+        refused += parameter_privileges.refusals(parameters.grants, held_there, mine, theirs.connected)
     return RolePlan(
         naming,
         tuple(create),
         tuple(grant),
         tuple(settings),
-        (*left, *lost),
+        (*left, *lost, *parameters.left),
         (*powers, *refused),
         tuple(parts.differences(settings)),
         tuple(without_password),
         parts.connected_joins,
+        parameters.grants,
     )
 
 
@@ -216,11 +225,17 @@ def _lost_powers(create: Iterable[Role], theirs: Roles, target_major: int) -> li
     return found
 
 
-def _not_grantable(grant: Iterable[Membership], missing: Collection[str], theirs: Roles) -> list[Left]:
-    """Return memberships in roles of the target that the connected role, from 16 on, does not administer."""
+def _reached(theirs: Roles) -> set[str]:
+    """Return the connected role and all to which it belongs."""
     mine = {theirs.connected}
     while more := {item.granted for item in theirs.memberships if item.member in mine} - mine:
         mine |= more
+    return mine
+
+
+def _not_grantable(grant: Iterable[Membership], missing: Collection[str], theirs: Roles) -> list[Left]:
+    """Return memberships in roles of the target that the connected role, from 16 on, does not administer."""
+    mine = _reached(theirs)
     administered = {item.granted for item in theirs.memberships if item.admin and item.member in mine} | {*missing}
     return [
         {"object": item.shown, "reason": f"{theirs.connected} may not grant {item.granted} on the target"}

@@ -115,6 +115,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
         "create_database": not target_exists,
         "create_roles": [role.name for role in role_plan.create],
         "grant_roles": [item.shown for item in role_plan.grant],
+        "grant_parameters": [item.shown for item in role_plan.parameters],
         "publication": migration.names("0" * 32, dealt.first).publication,
         "tables": tables,
         "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],

@@ -18,6 +18,7 @@ from .. import (
     foreign_keys,
     lag,
     ledger,
+    materialized_views,
     partitions,
     replication,
     slots,
@@ -294,9 +295,10 @@ class _Run:
         Before that, tables of different streams show different moments of the source.
         """
         self._wait_for_consistency(record)
-        with self.claim.step("materialized_views"):
+        detail: dict[str, list[dict[str, str]]] = {"left": []}
+        with self.claim.step("materialized_views", detail):
             selected = select(Catalog.read(self.source), self.migration.selection, record.options["foreign_tables"])
-            finishing.refresh_views(self.target, selected.catalog, Catalog.read(self.target))
+            detail["left"] += materialized_views.refresh(self.target, selected.catalog, Catalog.read(self.target))
 
     def _validate_foreign_keys(self, record: Record) -> bool:
         """Check rows against the keys that init has added unchecked; what was corrected on the source may be on its way."""

@@ -98,6 +98,8 @@ def _left(what: str, reason: str) -> Iterator[Expected]:
         yield Expected(
             reason, "extension", _called(found["name"]), attributes=frozenset({found["attribute"]}), what=frozenset()
         )
+    elif found := re.fullmatch(r"rows of (?P<object>materialized view .+)", what):
+        yield Expected(reason, attributes=frozenset({"populated"}), what=frozenset(), test=_is(found["object"]))
     elif re.fullmatch(r".* of \d+ large object\(s\)", what):
         names = frozenset({"owners and privileges", "comments"})
         yield Expected(reason, "large objects", attributes=names, what=frozenset())
