@@ -48,7 +48,8 @@ options:
   large_objects:
     description:
       - What to do about large objects, which logical replication does not carry.
-      - V(copy) copies them once, as they are in the snapshot; V(skip) leaves them behind; V(fail) is a blocker when there are any.
+      - V(copy) copies them once, as they are in the snapshot, with owners, privileges and comments; V(skip) leaves them behind; V(fail) is a
+        blocker when there are any.
     type: str
     choices: [fail, skip, copy]
     default: fail
@@ -66,6 +67,33 @@ options:
     type: str
     choices: [create, skip, fail]
     default: create
+  event_triggers:
+    description:
+      - What to do about event triggers.
+      - V(copy) creates them at the very end, disabled until the cutover, because they would act on the migration's own statements; V(skip)
+        leaves them behind; V(fail) is a blocker when there are any.
+      - PostgreSQL lets only superusers create them, so that V(copy) is a blocker on a target without one, unless its provider may allow more.
+    type: str
+    choices: [copy, skip, fail]
+    default: copy
+  extension_versions:
+    description:
+      - In which version the extensions of the source are created on the target.
+      - V(default) is the version that the target installs by default; the result C(left) names those that differ. V(source) is that of the
+        source, and a blocker where the target does not offer it.
+      - An extension that is on the target already stays as it is. None is ever updated.
+    type: str
+    choices: [default, source]
+    default: default
+  extension_data:
+    description:
+      - What to do about the rows that users keep in tables of extensions, as far as the extension has marked them for C(pg_dump).
+      - V(copy) copies them once, inside the snapshot, without touching rows that are there already; they are never replicated. V(skip) leaves
+        them behind; V(fail) is a blocker when there are any.
+      - Jobs of C(pg_cron), the state of extensions that spread tables over others, and the extensions of the source's provider stay behind.
+    type: str
+    choices: [copy, skip, fail]
+    default: copy
   roles:
     description:
       - Which roles are made on the target, where they are missing. What is called a role here includes users and groups.

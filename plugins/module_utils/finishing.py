@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from . import (
     access,
+    database_properties,
     firing,
     foreign_keys,
     indexes,
@@ -26,6 +27,7 @@ from . import (
     schema,
     sequences,
     unsaid,
+    whole_database,
 )
 from .catalog import Catalog, ForeignKey, MaterializedView
 from .claim import Claim
@@ -53,7 +55,7 @@ SELECT n.nspname AS schema, c.relname AS name
 """
 
 
-class Policies(Protocol):
+class Policies(whole_database.Policies, Protocol):
     """The options of init that matter here."""
 
     @property
@@ -134,6 +136,11 @@ def finish(
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step("analyze", detail):
             detail["left"] += analyze(migration, target, record, there, options.jobs, analyzed)
+    if not record.is_done(database_properties.STEP):
+        progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
+        left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
+        stands_for = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
+        whole_database.finish(claim, record, source, target, options, stands_for, left_behind)
 
 
 def _post_data(

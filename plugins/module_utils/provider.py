@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Whose server it is, recognised from what the server itself shows, and what that provider does its own way.
 
-Pure: :data:`QUERY` is one question that every role may ask, :func:`recognise` judges its answer. The facts are those of
+Pure but for :func:`of_server`: :data:`QUERY` is one question that every role may ask, :func:`recognise` judges its answer. The facts are those of
 the providers' public documentation; none of them decides whether something is copied, they give remedies and warnings
 the words of the place.
 """
@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from .session import Session
 
 # Names and prefixes travel as parameters, see `parameters`. A role counts only with power of its own: a role of that
 # name that was restored with a dump has none. The text of a setting that is only a placeholder is in no view.
@@ -424,6 +426,18 @@ def recognise(evidence: Evidence) -> Provider:
         cap, privileged = _size_cap(evidence.values.get(SIZE_CAP, "")), evidence.values.get(PRIVILEGED_ROLE, "")
         return Provider(chosen, tuple(dict.fromkeys(found)), cap, privileged)
     return Provider(SELF_HOSTED)
+
+
+def of_server(session: Session) -> Provider:
+    """Ask a server whose it is."""
+    rows = session.rows(QUERY, parameters())
+    return recognise(Evidence.of(rows[0], session.endpoint.params.get("host", "")))
+
+
+def is_own_setting(name: str) -> bool:
+    """True for a setting of a provider's own extensions or patches, whatever server it is found on."""
+    family = name.split(".", 1)[0].lower() if "." in name else ""
+    return family in {word for rules in PROVIDERS for word in (*rules.families, *rules.own_extensions)}
 
 
 def _signs(rules: Rules, evidence: Evidence) -> list[str]:

@@ -227,8 +227,10 @@ def without_mapping_secrets(archive: bytes) -> bytes:
 
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
 _DEPENDS_ON = ";\tdepends on:"
-# An extension brings its own comment, which only its owner may set: it may have been made by the administrator.
-_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ")
+# An extension brings its own comment, and only its owner may set another: that is tried at the very end, from the
+# catalogs, when event triggers are made, too.
+_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ", "EVENT TRIGGER ")
+_PG_EXTENSION = 3079
 
 
 def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey]) -> frozenset[tuple[int, int]]:
@@ -305,8 +307,11 @@ def restore_pre_data(
     archive: Archive,
     mark: sql.Composed,
     and_then: Callable[[Session, frozenset[str]], None],
+    extensions: Mapping[int, sql.Composed],
 ) -> None:
     """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
+
+    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
@@ -314,7 +319,9 @@ def restore_pre_data(
     the schemas that were there before.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    script, _listing = _script(migration, archive, "pre-data")
+    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
+    if extensions:
+        script = _with_extensions(post_data.split(script, listing), extensions)
     session.rename(archive.backend_name)
     before = frozenset(_schemas(session))
     for name in before:
@@ -324,6 +331,15 @@ def restore_pre_data(
     with session.transaction():
         run_script(migration, session, script, mark)
         and_then(session, before)
+
+
+def _with_extensions(script: Script, extensions: Mapping[int, sql.Composed]) -> bytes:
+    """Return a script in which these extensions are made by the given statements."""
+    texts = {
+        (_PG_EXTENSION, oid): f"\n{statement.as_string(None)};\n".encode() for oid, statement in extensions.items()
+    }
+    parts = [texts.get((entry.classid, entry.objid), entry.text) for entry in script.entries]
+    return script.prologue + b"".join(parts)
 
 
 def post_data_script(migration: Migration, archive: Archive) -> Script:

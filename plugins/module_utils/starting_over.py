@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import large_objects, replication, schema, slots, user_mappings
+from . import event_triggers, large_objects, replication, schema, slots, user_mappings
 from .claim import Claim
 from .clients import Client
 from .driver import Row, pq, psycopg, sql
@@ -50,22 +50,28 @@ SELECT f.classid::bigint AS classid, f.objid::bigint AS objid,
 """
 
 # What is on our relations once everything of the archive's last section is gone. An index that a constraint was to
-# be made of is ours, too, and one of a partition that was not attached yet.
+# be made of is ours, too, and one of a partition that was not attached yet; and what came with an extension of ours.
 _ON_OURS = """
 SELECT pg_catalog.pg_describe_object(o.classid, o.objid, 0) AS description
-  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid FROM pg_catalog.pg_index AS i
+  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid, i.xmin
+          FROM pg_catalog.pg_index AS i
          UNION ALL
-        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgrelid
+        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgrelid, t.xmin
           FROM pg_catalog.pg_trigger AS t WHERE NOT t.tgisinternal AND t.tgparentid = 0
          UNION ALL
-        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid, r.ev_class
+        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid, r.ev_class, r.xmin
           FROM pg_catalog.pg_rewrite AS r WHERE r.rulename <> '_RETURN'
          UNION ALL
-        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid FROM pg_catalog.pg_policy AS p
+        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid, p.xmin FROM pg_catalog.pg_policy AS p
          UNION ALL
-        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, s.stxrelid
-          FROM pg_catalog.pg_statistic_ext AS s) AS o(classid, objid, relation)
+        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, s.stxrelid, s.xmin
+          FROM pg_catalog.pg_statistic_ext AS s) AS o(classid, objid, relation, made_by)
  WHERE o.relation = ANY (%(ours)s::oid[])
+   AND NOT EXISTS (SELECT 1
+                     FROM pg_catalog.pg_depend AS d
+                     JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.xmin = o.made_by
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = o.relation
+                      AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e')
    AND NOT EXISTS (SELECT 1
                      FROM seren_migrator.index_build AS b
                      JOIN seren_migrator.relation AS r ON r.migration_id = b.migration_id AND r.source_oid = b.table_oid
@@ -145,7 +151,8 @@ def planned(migration: Migration, record: Record, target: Session, client: Clien
     if archive is None:
         return []
     last, first = schema.drops(migration, archive)
-    return _shown(last) + _shown(first)
+    own = [event_triggers.drop(name).as_string(None) for name in event_triggers.recorded(record)]
+    return own + _shown(last) + _shown(first)
 
 
 def start_over(migration: Migration, claim: Claim, source: Session, target: Session, client: Client) -> None:
@@ -169,6 +176,8 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
                 dropped.update(_drop_subscription(session, stream.subscription, comment))
             if archive is not None:
                 with _told_only_when_done(migration):
+                    for name in event_triggers.recorded(record):
+                        session.execute(event_triggers.drop(name))
                     _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)
     for oid in dropped:

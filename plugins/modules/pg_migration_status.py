@@ -219,7 +219,7 @@ progress:
       sample: 15
     step:
       description: What init does, or did when it was interrupted; V(roles), V(schema), V(large_objects), V(copy), V(indexes), V(constraints), V(sequences),
-        V(materialized_views) or V(statistics), V(null) for none of them.
+        V(materialized_views), V(statistics) or V(database), V(null) for none of them.
       type: str
       sample: copy
     stream:

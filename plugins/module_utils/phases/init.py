@@ -156,6 +156,7 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
             options.user_mappings,
         ],
         "reserved_roles": None if options.reserved_roles is None else list(options.reserved_roles),
+        "objects": [options.event_triggers, options.extension_versions, options.extension_data],
         "foreign_keys": options.validate_foreign_keys,
         "streams": options.streams,
         "copy_method": options.copy_method,

@@ -10,7 +10,13 @@ from .. import (
     clients,
     copying,
     database,
+    database_properties,
+    event_triggers,
+    extension_data,
+    extensions,
     native_copy,
+    never_carried,
+    provider,
     role_making,
     role_policy,
     roles,
@@ -23,9 +29,10 @@ from .. import plan as plans
 from ..dealing import Share
 from ..ledger import Record
 from ..migration import Migration
-from ..plan import Dealt
+from ..plan import Dealt, Plan
 from ..preflight.budget import EXTRA_CONNECTIONS
 from ..result import Result
+from ..role_names import RoleNames
 from ..session import Session
 from ..write_rate import WriteRate
 from .init_options import InitOptions
@@ -54,6 +61,9 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
                 migration.log.add("target", statement.as_string(None))
             for statement in role_making.statements(role_plan, migration.target.dbname, target.major):
                 migration.log.add("target", statement.as_string(None))
+            of_database, left_of_database = _of_database(
+                options, plan, role_plan.names, source, target, target_exists, migration
+            )
             settings = tuning.settings(target, index_jobs)
             if record is not None and starts_over:
                 client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
@@ -85,6 +95,8 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             for text in native_copy.statements(migration, options, migration_id, number, by_servers):
                 migration.log.add("target", text)
     migration.log.add("target", "pg_restore --section=post-data")
+    for text in of_database:
+        migration.log.add("target", text)
     tables = [
         {
             "schema": task.schema,
@@ -116,12 +128,49 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
         },
         "settings": settings,
-        "left": [*plan.notes, *role_plan.left, *role_plan.expected, *role_plan.differences],
+        "left": [*plan.notes, *role_plan.left, *role_plan.expected, *role_plan.differences, *left_of_database],
     }
     before = {"state": record.state if record else "absent"}
     after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}
     data = {"plan": summary, "tables": tables, "streams": [], "copied_bytes": 0, "left": summary["left"]}
     return Result("init", True, data, {"before": before, "after": after})
+
+
+def _of_database(
+    options: InitOptions,
+    plan: Plan,
+    names: RoleNames,
+    source: Session,
+    target: Session,
+    target_exists: bool,
+    migration: Migration,
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Return what would be executed for the database as a whole, and what of it stays behind."""
+    left_behind = frozenset((item.classid, item.objid) for item in plan.left)
+    whose = provider.of_server(source)
+    left = never_carried.left(source, plan.selected.catalog)
+    if not target_exists:
+        left += database.lost_locale(plan.whole.database, target.major)
+    found = extensions.read(source.rows, target.rows, is_there=target_exists)
+    made = extensions.plan(options.extension_versions, source.rows, found, whose, left_behind)
+    left += [*made.left, *made.differing()]
+    rows = extension_data.plan(options.extension_data, source, whose, left_behind | made.behind)
+    left += [*rows.left, *({"object": item.what, "reason": "copied once, never replicated"} for item in rows.copy)]
+    wanted = event_triggers.read(source.rows(event_triggers.QUERY))
+    taken = [row["name"] for row in target.rows(event_triggers.NAMES)] if wanted and target_exists else []
+    triggers = event_triggers.plan(options.event_triggers, wanted, whose, left_behind, taken)
+    left += triggers.left
+    there = database_properties.read(target)
+    if not target_exists:
+        there = database_properties.new(migration.target.dbname, there)
+    connections = options.jobs + (options.index_jobs or options.jobs)
+    properties = database_properties.plan(
+        database_properties.read(source), there, names, created=not target_exists, connections=connections
+    )
+    left += properties.left
+    statements = [target.text(event_triggers.create(item)) for item in triggers.make]
+    statements += [target.text(attempt.shown or attempt.statement) for attempt in properties.attempts]
+    return statements, left
 
 
 def _written(rate: WriteRate | None) -> dict[str, Any]:

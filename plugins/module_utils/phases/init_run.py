@@ -15,11 +15,15 @@ from .. import (
     copy_progress,
     copying,
     database,
+    extension_data,
+    extensions,
     finishing,
     foreign_keys,
     indexes,
     large_objects,
     native_copy,
+    never_carried,
+    provider,
     register,
     role_lock,
     role_making,
@@ -95,6 +99,8 @@ class Run:
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
         self.notes: list[str] = []
+        self._extensions = extensions.ExtensionsPlan()
+        self._extension_rows = extension_data.DataPlan((), ())
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
@@ -188,6 +194,7 @@ class Run:
         ) as opened:
             if first:
                 plan = self._schema(crew, plan, pending, opened.snapshot)
+            self._extension_data(plan, record, opened.snapshot)
             self._large_objects(plan, record, opened.snapshot)
             self._copy(crew, plan, pending, opened, dealt)
 
@@ -212,6 +219,7 @@ class Run:
                 raise _Moved
             self._roles(seen)
             self._enter_register(seen)
+            self._plan_extensions(seen, reader)
             left_out = {(item.classid, item.objid) for item in seen.left}
             baseline.keep(self.claim, baseline.seen(reader, self.migration.selection), left_out)
             with self.migration.open("target", "restore") as restoring:
@@ -262,8 +270,9 @@ class Run:
 
         with role_lock.held(self.migration, self.options.maintenance_db):
             role_making.carry_out(self.migration, self.claim, self.target, planned)
-        self.left = list(plan.notes)
+        self.left = [*plan.notes, *never_carried.left(self.source, plan.selected.catalog)]
         if self.claim.read().plan.get("created_database"):
+            self.left += database.lost_locale(plan.whole.database, self.target.major)
             self._own_database(self._role_names().owner_of(plan.whole.database.owner))
         self.claim.finish("left", {"left": self.left})
 
@@ -284,7 +293,8 @@ class Run:
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
         self.claim.keep_dump(self.client.major, content)
-        archive = self._archive(content, plan.left)
+        made, rows = self._extensions, self._extension_rows
+        archive = self._archive(content, plan.left, made.behind)
         script = schema.post_data_script(self.migration, archive)
         relations = plans.relations(plan, self.options)
         filled = {item.source_oid for item in relations if item.state != "skipped"}
@@ -295,16 +305,31 @@ class Run:
         self.claim.replace_index_builds(builds)
         source = access.read(reader, self._role_names(), archive.skipped)
         reader.connection.execute("COMMIT")
-        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped)})
+        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left)]
+        detail = {"skipped": sorted(archive.skipped), "left": left, "extension_data": bool(rows.copy)}
+        mark = self.claim.done_mark("pre_data", detail)
 
         def and_then(session: Session, there_before: frozenset[str]) -> None:
             access.before_rows(session, source, there_before)
 
-        schema.restore_pre_data(self.migration, restoring, archive, mark, and_then)
+        schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, made.statements)
         crew.plan_builds(script, builds, _names(relations))
 
-    def _archive(self, content: bytes, left: Sequence[schema.LeftObject]) -> Archive:
-        return Archive(content, self.client, schema.skips(left, ()), backend_name(self.claim.id, "restore"))
+    def _plan_extensions(self, plan: Plan, reader: Session) -> None:
+        """Decide which extensions are made on the target, in which version, and which rows of theirs are copied."""
+        left_behind = frozenset((item.classid, item.objid) for item in plan.left)
+        found = extensions.read(reader.rows, self.target.rows, is_there=True)
+        if not found:
+            return
+        whose, policies = provider.of_server(reader), self.options
+        made = extensions.plan(policies.extension_versions, reader.rows, found, whose, left_behind)
+        rows = extension_data.plan(policies.extension_data, reader, whose, left_behind | made.behind)
+        self._extensions, self._extension_rows = made, rows
+
+    def _archive(
+        self, content: bytes, left: Sequence[schema.LeftObject], behind: frozenset[tuple[int, int]]
+    ) -> Archive:
+        return Archive(content, self.client, schema.skips(left, ()) | behind, backend_name(self.claim.id, "restore"))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:
         """Tell the crew what an earlier run has left to build, from the ledger and the archive that it keeps."""
@@ -361,8 +386,27 @@ class Run:
             self._import(reader, snapshot)
             intended = {"oids": large_objects.intended(reader, self.target, record)}
             self.claim.begin("large_objects", intended)
-            large_objects.copy_all(reader, self.target, self._role_names())
-            self.claim.finish("large_objects", intended)
+            copied = large_objects.copy_all(reader, self.target, self._role_names())
+            self.claim.finish("large_objects", {**intended, "left": copied.left})
+
+    def _extension_data(self, plan: Plan, record: Record, snapshot: str) -> None:
+        """Copy what users keep in extensions' tables, for the same reason before any table."""
+        if record.is_done("pre_data"):
+            waits = record.steps["pre_data"].detail.get("extension_data", False) and not record.is_done(
+                "extension_data"
+            )
+        else:
+            waits = bool(self._extension_rows.copy)
+        if not waits:
+            return
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            if record.is_done("pre_data"):  # by an earlier run
+                self._plan_extensions(plan, reader)
+            rows = self._extension_rows
+            self.claim.begin("extension_data", {"intended": [item.what for item in rows.copy]})
+            left = extension_data.copy_all(reader, self.target, rows)
+            self.claim.finish("extension_data", {"left": left})
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]

@@ -431,7 +431,7 @@ class Adding:
             access.before_rows(session, on_source, there_before)
 
         with self.migration.open("target", "restore") as restoring:
-            schema.restore_pre_data(self.migration, restoring, archive, mark, and_then)
+            schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, {})
 
     def _archive(self, content: bytes, plan: Plan, chosen: frozenset[tuple[int, int]]) -> Archive:
         skipped = schema.skips(plan.left, ())

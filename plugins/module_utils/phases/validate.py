@@ -60,6 +60,9 @@ class ValidateOptions:
     role_passwords: Mapping[str, str] | None = field(default=None, repr=False)
     owner: str = "keep"
     user_mappings: Literal["skip", "create"] = "skip"
+    event_triggers: Literal["copy", "skip", "fail"] = "copy"
+    extension_versions: Literal["default", "source"] = "default"
+    extension_data: Literal["copy", "skip", "fail"] = "copy"
     copy_method: Literal["runner", "subscription"] = "runner"
     rollback: bool = False
     migrations_on_source: int = 1

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import clients, database, dealing, ledger, owned, register, role_making, role_policy, roles, schema, stream
+from .. import extensions as of_extensions
 from ..catalog import Catalog
 from ..conninfo import subscription_conninfo
 from ..driver import Row
@@ -24,7 +25,6 @@ from ..migration import Migration
 from ..role_names import RoleNames
 from ..selection import Selected, select
 from ..session import Session
-from . import offer
 from .asking import once
 from .measured import Measured
 from .sides import Server
@@ -179,9 +179,15 @@ class Context:
         return [row for row in rows if (row["classid"], row["oid"]) not in self.left_behind]
 
     @once
-    def extensions(self) -> tuple[offer.Extension, ...]:
+    def extensions(self) -> tuple[of_extensions.Extension, ...]:
         """The source's extensions and the target's."""
-        return offer.read(self.source.rows, self.target.rows, is_there=not self.target_is_absent)
+        return of_extensions.read(self.source.rows, self.target.rows, is_there=not self.target_is_absent)
+
+    @once
+    def extensions_plan(self) -> of_extensions.ExtensionsPlan:
+        """What becomes of the source's extensions."""
+        policy, source = self.options.extension_versions, self.source
+        return of_extensions.plan(policy, source.rows, self.extensions, source.provider, self.left_behind)
 
     @once
     def role_plan(self) -> roles.RolePlan:

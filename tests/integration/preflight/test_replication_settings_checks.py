@@ -26,7 +26,6 @@ CASES = (
         for_database("wal_sender_timeout", "9s"),
         severity="warning",
         objects=("wal_sender_timeout=9s",),
-        also=("database_settings",),
         cure="source",
     ),
     Case(
@@ -34,7 +33,6 @@ CASES = (
         for_database("statement_timeout", "30s"),
         options=COPIED_BY_SERVERS,
         objects=("statement_timeout=30s",),
-        also=("database_settings",),
         cure="source",
     ),
     Case(

@@ -23,7 +23,6 @@ MANAGED_CASES = (
         "event_triggers",
         f"{EVENT} CREATE EVENT TRIGGER {H} ON ddl_command_end EXECUTE FUNCTION et()",
         objects=(HOSTILE,),
-        cure="source",
         also=OWNED,
     ),
     Case(
@@ -191,6 +190,18 @@ def test_what_a_plain_owner_makes_is_no_concern(examine: Callable[[Case], Report
         "ALTER DEFAULT PRIVILEGES FOR ROLE owner1 GRANT SELECT ON TABLES TO PUBLIC"
     )
     assert examine(Case("")).with_status("fail", "unknown") == {}
+
+
+def test_event_triggers_are_treated_as_the_option_says(
+    examine: Callable[[Case], Report], source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute(MANAGED_CASES[0].source)
+    found = examine(Case("", options={"event_triggers": "skip"}))["event_triggers"]
+    assert (found["status"], found["detail"]) == ("pass", "Left behind, as event_triggers says.")
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    for policy, status in (("copy", "pass"), ("fail", "fail"), ("skip", "pass")):
+        found = run_validate(source_db.params, target_db.params, event_triggers=policy, **client)["event_triggers"]
+        assert (policy, found["status"]) == (policy, status)
 
 
 def test_what_the_selection_leaves_behind_is_no_concern(examine: Callable[[Case], Report], source_db: Database) -> None:
