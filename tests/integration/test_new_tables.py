@@ -541,3 +541,23 @@ def test_tables_join_between_other_majors(
     source.execute("CREATE DATABASE shop")
     target.execute("CREATE DATABASE shop")
     written_while_they_join(Database(source, "shop"), Database(target, "shop"), tmp_path)
+
+
+def test_what_no_dump_says_of_a_new_table_comes_along_or_is_named(case: Case) -> None:
+    case.source.execute(
+        "CREATE TABLE elder (id int PRIMARY KEY, v text DEFAULT 'elder'); CREATE TABLE middle (PRIMARY KEY (id)) INHERITS (elder);"
+        f"CREATE TABLE {WEIRD} (PRIMARY KEY (id)) INHERITS (middle); ALTER TABLE middle ALTER v DROP DEFAULT;"
+        f"ALTER TABLE {WEIRD} ALTER v DROP DEFAULT; ALTER TABLE elder ALTER v SET DEFAULT 'elder';"
+        f"ALTER TABLE middle ALTER v DROP DEFAULT; ALTER TABLE {WEIRD} ALTER v DROP DEFAULT;"
+        "INSERT INTO pg_seclabel (objoid, classoid, objsubid, provider, label)"
+        f" VALUES ('{WEIRD}'::regclass, 'pg_class'::regclass, 0, 'anon', 'MASKED')"
+    )
+    result = case.sync(add_new_tables=True)
+    assert [item["object"] for item in result.data["left"] if "security label" in item["object"]] == [
+        "1 security label(s) of provider anon"
+    ]
+    defaults = (
+        "SELECT attrelid::regclass::text, atthasdef FROM pg_attribute WHERE attname = 'v'"
+        f" AND attrelid IN ('elder'::regclass, 'middle'::regclass, '{WEIRD}'::regclass) ORDER BY 1"
+    )
+    assert case.target.execute(defaults) == case.source.execute(defaults)

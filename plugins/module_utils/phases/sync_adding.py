@@ -35,10 +35,12 @@ from .. import (
     role_policy,
     roles,
     schema,
+    security_labels,
     slots,
     splitting,
     stream,
     tuning,
+    unsaid,
 )
 from .. import plan as plans
 from ..additions import Addition
@@ -545,6 +547,8 @@ class Adding:
             comments: dict[str, list[dict[str, str]]] = {"left": []}
             with self.claim.step(begun.step("inherited_comments"), comments):
                 comments["left"] += inherited_comments.carry(self.source, self.target, joined, there)
+        if not record.is_done(begun.step("unsaid")):
+            self._what_no_dump_says(begun, sorted({schema_name for schema_name, _name in mine}))
         if not record.is_done(begun.step("sequences")):
             chosen = self._chosen(begun)
             own = tuple(item for item in catalog.sequences if (PG_CLASS, item.oid) in chosen)
@@ -562,6 +566,19 @@ class Adding:
                     replace(there, tables=tables, materialized_views=()),
                     self.options.jobs,
                 )
+
+    def _what_no_dump_says(self, begun: Addition, schemas: Sequence[str]) -> None:
+        """Bring security labels, missing defaults and switched-off system triggers of the new tables."""
+        chosen = self._chosen(begun)
+        labels = [
+            item
+            for item in security_labels.read(self.source.rows(security_labels.QUERY))
+            if (item.classid, item.oid) in chosen
+        ]
+        detail: dict[str, list[dict[str, str]]] = {"left": []}
+        with self.claim.step(begun.step("unsaid"), detail):
+            detail["left"] += security_labels.carry_over(self.target, labels, self._names())
+            detail["left"] += unsaid.put_right(self.source, self.target, schemas)
 
 
 @contextmanager
