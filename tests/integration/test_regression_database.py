@@ -27,6 +27,7 @@ pytestmark = [
 LOCALE = "TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
 # Less than this, and the suite did not run: a regression database of 15 has about 660 of them.
 LEAST_TABLES = 550
+LEAST_OBJECTS = 3000
 
 # What cannot migrate, each with the reason.
 REMOVED = {
@@ -76,3 +77,8 @@ def test_the_regression_database_of_postgresql_arrives(case: Case) -> None:
     case.init(large_objects="copy", skip_checks=skipped)
     found = unexplained(differences(case.source, case.target), POLICIES)
     assert not found, "\n".join(found)
+    case.sync()
+    case.wait_until_in_sync()
+    objects = case.verify(objects="compare").data["objects"]
+    assert objects["different"] == []
+    assert sum(item["source"] for item in objects["kinds"]) > LEAST_OBJECTS

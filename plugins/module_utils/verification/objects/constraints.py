@@ -21,7 +21,9 @@ SELECT k.tableoid::bigint AS classid, k.oid::bigint AS objid, 'constraint' AS ki
        CASE WHEN NOT {{enforced}} THEN 'no' END AS enforced,
        -- of primary keys and foreign keys PostgreSQL sets it as it likes
        k.contype IN ('c', 'n') AND k.connoinherit AS "no inherit",
-       CASE WHEN k.contype IN ('c', 'n') AND k.conrelid <> 0 AND NOT k.conislocal THEN 'inherited only' END AS declared
+       -- a partition that is attached, as a dump does it, has nothing of its own that its parent has, too
+       CASE WHEN k.contype IN ('c', 'n') AND k.conrelid <> 0 AND NOT k.conislocal AND NOT c.relispartition
+            THEN 'inherited only' END AS declared
   FROM pg_catalog.pg_constraint AS k
   LEFT JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
   LEFT JOIN pg_catalog.pg_type AS t ON t.oid = k.contypid

@@ -5,7 +5,7 @@
 - Names are quoted where a word is reserved, and what is reserved differs between majors.
 - Before 16 the columns of a view over a single relation are written with that relation's name.
 - A list of constants that is cast as a whole comes back, after a dump, with a cast for each element.
-- From 14 on IN is written before a procedure's arguments.
+- From 14 on IN is written before a procedure's arguments, from 16 on NO INDENT in XMLSERIALIZE.
 """
 
 from __future__ import annotations
@@ -99,17 +99,34 @@ def unquoted(text: str) -> str:
 @lru_cache(maxsize=4096)
 def expression(text: str) -> str:
     """Even out an expression, a type or a definition."""
-    return _with_casts_inside(unquoted(text).strip())
+    return _with_casts_inside(_without_no_indent(unquoted(text)).strip())
 
 
 def view(text: str) -> str:
     """Even out a view's query."""
-    return _with_casts_inside("".join(_without_qualification(list(tokens(text)))).strip().rstrip(";").rstrip())
+    query = "".join(_without_qualification(list(tokens(text)))).strip().rstrip(";").rstrip()
+    return _with_casts_inside(_without_no_indent(query))
 
 
 def arguments(text: str) -> str:
     """Even out a routine's arguments."""
     return re.sub(r"(^|, )IN (?=\w|\")", r"\1", unquoted(text))
+
+
+def _without_no_indent(text: str) -> str:
+    """Take away what XMLSERIALIZE does anyway."""
+    if "XMLSERIALIZE(" not in text:
+        return text
+    pieces = [token.text for token in tokens(text)]
+    kept: list[str] = []
+    number = 0
+    while number < len(pieces):
+        if pieces[number : number + 4] == [" ", "NO", " ", "INDENT"]:
+            number += 4
+        else:
+            kept.append(pieces[number])
+            number += 1
+    return "".join(kept)
 
 
 def _outermost(pieces: Sequence[Token]) -> list[bool]:
@@ -147,7 +164,7 @@ def _single_relation(pieces: Sequence[Token]) -> str | None:
         elif token.text == "TABLESAMPLE":
             return alias
         elif token.kind == "name":
-            alias = token.text
+            alias = "xmltable" if token.text == "XMLTABLE" else token.text
     return alias
 
 

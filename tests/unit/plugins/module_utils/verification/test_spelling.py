@@ -27,6 +27,14 @@ from ansible_collections.seren.migrator.plugins.module_utils.verification.object
             'SELECT "T;".a, (SELECT x.b FROM s.x x WHERE x.a = "T;".a) FROM s."T;";',
             'SELECT a, (SELECT x.b FROM s.x x WHERE x.a = "T;".a) FROM s."T;";',
         ),
+        (
+            "SELECT \"xmltable\".a FROM XMLTABLE(('/r'::text) PASSING ('<r/>'::xml) COLUMNS a integer PATH ('a'::text));",
+            "SELECT a FROM XMLTABLE(('/r'::text) PASSING ('<r/>'::xml) COLUMNS a integer PATH ('a'::text));",
+        ),
+        (
+            "SELECT XMLSERIALIZE(CONTENT t.x AS text) AS x FROM s.t;",
+            "SELECT XMLSERIALIZE(CONTENT x AS text NO INDENT) AS x FROM s.t;",
+        ),
     ],
 )
 def test_columns_of_a_single_relation_are_spelled_alike(older: str, newer: str) -> None:
@@ -44,6 +52,14 @@ def test_columns_of_a_single_relation_are_spelled_alike(older: str, newer: str) 
         ("SELECT t.id FROM one.t", "SELECT t.id FROM two.t"),
         ("SELECT one.f(t.id) FROM one.t", "SELECT two.f(t.id) FROM one.t"),
         ("SELECT t.a FROM s.t WHERE (t.b = 't.a')", "SELECT t.a FROM s.t WHERE (t.b = 'a')"),
+        (
+            "SELECT XMLSERIALIZE(CONTENT x AS text INDENT) AS x FROM s.t",
+            "SELECT XMLSERIALIZE(CONTENT x AS text NO INDENT) AS x FROM s.t",
+        ),
+        (
+            "SELECT XMLSERIALIZE(CONTENT x AS text), 'a NO INDENT' FROM s.t",
+            "SELECT XMLSERIALIZE(CONTENT x AS text), 'a' FROM s.t",
+        ),
         ("SELECT (SELECT x.a FROM s.x x) FROM s.t", "SELECT (SELECT t.a FROM s.x x) FROM s.t"),
     ],
 )
