@@ -118,7 +118,7 @@ def plan(
     standing = _standing(policy, sorted(wanted - closed))
     missing = {called: name for called, name in standing.items() if called not in theirs.roles}
     naming = names(policy, source, target, coming=missing)
-    create, without_password = _to_create(source, target, missing, ours, passwords or {})
+    create, without_password, spoilt = _to_create(source, target, missing, ours, passwords or {})
     left = [
         {"object": f"role {role.name}", "reason": "SUPERUSER is never given to a new role"}
         for role in create
@@ -126,6 +126,10 @@ def plan(
     ]
     reason = "created without a password: the source's is not readable"
     left += [{"object": f"role {name}", "reason": reason} for name in without_password]
+    reason = (
+        "created without a password: the source has an md5 hash, which counts only under the name that it has there"
+    )
+    left += [{"object": f"role {name}", "reason": reason} for name in spoilt]
     left += [
         {"object": f"role {name}", "reason": _nobody(name, naming)}
         for name in sorted(used & closed)
@@ -193,20 +197,24 @@ def _standing(policy: RolePolicy, wanted: Sequence[str]) -> dict[str, str]:
 
 def _to_create(
     source: Session, target: Session, missing: Mapping[str, str], ours: Roles, passwords: Mapping[str, str]
-) -> tuple[list[Role], list[str]]:
-    """Return the roles to make, and those of them that log in but whose password is not to be had."""
+) -> tuple[list[Role], list[str], list[str]]:
+    """Return the roles to make, those of them that log in but whose password is not readable, or not under that name."""
     stored = role_passwords.stored(source, missing.values()) if missing else {}
-    create, lacking = [], []
+    create, lacking, spoilt = [], [], []
     for called, name in sorted(missing.items()):
         role = replace(ours.roles[name], name=called)
         if name in passwords:
             role = replace(role, verifier=role_passwords.hashed(target, called, passwords[name]))
         elif stored is not None:
-            role = replace(role, verifier=stored.get(name))
+            verifier = stored.get(name)
+            if verifier is not None and verifier.startswith("md5") and called != name:  # it is made of the name, too
+                verifier = None
+                spoilt.append(called)
+            role = replace(role, verifier=verifier)
         elif role.login:
             lacking.append(called)
         create.append(role)
-    return create, lacking
+    return create, lacking, spoilt
 
 
 def _nobody(role: str, naming: RoleNames) -> str:

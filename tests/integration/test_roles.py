@@ -137,6 +137,17 @@ def test_a_role_called_otherwise_on_the_target_is_made_under_that_name_or_used(c
     assert left(data) == {}
 
 
+def test_an_md5_password_arrives_only_under_its_own_name(company: Case) -> None:
+    company.source.execute(
+        "SET password_encryption = 'md5'; ALTER ROLE ann PASSWORD 'hers'; ALTER ROLE job PASSWORD 'x'"
+    )
+    data = company.init(roles={"ann": 'Ann "2"'}).data
+    assert "md5" in left(data)['role Ann "2"']
+    assert "role job" not in left(data)
+    query = "SELECT rolname, left(rolpassword, 3) FROM pg_authid WHERE rolname IN ('Ann \"2\"', 'job') ORDER BY 1"
+    assert company.target.execute(query) == [('Ann "2"', None), ("job", "md5")]
+
+
 def test_what_belongs_to_a_role_that_nobody_stands_for_goes_to_the_connecting_role(company: Case) -> None:
     company.source.execute("ALTER TABLE t OWNER TO ann")
     company.init(roles={"ann": None})
