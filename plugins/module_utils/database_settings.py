@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from .attempts import Attempt
+from .attempts import Attempt, Refused
 from .driver import sql
 from .provider import is_own_setting
-from .role_statements import setting_value
+from .role_statements import setting_refusal, setting_value, shown_value
 
 # What workers of a subscription obey, though nobody sits before them: they would refuse to write, give up while they wait,
 # or take a value for another one.
@@ -112,5 +112,12 @@ def attempt(database: str, item: Setting) -> Attempt:
     """Return the statement that gives the database the setting; values of applications' own settings are not shown."""
     change = sql.SQL("ALTER DATABASE {} SET {} TO {}")
     where, which = sql.Identifier(database), parameter(item.name)
-    shown = change.format(where, which, sql.Literal("********")) if "." in item.name else None
+    shown = change.format(where, which, shown_value(item.name, item.value))
     return Attempt(item.what, change.format(where, which, setting_value(item.name, item.value)), shown)
+
+
+def left(refused: Refused) -> dict[str, str]:
+    """Return what stays behind of the database's properties; about settings not in the server's words, with values."""
+    if not refused.attempt.what.startswith("setting "):
+        return refused.as_left
+    return {"object": refused.attempt.what, "reason": setting_refusal(refused.sqlstate)}

@@ -33,6 +33,7 @@ from .role_statements import (
     list_elements,
     revoke_from_maker,
     set_role_setting,
+    setting_refusal,
 )
 from .roles import Left, RolePlan
 from .session import Session
@@ -135,7 +136,7 @@ def statements(plan: RolePlan, database: str, target_major: int) -> list[sql.Com
         if role.comment:
             found.append(comment_role(role.name, role.comment))
     found += [grant_membership(item, target_major, with_grantor=True) for item in plan.grant]
-    found += [set_role_setting(item, database) for item in plan.settings]
+    found += [set_role_setting(item, database, shown=True) for item in plan.settings]
     return found + [item.statement() for item in plan.parameters]
 
 
@@ -270,8 +271,11 @@ class _Work:
     def settings(self, settings: Sequence[RoleSetting]) -> list[Left]:
         """Give the settings."""
         database = self.target.endpoint.dbname
-        tries = [Attempt(item.shown, set_role_setting(item, database)) for item in settings]
-        return [item.as_left for item in self._try(tries)]
+        tries = [
+            Attempt(item.shown, set_role_setting(item, database), set_role_setting(item, database, shown=True))
+            for item in settings
+        ]
+        return [{"object": item.attempt.what, "reason": setting_refusal(item.sqlstate)} for item in self._try(tries)]
 
     def parameters(self, grants: Sequence[ParameterGrant]) -> list[Left]:
         """Give the privileges on configuration parameters."""

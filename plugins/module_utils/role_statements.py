@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 from .driver import sql
+from .errors import MASK
 from .role_catalog import Membership, Role, RoleSetting
 
 # Settings whose stored value is a list of quoted names, each of which has to be given on its own (GUC_LIST_QUOTE).
@@ -106,12 +107,30 @@ def setting_value(name: str, value: str) -> sql.Composed:
     return sql.SQL(", ").join(sql.Literal(item) for item in values)
 
 
-def set_role_setting(setting: RoleSetting, database: str) -> sql.Composed:
-    """Return ALTER ROLE ... SET."""
+def shown_value(name: str, value: str) -> sql.Composable:
+    """Return what is shown instead of :func:`setting_value`: applications keep secrets in settings of their own."""
+    return sql.Literal(MASK) if "." in name else setting_value(name, value)
+
+
+# The server's own words may quote the value: "invalid value for parameter ...".
+_REFUSED_SETTING = {
+    "22023": "the target does not accept its value",
+    "42501": "the role of the connection may not set it",
+    "42704": "the target does not know it",
+}
+
+
+def setting_refusal(sqlstate: str) -> str:
+    """Return why a server refuses a setting, without a word of its value."""
+    return f"{_REFUSED_SETTING.get(sqlstate, 'the target refuses it')} (SQLSTATE {sqlstate})"
+
+
+def set_role_setting(setting: RoleSetting, database: str, *, shown: bool = False) -> sql.Composed:
+    """Return ALTER ROLE ... SET, or how it is ``shown``."""
     where = sql.SQL(" IN DATABASE {}").format(sql.Identifier(database)) if setting.in_database else sql.SQL("")
     return sql.SQL("ALTER ROLE {}{} SET {} TO {}").format(
         sql.Identifier(setting.role),
         where,
         sql.SQL(".").join(sql.Identifier(part) for part in setting.name.split(".")),
-        setting_value(setting.name, setting.value),
+        (shown_value if shown else setting_value)(setting.name, setting.value),
     )

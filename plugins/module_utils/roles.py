@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from . import parameter_privileges, provider, role_catalog, role_comparison, role_passwords
+from . import database_settings, parameter_privileges, provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
 from .parameter_privileges import ParameterGrant
 from .role_catalog import Membership, Role, Roles, RoleSetting
 from .role_names import RoleNames
 from .role_policy import RolePolicy, is_predefined
-from .role_statements import POWERS
+from .role_statements import LIBRARY_SETTINGS, POWERS
 from .session import Session
 
 Left = dict[str, str]
@@ -118,7 +118,7 @@ def plan(
     standing = _standing(policy, sorted(wanted - closed))
     missing = {called: name for called, name in standing.items() if called not in theirs.roles}
     naming = names(policy, source, target, coming=missing)
-    create, without_password = _to_create(source, target, missing, ours, passwords or {})
+    create, without_password, spoilt = _to_create(source, target, missing, ours, passwords or {})
     left = [
         {"object": f"role {role.name}", "reason": "SUPERUSER is never given to a new role"}
         for role in create
@@ -126,6 +126,10 @@ def plan(
     ]
     reason = "created without a password: the source's is not readable"
     left += [{"object": f"role {name}", "reason": reason} for name in without_password]
+    reason = (
+        "created without a password: the source has an md5 hash, which counts only under the name that it has there"
+    )
+    left += [{"object": f"role {name}", "reason": reason} for name in spoilt]
     left += [
         {"object": f"role {name}", "reason": _nobody(name, naming)}
         for name in sorted(used & closed)
@@ -134,7 +138,7 @@ def plan(
     finished = frozenset(made) & frozenset(theirs.roles)
     parts = _Parts(ours, theirs, naming, wanted | closed, standing, frozenset(missing), finished)
     grant, lost = parts.grants(target.major)
-    settings = parts.settings()
+    settings, withheld = parts.settings()
     powers = [] if theirs.is_superuser else _lost_powers(create, theirs, target.major)
     refused = [] if theirs.is_superuser or target.major < 16 else _not_grantable(grant, missing, theirs)
     held, held_there = parameter_privileges.read(source), parameter_privileges.read(target)
@@ -147,9 +151,14 @@ def plan(
         tuple(create),
         tuple(grant),
         tuple(settings),
-        (*left, *lost, *parameters.left),
+        (
+            *left,
+            *lost,
+            *({"object": item.shown, "reason": reason} for item, reason in withheld.items()),
+            *parameters.left,
+        ),
         (*powers, *refused),
-        tuple(parts.differences(settings)),
+        tuple(parts.differences([*settings, *withheld])),
         tuple(without_password),
         parts.connected_joins,
         parameters.grants,
@@ -188,20 +197,24 @@ def _standing(policy: RolePolicy, wanted: Sequence[str]) -> dict[str, str]:
 
 def _to_create(
     source: Session, target: Session, missing: Mapping[str, str], ours: Roles, passwords: Mapping[str, str]
-) -> tuple[list[Role], list[str]]:
-    """Return the roles to make, and those of them that log in but whose password is not to be had."""
+) -> tuple[list[Role], list[str], list[str]]:
+    """Return the roles to make, those of them that log in but whose password is not readable, or not under that name."""
     stored = role_passwords.stored(source, missing.values()) if missing else {}
-    create, lacking = [], []
+    create, lacking, spoilt = [], [], []
     for called, name in sorted(missing.items()):
         role = replace(ours.roles[name], name=called)
         if name in passwords:
             role = replace(role, verifier=role_passwords.hashed(target, called, passwords[name]))
         elif stored is not None:
-            role = replace(role, verifier=stored.get(name))
+            verifier = stored.get(name)
+            if verifier is not None and verifier.startswith("md5") and called != name:  # it is made of the name, too
+                verifier = None
+                spoilt.append(called)
+            role = replace(role, verifier=verifier)
         elif role.login:
             lacking.append(called)
         create.append(role)
-    return create, lacking
+    return create, lacking, spoilt
 
 
 def _nobody(role: str, naming: RoleNames) -> str:
@@ -300,16 +313,44 @@ class _Parts:
                 found.append(wanted)
         return in_order(_without_doubles(found, target_major)), left
 
-    def settings(self) -> list[RoleSetting]:
-        """Return the settings to give: all of new roles, and in this database also those that other roles have not."""
-        there = {(item.role, item.in_database, item.name): item.value for item in self.theirs.settings}
-        found = []
+    def settings(self) -> tuple[list[RoleSetting], dict[RoleSetting, str]]:
+        """Return the settings to give, all of new roles, and in this database also those that other roles have not.
+
+        And those that are withheld, with the reason.
+        """
+        there = {(item.role, item.in_database, item.name.lower()): item.value for item in self.theirs.settings}
+        found: list[RoleSetting] = []
+        withheld: dict[RoleSetting, str] = {}
         for item in self._settings():
-            value = there.get((item.role, item.in_database, item.name))
+            value = there.get((item.role, item.in_database, item.name.lower()))
             may_set = item.role in self.fresh or (item.in_database and value is None)
             if may_set and value != item.value:
-                found.append(item)
-        return found
+                reason = self._withheld(item)
+                if reason:
+                    withheld[item] = reason
+                else:
+                    found.append(item)
+        return found, withheld
+
+    def _withheld(self, item: RoleSetting) -> str:
+        """Return why a setting is not given before the cutover, '' if it is.
+
+        The subscription's workers log in as its owner, the connected role, and obey what that has set: rows would change
+        on their way. Nobody logs in as a role that we make (SET ROLE, with which the workers act as a table's owner, does
+        not apply its settings), so it may have what would be in the workers' way. Another role of the target may be that
+        of another migration.
+        """
+        key = item.name.lower()
+        later = "Set it then: ALTER ROLE ... SET"
+        if item.role == self.naming.connected:
+            return f"not set before the cutover: the role of the connection carries the changes until then. {later}"
+        is_ours = item.role in self.fresh
+        if key in database_settings.WAITING and not is_ours:
+            return f"not set before the cutover: if the role carries changes, {database_settings.WAITING[key]}. {later}"
+        # Libraries of our own roles are tried before (see role_making).
+        if key in database_settings.PLACES and item.value and not (is_ours and key in LIBRARY_SETTINGS):
+            return f"{database_settings.PLACES[key]}. Set it by hand where it is right"
+        return ""
 
     def _settings(self) -> list[RoleSetting]:
         called = {name: other for other, name in self.standing.items()}

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from . import attempts, database_properties, event_triggers, extensions, provider, role_making, security_labels
+from . import (
+    attempts,
+    database_properties,
+    database_settings,
+    event_triggers,
+    extensions,
+    provider,
+    role_making,
+    security_labels,
+)
 from .claim import Claim
 from .ledger import Record
 from .role_names import RoleNames
@@ -84,5 +93,5 @@ def finish(
     if tried:
         claim.begin(database_properties.STEP, intended)
     refused = attempts.carry_out(target, tried)
-    left = [*kept, *planned.left, *(item.as_left for item in refused)]
+    left = [*kept, *planned.left, *map(database_settings.left, refused)]
     claim.finish(database_properties.STEP, {**intended, "left": left})

@@ -137,6 +137,17 @@ def test_a_role_called_otherwise_on_the_target_is_made_under_that_name_or_used(c
     assert left(data) == {}
 
 
+def test_an_md5_password_arrives_only_under_its_own_name(company: Case) -> None:
+    company.source.execute(
+        "SET password_encryption = 'md5'; ALTER ROLE ann PASSWORD 'hers'; ALTER ROLE job PASSWORD 'x'"
+    )
+    data = company.init(roles={"ann": 'Ann "2"'}).data
+    assert "md5" in left(data)['role Ann "2"']
+    assert "role job" not in left(data)
+    query = "SELECT rolname, left(rolpassword, 3) FROM pg_authid WHERE rolname IN ('Ann \"2\"', 'job') ORDER BY 1"
+    assert company.target.execute(query) == [('Ann "2"', None), ("job", "md5")]
+
+
 def test_what_belongs_to_a_role_that_nobody_stands_for_goes_to_the_connecting_role(company: Case) -> None:
     company.source.execute("ALTER TABLE t OWNER TO ann")
     company.init(roles={"ann": None})
@@ -307,3 +318,51 @@ def test_a_setting_that_loads_what_the_target_lacks_stays_behind(case: Case, tar
     for role in ("good", "bad"):
         with psycopg.connect(target_cluster.dsn(case.target.name, role, role)):
             pass
+
+
+# --- settings in the way of the migration ----------------------------------------------------------------------------
+
+
+def test_settings_never_reach_who_carries_the_changes(case: Case) -> None:
+    source, target = case.source, case.target
+    source.execute("CREATE ROLE app LOGIN; CREATE ROLE old LOGIN; GRANT SELECT ON t TO app, old")
+    source.execute("ALTER TABLE t ADD words text[]")
+    target.execute("CREATE ROLE old LOGIN")
+    for role in ("postgres", "app", "old"):
+        for setting in ("array_nulls = off", "lock_timeout = '100ms'", "temp_tablespaces = x", "work_mem = '7MB'"):
+            source.execute(f"ALTER ROLE {role} IN DATABASE {source.name} SET {setting}")
+    found = left(case.init().data)
+    given = {role: settings for role, _in_database, settings in target.execute(SETTINGS)}
+    assert given == {"app": ["array_nulls=off", "lock_timeout=100ms", "work_mem=7MB"], "old": ["work_mem=7MB"]}
+    for what in ("array_nulls", "lock_timeout", "temp_tablespaces", "work_mem"):
+        assert "role of the connection" in found[f"setting {what} of role postgres in this database"]
+    assert "text" in found["setting array_nulls of role old in this database"]
+    assert "tablespaces" in found["setting temp_tablespaces of role app in this database"]
+    assert "setting lock_timeout of role app in this database" not in found
+    case.sync()
+    with source.connect() as connection:
+        connection.execute("SET array_nulls = on")
+        connection.execute("INSERT INTO t VALUES (1, ARRAY['a', NULL])")
+    case.wait_until_in_sync()
+    assert target.execute("SELECT words[2] IS NULL FROM t") == [(True,)]
+
+
+def test_values_of_settings_are_shown_nowhere(case: Case) -> None:
+    source = case.source
+    source.execute("CREATE ROLE app LOGIN; GRANT SELECT ON t TO app; ALTER ROLE app SET app.jwt TO 'top''secret'")
+    source.execute("ALTER ROLE app SET TimeZone TO 'UTC'")
+    # Neither server accepts it any more, and the message has the value.
+    source.execute(
+        "UPDATE pg_db_role_setting SET setconfig = array_replace(setconfig, 'TimeZone=UTC', 'TimeZone=hidden/zone')"
+    )
+    for check_mode in (True, False):
+        migration = case.migration()
+        options = init.InitOptions(jobs=2, client_bin_dir=case.bin_dir, check_mode=check_mode)
+        data = init.run(migration, options).data
+        log = "\n".join(migration.log.entries)
+        assert 'ALTER ROLE "app" SET "app"."jwt" TO \'********\'' in log
+        assert "top" not in log
+        assert "secret" not in str(data)
+    reason = left(data)["setting TimeZone of role app"]
+    assert reason == "the target does not accept its value (SQLSTATE 22023)"
+    assert case.target.execute(SETTINGS) == [("app", False, ["app.jwt=top'secret"])]

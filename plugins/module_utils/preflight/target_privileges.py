@@ -181,7 +181,7 @@ def existing_roles(context: Context) -> Outcome:
 def role_attributes(context: Context) -> Outcome:
     """P13, X6. init makes them without what is refused, and lists it under left."""
     plan = context.role_plan
-    lost = [item for item in (*plan.left, *plan.expected) if "without a password" not in item["reason"]]
+    lost = [item for item in (*plan.left, *plan.expected) if "is not readable" not in item["reason"]]
     if not lost:
         return passed()
     return failed(

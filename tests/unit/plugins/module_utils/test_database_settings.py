@@ -50,5 +50,5 @@ def test_values_of_applications_are_not_shown() -> None:
     assert hidden.shown is not None
     assert "cret" not in hidden.shown.as_string(None)  # type: ignore[union-attr]
     listed = attempt("db", Setting("search_path", '"$user", "a, b"'))
-    assert listed.shown is None
+    assert listed.shown == listed.statement
     assert listed.statement.as_string(None).endswith("TO '$user', 'a, b'")  # type: ignore[union-attr]
