@@ -8,7 +8,7 @@ Source: PostgreSQL manual, "Privileges" (table "ACL Privilege Abbreviations").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -157,39 +157,48 @@ def changes(present: Acl, wanted: Acl, owner: str, *, keep_own: bool = False) ->
 
     With ``keep_own`` nothing is taken from the owner himself.
     """
-    taken: dict[tuple[str, str, bool], set[str]] = {}
+    taken: dict[Right, bool] = {}  # whether the grant option alone
     for right, grantable in present.items():
         if keep_own and right.grantee == owner:
             continue
         if right not in wanted:
-            taken.setdefault((right.grantor, right.grantee, False), set()).add(right.letter)
+            taken[right] = False
         elif grantable and not wanted[right]:
-            taken.setdefault((right.grantor, right.grantee, True), set()).add(right.letter)
+            taken[right] = True
     missing = {
         right: grantable
         for right, grantable in wanted.items()
         if right not in present or (grantable and not present[right])
     }
-    revokes = [Change(False, *key[:2], tuple(sorted(letters)), key[2]) for key, letters in sorted(taken.items())]
-    return revokes + _in_order(missing, {r: g for r, g in present.items() if r in wanted}, owner)
+    stays = {right: grantable for right, grantable in present.items() if right not in taken}
+    revokes: list[Change] = []
+    # Leaves first: a grantee's own grants before what lets him grant.
+    for layer in reversed(list(_layers({right: present[right] for right in taken}, stays, owner))):
+        revokes += _grouped(False, {right: taken[right] for right in layer}, owner)
+    grants: list[Change] = []
+    for layer in _layers(missing, {r: g for r, g in present.items() if r in wanted}, owner):
+        grants += _grouped(True, layer, owner)
+    return revokes + grants
 
 
-def _in_order(missing: Acl, present: Acl, owner: str) -> list[Change]:
-    """Return the grants so that who passes a privilege on has it, with grant option, before; what none reaches is last."""
+def _layers(rights: Acl, present: Acl, owner: str) -> Iterator[Acl]:
+    """Yield rights so that who passes a privilege on has it, with grant option, before; what none reaches is last."""
     may_give = {(right.grantee, right.letter) for right, grantable in present.items() if grantable}
-    ordered: list[Change] = []
-    waiting = dict(missing)
+    waiting = dict(rights)
     while waiting:
         ready = {r: g for r, g in waiting.items() if r.grantor == owner or (r.grantor, r.letter) in may_give} or waiting
-        grouped: dict[tuple[str, str, bool], set[str]] = {}
-        for right, grantable in ready.items():
-            grouped.setdefault((right.grantor, right.grantee, grantable), set()).add(right.letter)
-        # An owner's grants to himself come first: he may have taken everything from himself.
-        for key, letters in sorted(grouped.items(), key=lambda item: (item[0][1] != owner, item[0])):
-            ordered.append(Change(True, *key[:2], tuple(sorted(letters)), key[2]))
+        yield ready
         may_give |= {(right.grantee, right.letter) for right, grantable in ready.items() if grantable}
         waiting = {right: grantable for right, grantable in waiting.items() if right not in ready}
-    return ordered
+
+
+def _grouped(gives: bool, rights: Acl, owner: str) -> list[Change]:
+    grouped: dict[tuple[str, str, bool], set[str]] = {}
+    for right, grantable in rights.items():
+        grouped.setdefault((right.grantor, right.grantee, grantable), set()).add(right.letter)
+    # An owner's grants to himself come first: he may have taken everything from himself.
+    ordered = sorted(grouped.items(), key=lambda item: (not gives or item[0][1] != owner, item[0]))
+    return [Change(gives, *key[:2], tuple(sorted(letters)), key[2]) for key, letters in ordered]
 
 
 def words(letters: Iterable[str]) -> list[str]:

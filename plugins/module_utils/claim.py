@@ -56,7 +56,6 @@ SELECT {id}, {step}, 'done', {detail}::jsonb || pg_catalog.jsonb_build_object('c
                   UNION ALL SELECT n.oid, n.xmin FROM pg_catalog.pg_namespace AS n
                   UNION ALL SELECT e.oid, e.xmin FROM pg_catalog.pg_extension AS e
                   UNION ALL SELECT l.oid, l.xmin FROM pg_catalog.pg_language AS l
-                  UNION ALL SELECT e.oid, e.xmin FROM pg_catalog.pg_event_trigger AS e
                   UNION ALL SELECT d.oid, d.xmin FROM pg_catalog.pg_default_acl AS d) AS c(oid, made_by)
           WHERE c.made_by = pg_catalog.pg_current_xact_id()::xid),
          'default_privileges', (SELECT coalesce(pg_catalog.jsonb_agg(d.oid::bigint), '[]')
@@ -279,7 +278,7 @@ class Claim:
         """Return the statements that record a step as done, to run in the transaction that does it.
 
         They fail (division by zero) when the claim is lost. To ``detail`` they add ``created``: the OIDs of everything
-        that this transaction has made, and ``default_privileges``: those of all default privileges that are there.
+        that this transaction has made outside of savepoints, and ``default_privileges``: those of all default privileges that are there.
         """
         return sql.SQL(_DONE_MARK).format(
             id=sql.Literal(self.id),

@@ -37,7 +37,7 @@ SELECT 'pg_catalog.pg_event_trigger'::pg_catalog.regclass::bigint AS classid, t.
  ORDER BY t.evtname
 """
 
-NAMES = "SELECT t.evtname AS name FROM pg_catalog.pg_event_trigger AS t"
+THERE = "SELECT t.evtname AS name, t.oid::bigint AS oid FROM pg_catalog.pg_event_trigger AS t ORDER BY t.evtname"
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,12 @@ def drop(name: str) -> sql.Composed:
     return sql.SQL("DROP EVENT TRIGGER IF EXISTS {}").format(sql.Identifier(name))
 
 
-def recorded(record: Record) -> list[str]:
-    """Return the names of the event triggers that the ledger knows as ours."""
+def ours(record: Record, target: Session) -> list[str]:
+    """Return the names of the event triggers on the target that init has made, by OID: others may have taken a name."""
     if not record.is_done(STEP):
         return []
-    return [item["name"] for item in record.steps[STEP].detail.get("event_triggers", [])]
+    made = {(item["name"], item["oid"]) for item in record.steps[STEP].detail.get("event_triggers", [])}
+    return [row["name"] for row in target.rows(THERE) if (row["name"], row["oid"]) in made]
 
 
 def carry_over(
@@ -148,7 +149,7 @@ def carry_over(
     left_behind: Collection[tuple[int, int]],
 ) -> None:
     """Make the event triggers, all in one transaction with the ledger's word about them."""
-    taken = [row["name"] for row in target.rows(NAMES)]
+    taken = [row["name"] for row in target.rows(THERE)]
     planned = plan(policy, found, provider, left_behind, taken)
     claim.begin(STEP, {"intended": [item.name for item in planned.make]})
     with target.transaction():
@@ -157,8 +158,10 @@ def carry_over(
         made = [item for item in planned.make if item.what not in gone]
         refused += attempts.carry_out(target, _owners(made, names))
         left = [*planned.left, *(item.as_left for item in refused), *map(_resting, made)]
+        # Made in savepoints, so no transaction's number tells them from others.
+        oids = {row["name"]: row["oid"] for row in target.rows(THERE)}
         detail = {
-            "event_triggers": [{"name": item.name, "enabled": item.enabled} for item in made],
+            "event_triggers": [{"name": item.name, "enabled": item.enabled, "oid": oids[item.name]} for item in made],
             "left": [entry for entry in left if entry],
         }
         target.connection.execute(claim.done_mark(STEP, detail))

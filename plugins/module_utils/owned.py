@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Everything of a database that has an owner or privileges, read from the catalogs of one side.
 
-Objects of PostgreSQL, of extensions and our own are not here; how a privilege is written belongs to ``acl.py``. The two
-sides are matched by kind and name, never by OID.
+Objects of PostgreSQL, of extensions and our own are not here, nor event triggers, which ``event_triggers.py`` makes; how a
+privilege is written belongs to ``acl.py``. The two sides are matched by kind and name, never by OID.
 """
 
 from __future__ import annotations
@@ -110,11 +110,7 @@ object(classid, oid, kind, schema, name, arguments, spelled, owner, acl, usual) 
    UNION ALL
   SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, o.oid, 'SERVER', NULL, o.srvname, NULL, NULL,
          o.srvowner, o.srvacl, 'S'
-    FROM pg_catalog.pg_foreign_server AS o
-   UNION ALL
-  SELECT 'pg_catalog.pg_event_trigger'::pg_catalog.regclass, o.oid, 'EVENT TRIGGER', NULL, o.evtname, NULL, NULL,
-         o.evtowner, NULL, NULL
-    FROM pg_catalog.pg_event_trigger AS o)
+    FROM pg_catalog.pg_foreign_server AS o)
 SELECT o.classid::oid::bigint AS classid, o.oid::bigint AS oid, o.kind, o.schema, o.name, o.arguments, o.spelled,
        r.rolname AS owner, o.acl::text[] AS acl, o.usual,
        o.kind = 'SEQUENCE' AND EXISTS (

@@ -188,13 +188,15 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
     if others:
         rows = session.rows(_MAY_ACT_AS, {"roles": sorted(others), "privilege": privilege})
         usable = {row["name"] for row in rows}
-    # Owners' grants first, on all objects: who passes something on may need to reach it through its schema.
+    # What others passed on is taken first: an owner cannot take what lets them. Then owners' grants, on all objects: who
+    # passes something on may need to reach it through its schema.
     by_owner: list[Attempt] = []
     shared: list[tuple[Grants, Change]] = []
     contested = _contested(planned)
     if contested and session.value(IS_SUPERUSER) == "on":
         contested = frozenset()
     passed_on: list[tuple[Grants, Change]] = []
+    taken_first: list[tuple[Grants, Change]] = []
     for grants in sorted(planned, key=lambda item: item.item.kind != "SCHEMA"):
         for change in grants.changes:
             if change.grantor == grants.item.owner and grants.item.key in contested:
@@ -202,11 +204,12 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
             elif change.grantor == grants.item.owner:
                 by_owner.append(_attempt(grants, change))
             elif change.grantor in usable:
-                passed_on.append((grants, change))
+                (passed_on if change.gives else taken_first).append((grants, change))
             else:
                 lost.grantors.setdefault(change.grantor, []).append(grants.item.shown)
                 by_owner.append(_attempt(grants, _by_owner(grants, change)))
-    refused = carry_out(session, by_owner, AT_ONCE) + _as_owner(session, shared)
+    refused = _pass_on(session, taken_first, lost)
+    refused += carry_out(session, by_owner, AT_ONCE) + _as_owner(session, shared)
     return refused + _pass_on(session, passed_on, lost)
 
 

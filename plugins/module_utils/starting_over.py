@@ -151,7 +151,7 @@ def planned(migration: Migration, record: Record, target: Session, client: Clien
     if archive is None:
         return []
     last, first = schema.drops(migration, archive)
-    own = [event_triggers.drop(name).as_string(None) for name in event_triggers.recorded(record)]
+    own = [event_triggers.drop(name).as_string(None) for name in event_triggers.ours(record, target)]
     return own + _shown(last) + _shown(first)
 
 
@@ -176,7 +176,7 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
                 dropped.update(_drop_subscription(session, stream.subscription, comment))
             if archive is not None:
                 with _told_only_when_done(migration):
-                    for name in event_triggers.recorded(record):
+                    for name in event_triggers.ours(record, session):
                         session.execute(event_triggers.drop(name))
                     _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)

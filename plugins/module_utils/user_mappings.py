@@ -104,6 +104,7 @@ def carry(session: Session, mappings: Sequence[UserMapping], names: RoleNames, p
             attempts[mapping.server, role] = Attempt(mapping.shown, text, shown)
             continue
         left.append({"object": mapping.shown, "reason": reason})
-    refused = {item.attempt.what: item.sqlstate for item in carry_out(session, list(attempts.values()))}
-    left += [{"object": what, "reason": f"the target refused it (SQLSTATE {code})"} for what, code in refused.items()]
-    return Outcome(left, [key for key, attempt in attempts.items() if attempt.what not in refused])
+    refused = carry_out(session, list(attempts.values()))
+    left += [item.as_left for item in refused]
+    unmade = {item.attempt.what for item in refused}
+    return Outcome(left, [key for key, attempt in attempts.items() if attempt.what not in unmade])

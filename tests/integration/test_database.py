@@ -345,6 +345,38 @@ def test_starting_over_takes_our_event_triggers_back(case: Case) -> None:
     assert case.target.execute(TRIGGERS) == case.source.execute(TRIGGERS)
 
 
+def test_starting_over_leaves_an_event_trigger_that_took_the_name_of_ours(case: Case) -> None:
+    case.source.execute(LOGGING)
+    case.init()
+    case.target.execute(
+        "DROP EVENT TRIGGER always; CREATE SCHEMA own;"
+        "CREATE FUNCTION own.f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        "CREATE EVENT TRIGGER always ON ddl_command_end EXECUTE FUNCTION own.f()"
+    )
+    theirs = case.target.execute("SELECT oid, evtname FROM pg_event_trigger WHERE evtname = 'always'")
+    assert not any("DROP EVENT TRIGGER" in text and "always" in text for text in planned_statements(case))
+    assert "which is not changed" in left(case.init(resume=False).data)["event trigger always"]
+    assert case.target.execute("SELECT oid, evtname FROM pg_event_trigger WHERE evtname = 'always'") == theirs
+    assert (HOSTILE,) in case.target.execute("SELECT evtname FROM pg_event_trigger")
+
+
+def test_an_event_trigger_that_was_on_the_target_keeps_its_owner(case: Case) -> None:
+    case.source.execute(LOGGING)
+    owner = f'{case.target.name} "dba"'
+    name = sql.Identifier(owner).as_string(None)
+    case.target.execute(
+        "CREATE SCHEMA own; CREATE FUNCTION own.f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        f"CREATE EVENT TRIGGER always ON sql_drop EXECUTE FUNCTION own.f(); CREATE ROLE {name} SUPERUSER;"
+        f"ALTER EVENT TRIGGER always OWNER TO {name}"
+    )
+    try:
+        case.init()
+        query = "SELECT pg_get_userbyid(evtowner) FROM pg_event_trigger WHERE evtname = 'always'"
+        assert case.target.execute(query) == [(owner,)]
+    finally:
+        case.target.execute(f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")
+
+
 def planned_statements(case: Case) -> list[str]:
     migration = case.migration()
     case.migration = lambda: migration  # type: ignore[method-assign]

@@ -20,7 +20,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.phases import init
 from tests.integration.test_managed_role import PROVIDER, STRICT, AsAdmin, grant_subscriptions, managed
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.migrations import Case
+from tests.support.migrations import Case, at_step
 from tests.support.schema_dump import schema_differences
 
 HOSTILE = 'Weird "Näme"; --'
@@ -354,6 +354,37 @@ def test_user_mappings_are_made_when_asked_for_and_their_secrets_appear_nowhere(
     assert "\n".join(differences(case)) == "" or not [line for line in differences(case) if "MAPPING" in line]
     assert case.init(user_mappings="create", resume=False).changed
     assert case.target.execute(query) == case.source.execute(query)
+
+
+def test_what_the_target_refuses_of_a_user_mapping_is_told_without_its_words(case: Case) -> None:
+    case.source.execute(f"""
+        CREATE FUNCTION public.validate(text[], oid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+          IF current_database() = '{case.target.name}' AND array_to_string($1, ',') LIKE '%apikey%' THEN
+            RAISE EXCEPTION 'invalid value in %', $1 USING ERRCODE = 'HV00B'; END IF; END $$;
+        CREATE FOREIGN DATA WRAPPER own VALIDATOR public.validate; CREATE SERVER far FOREIGN DATA WRAPPER own;
+        CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (apikey 's3cret of a validator')""")
+    migration = case.migration()
+    data = init.run(migration, init.InitOptions(jobs=2, client_bin_dir=case.bin_dir, user_mappings="create")).data
+    (entry,) = [item for item in data["left"] if "SQLSTATE" in item["reason"]]
+    assert entry["object"].startswith("user mapping") and "HV00B" in entry["reason"]
+    assert "s3cret" not in str(data) + str(migration.log.entries)
+
+
+def test_privileges_that_are_taken_with_what_was_passed_on_during_the_copy_are_taken_on_the_target(case: Case) -> None:
+    case.source.execute(f"""
+        CREATE ROLE z_boss; CREATE ROLE b_first; CREATE ROLE c_second;
+        CREATE TABLE shop.passed (id int PRIMARY KEY, {H} int); ALTER TABLE shop.passed OWNER TO z_boss;
+        GRANT USAGE ON SCHEMA shop TO z_boss, b_first, c_second, {H};
+        SET ROLE z_boss; GRANT SELECT ON shop.passed TO {H} WITH GRANT OPTION;
+        SET ROLE {H}; GRANT SELECT ON shop.passed TO b_first WITH GRANT OPTION;
+        SET ROLE b_first; GRANT SELECT ON shop.passed TO c_second""")
+    change = f"SET ROLE z_boss; REVOKE SELECT ON shop.passed FROM {H} CASCADE"
+    granted = case.source.execute(ACL_OF, ["shop.passed"])
+    data = case.init(at_step("building indexes", lambda: case.source.execute(change))).data
+    assert data["left"] == []
+    assert len(granted) == 4
+    for side in (case.source, case.target):
+        assert [row[0].split("=")[0] for row in side.execute(ACL_OF, ["shop.passed"])] == ["z_boss"]
 
 
 def test_a_copy_that_starts_over_ends_with_the_same_owners_and_privileges(case: Case) -> None:

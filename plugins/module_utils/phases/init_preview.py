@@ -158,7 +158,7 @@ def _of_database(
     rows = extension_data.plan(options.extension_data, source, whose, left_behind | made.behind)
     left += [*rows.left, *({"object": item.what, "reason": "copied once, never replicated"} for item in rows.copy)]
     wanted = event_triggers.read(source.rows(event_triggers.QUERY))
-    taken = [row["name"] for row in target.rows(event_triggers.NAMES)] if wanted and target_exists else []
+    taken = [row["name"] for row in target.rows(event_triggers.THERE)] if wanted and target_exists else []
     triggers = event_triggers.plan(options.event_triggers, wanted, whose, left_behind, taken)
     left += triggers.left
     there = database_properties.read(target)

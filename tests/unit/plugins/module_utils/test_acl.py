@@ -83,6 +83,15 @@ def test_what_is_passed_on_is_granted_after_what_it_rests_on() -> None:
     assert acl.changes(wanted, wanted, "boss") == []
 
 
+def test_what_was_passed_on_is_taken_before_what_it_rests_on() -> None:
+    present = acl.parse(["boss=arw/boss", "a=r*/boss", "b=r*/a", "c=r/b", "keeps=w*/boss", "d=w/keeps"])
+    wanted = acl.parse(["boss=arw/boss", "a=r/boss", "keeps=w*/boss"])
+    found = acl.changes(present, wanted, "boss")
+    order = [(change.grantor, change.grantee) for change in found]
+    assert order.index(("b", "c")) < order.index(("a", "b")) < order.index(("boss", "a"))
+    assert sorted(order) == [("a", "b"), ("b", "c"), ("boss", "a"), ("keeps", "d")]
+
+
 def test_what_is_too_much_is_taken_first_and_a_grant_option_alone() -> None:
     present = acl.parse(["boss=arw/boss", "a=r*/boss", "b=w/boss"])
     wanted = acl.parse(["boss=aw/boss", "a=r/boss", "c=w/boss"])
