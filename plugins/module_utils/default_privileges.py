@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Default privileges: what ALTER DEFAULT PRIVILEGES on the source gives to objects that a role will make.
 
-They come last, so that they give nothing to what the restore makes. Those of roles, schemas and kinds that the source
-says nothing about stay as they are on the target.
+They come last, so that they give nothing to what the restore makes. What the target had before it keeps: where it has an
+entry for the same role, schema and kind, that is only added to, and what it gives beyond the source's is named.
 """
 
 from __future__ import annotations
@@ -101,10 +101,24 @@ def plan(
     found = []
     for (role, schema, kind), rights in wanted.items():
         usually: Acl = {} if schema is not None else there[_USUAL.get(kind, kind)].of(role)
-        changes = acl.changes(present.get((role, schema, kind), usually), rights, role)
+        before = present.get((role, schema, kind))
+        changes = acl.changes(usually if before is None else before, rights, role)
+        if before is not None:
+            shown = Defaults(role, schema, kind, ()).shown
+            left += [_kept(shown, change) for change in changes if not change.gives]
+            changes = [change for change in changes if change.gives]
         if changes:
             found.append(Defaults(role, schema, kind, changes))
     return found, lost, left
+
+
+def _kept(shown: str, change: Change) -> dict[str, str]:
+    whose = "PUBLIC" if change.grantee == acl.PUBLIC else change.grantee
+    what = f"{', '.join(acl.words(change.letters))}{' WITH GRANT OPTION' if change.grantable else ''}"
+    return {
+        "object": shown,
+        "reason": f"the target's own give {what} to {whose}, which the source's do not; not changed",
+    }
 
 
 def statement(defaults: Defaults, change: Change) -> sql.Composed:

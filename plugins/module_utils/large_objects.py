@@ -25,6 +25,7 @@ BYTES_AT_ONCE = 4 << 20
 # The first look at an object; most are smaller.
 SMALL_BYTES = 8 << 10
 DROPPED_AT_ONCE = 1000
+RANGES_AT_ONCE = 1000
 
 # OIDs as [first, last] of consecutive ones, so that millions of objects fit into a few lines.
 _RANGES = """
@@ -57,53 +58,76 @@ SELECT w.oid, pg_catalog.lo_get(w.oid::oid, w.start, %(length)s) AS piece
 
 _DROP = """
 SELECT count(pg_catalog.lo_unlink(m.oid)) AS dropped
-  FROM (SELECT l.oid FROM pg_catalog.pg_largeobject_metadata AS l
-         WHERE l.oid BETWEEN %(first)s::bigint AND %(last)s::bigint LIMIT %(count)s) AS m
+  FROM (SELECT l.oid
+          FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS w(first, last)
+          JOIN pg_catalog.pg_largeobject_metadata AS l ON l.oid BETWEEN w.first::oid AND w.last::oid
+         LIMIT %(count)s) AS m
 """
 
 
 def recorded(record: Record) -> list[list[int]]:
     """Return the ranges of OIDs that the ledger knows as ours."""
-    ranges: list[list[int]] = (
-        record.steps["large_objects"].detail.get("oids", []) if "large_objects" in record.steps else []
-    )
-    return ranges
+    if "large_objects" not in record.steps:
+        return []
+    known: list[list[int]] = record.steps["large_objects"].detail.get("oids", [])
+    return known
 
 
-def drop(claim: Claim, ranges: Sequence[Sequence[int]]) -> None:
+def drop(claim: Claim, known: Sequence[Sequence[int]]) -> None:
     """Drop the large objects of these ranges, some at a time: each one takes a lock until its transaction ends.
 
     Each time the claim is checked, and kept by a lock: a later runner may copy objects of the same OIDs.
     """
-    target = claim.session
-    for first, last in ranges:
-        dropped = 1
-        while dropped:
+    target, total = claim.session, 0
+    for start in range(0, len(known), RANGES_AT_ONCE):
+        some = known[start : start + RANGES_AT_ONCE]
+        parameters = {
+            "firsts": [first for first, _last in some],
+            "lasts": [last for _first, last in some],
+            "count": DROPPED_AT_ONCE,
+        }
+        dropped = DROPPED_AT_ONCE
+        while dropped == DROPPED_AT_ONCE:
             with target.transaction():
                 claim.write("SELECT 1")
-                dropped = target.value(_DROP, {"first": first, "last": last, "count": DROPPED_AT_ONCE})
-    target.log.add("target", "lo_unlink: the large objects that were copied")
+                dropped = target.value(_DROP, parameters)
+            total += dropped
+    if total:
+        target.log.add("target", "lo_unlink: the large objects that were copied")
 
 
-def intended(source: Session, target: Session, record: Record) -> list[list[int]]:
-    """Return the ranges of OIDs that the ledger is to know as ours before they are copied.
-
-    Raises ``target_not_empty`` when one of them that is not ours yet is in use on the target.
-    """
-    known = recorded(record)
-    ranges = [[row["first"], row["last"]] for row in source.rows(_RANGES)]
-    _check_free(target, ranges, known)
-    return joined([*ranges, *known])
+def ranges(source: Session) -> list[list[int]]:
+    """Return the OIDs that the source uses, as ranges in their order."""
+    return [[row["first"], row["last"]] for row in source.rows(_RANGES)]
 
 
-def joined(ranges: Iterable[Sequence[int]]) -> list[list[int]]:
+def joined(several: Iterable[Sequence[int]]) -> list[list[int]]:
     """Return ranges of OIDs without overlaps, those that touch as one. Pure."""
     result: list[list[int]] = []
-    for first, last in sorted((first, last) for first, last in ranges):
+    for first, last in sorted((first, last) for first, last in several):
         if result and first <= result[-1][1] + 1:
             result[-1][1] = max(result[-1][1], last)
         else:
             result.append([first, last])
+    return result
+
+
+def without(known: Sequence[Sequence[int]], present: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return what of ``known`` is not ``present``; both are in order, without overlaps. Pure."""
+    result: list[list[int]] = []
+    number = 0
+    for first, last in known:
+        start = first
+        while number < len(present) and present[number][0] <= last:
+            low, high = present[number]
+            if low > start:
+                result.append([start, low - 1])
+            start = max(start, high + 1)
+            if high > last:  # it goes on in the next range
+                break
+            number += 1
+        if start <= last:
+            result.append([start, last])
     return result
 
 
@@ -119,11 +143,11 @@ SELECT m.oid::bigint AS oid
 """
 
 
-def _check_free(target: Session, ranges: Sequence[Sequence[int]], ours: Sequence[Sequence[int]]) -> None:
+def check_free(target: Session, wanted: Sequence[Sequence[int]], ours: Sequence[Sequence[int]]) -> None:
     """Raise ``target_not_empty`` when one of these OIDs is in use on the target and not ours."""
     parameters = {
-        "firsts": [first for first, _last in ranges],
-        "lasts": [last for _first, last in ranges],
+        "firsts": [first for first, _last in wanted],
+        "lasts": [last for _first, last in wanted],
         "our_firsts": [first for first, _last in ours],
         "our_lasts": [last for _first, last in ours],
     }
@@ -169,7 +193,7 @@ class Copied:
 def copy_all(source: Session, target: Session, names: RoleNames) -> Copied:
     """Copy every large object under its own OID, with owner, privileges and comment.
 
-    ``source`` is inside the snapshot's transaction. What :func:`intended` returned is recorded before; what has one of
+    ``source`` is inside the snapshot's transaction. The OIDs (:func:`ranges`) are recorded before; what has one of
     these OIDs on the target is then left from an earlier attempt of ours, and replaced.
     """
     done = Copied()

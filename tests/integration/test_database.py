@@ -692,8 +692,10 @@ def test_large_objects_that_an_earlier_attempt_left_are_replaced(case: Case, mon
         with pytest.raises(MigrationError, match="died"):
             case.init(large_objects="copy")
     assert case.target.execute("SELECT count(*) FROM pg_largeobject_metadata") == [(6,)]
-    case.source.execute("SELECT lo_put(900, 0, 'changed')")
+    case.source.execute("SELECT lo_put(900, 0, 'changed'), lo_unlink(901), lo_unlink(905)")
+    case.target.execute("SELECT lo_from_bytea(2000, 'mine')")
     case.init(large_objects="copy")
+    case.target.execute("SELECT lo_unlink(2000)")
     assert case.target.execute(LARGE) == case.source.execute(LARGE)
 
 

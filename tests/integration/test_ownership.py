@@ -287,6 +287,34 @@ def test_default_privileges_of_the_target_add_nothing(case: Case) -> None:
     assert [line for line in found if not _OWN.fullmatch(line)] == []
 
 
+def test_default_privileges_that_the_target_had_are_added_to_and_named(case: Case) -> None:
+    case.source.execute(
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {H};"
+        "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+    )
+    case.target.execute(
+        f"CREATE ROLE {H}; CREATE ROLE ours; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO PUBLIC;"
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT UPDATE ON TABLES TO {H} WITH GRANT OPTION;"
+        "ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO ours"
+    )
+    left = case.init().data["left"]
+    shown = "default privileges of postgres on tables in schema public"
+    assert [entry for entry in left if entry["object"] == shown] == [
+        {"object": shown, "reason": f"the target's own give {what}, which the source's do not; not changed"}
+        for what in ("INSERT to PUBLIC", f"UPDATE to {HOSTILE}")
+    ]
+    held = (
+        "SELECT defaclobjtype, a::text FROM pg_default_acl, unnest(defaclacl) AS a"
+        " WHERE defaclrole = 'postgres'::regrole AND a::text !~ '^postgres=' ORDER BY 1, 2"
+    )
+    assert case.target.execute(held) == [
+        ("T", "=U/postgres"),
+        ("T", "ours=U/postgres"),
+        ("r", f"{H}=rw*/postgres"),
+        ("r", "=a/postgres"),
+    ]
+
+
 def test_a_changed_schema_public_and_the_database_s_own_privileges_arrive(case: Case) -> None:
     database = sql.Identifier(case.source.name).as_string(None)
     case.source.execute(

@@ -320,6 +320,7 @@ class Run:
         left_behind = frozenset((item.classid, item.objid) for item in plan.left)
         found = extensions.read(reader.rows, self.target.rows, is_there=True)
         if not found:
+            self._extensions, self._extension_rows = extensions.ExtensionsPlan(), extension_data.DataPlan((), ())
             return
         whose, policies = provider.of_server(reader), self.options
         made = extensions.plan(policies.extension_versions, reader.rows, found, whose, left_behind)
@@ -384,10 +385,13 @@ class Run:
             return
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
             self._import(reader, snapshot)
-            intended = {"oids": large_objects.intended(reader, self.target, record)}
-            self.claim.begin("large_objects", intended)
+            known, present = large_objects.recorded(record), large_objects.ranges(reader)
+            large_objects.check_free(self.target, present, known)
+            self.claim.begin("large_objects", {"oids": large_objects.joined([*present, *known])})
+            # An earlier attempt may have copied what the source has dropped since.
+            large_objects.drop(self.claim, large_objects.without(known, present))
             copied = large_objects.copy_all(reader, self.target, self._role_names())
-            self.claim.finish("large_objects", {**intended, "left": copied.left})
+            self.claim.finish("large_objects", {"oids": present, "left": copied.left})
 
     def _extension_data(self, plan: Plan, record: Record, snapshot: str) -> None:
         """Copy what users keep in extensions' tables, for the same reason before any table."""

@@ -126,7 +126,9 @@ def publications(context: Context) -> Outcome:
 def labels(context: Context) -> Outcome:
     """O12. Labels of roles travel with those that init makes; which a server has loaded, only a statement tells."""
     rows = context.source.rows(security_labels.QUERY)
-    made = [role.name for role in context.role_plan.create] if any(row["role"] for row in rows) else []
+    labelled = {row["role"] for row in rows} - {None}
+    coming = {role.name for role in context.role_plan.create} if labelled else set()
+    made = [role for role in labelled if context.names.of(role) in coming]
     with_objects = context.options.large_objects == "copy"
     found = security_labels.travelling(
         security_labels.read(rows), context.left_behind, made, large_objects=with_objects

@@ -317,3 +317,60 @@ def test_the_role_that_is_to_own_everything_must_be_there_or_be_made(source_db: 
     target_db.execute(found["remedy"])
     assert run_validate(source_db.params, target_db.params, owner=HOSTILE)["target_owner"]["status"] == "pass"
     assert run_validate(source_db.params, target_db.params, owner="app")["target_owner"]["status"] == "pass"
+
+
+ACTING = f"""
+CREATE ROLE lim; CREATE ROLE boss; CREATE TABLE secrets (id int PRIMARY KEY, o text); ALTER TABLE secrets OWNER TO boss;
+ALTER TABLE secrets ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON secrets TO lim USING (o = 'pub');
+GRANT SELECT ON secrets TO lim;
+CREATE VIEW {H} AS SELECT * FROM secrets; ALTER VIEW {H} OWNER TO lim; GRANT SELECT ON {H} TO PUBLIC;
+CREATE VIEW own AS SELECT * FROM secrets; ALTER VIEW own OWNER TO lim;
+CREATE VIEW invoked WITH (security_invoker = on) AS SELECT * FROM secrets; ALTER VIEW invoked OWNER TO lim;
+GRANT SELECT ON invoked TO PUBLIC; GRANT SELECT ON invoked TO lim;
+CREATE VIEW through AS SELECT * FROM invoked; ALTER VIEW through OWNER TO lim; GRANT SELECT ON through TO PUBLIC;
+CREATE TABLE open (id int PRIMARY KEY); GRANT SELECT ON open TO lim;
+CREATE VIEW harmless AS SELECT * FROM open; ALTER VIEW harmless OWNER TO lim; GRANT SELECT ON harmless TO PUBLIC;
+CREATE FUNCTION f() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
+CREATE FUNCTION g() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT 1::text'; REVOKE ALL ON FUNCTION g() FROM PUBLIC;
+CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
+REVOKE ALL ON FUNCTION t() FROM PUBLIC;
+ALTER FUNCTION f() OWNER TO lim; ALTER FUNCTION g() OWNER TO lim; ALTER FUNCTION t() OWNER TO lim;
+"""
+
+
+@pytest.mark.fires("stronger_owners")
+@pytest.mark.silent("stronger_owners")
+def test_nothing_acts_for_others_as_a_stronger_owner(source_db: Database, target_db: Database) -> None:
+    source_db.execute(ACTING)
+    assert run_validate(source_db.params, target_db.params)["stronger_owners"]["status"] == "pass"
+    target_db.execute("CREATE ROLE other")
+    mapped = run_validate(source_db.params, target_db.params, roles={"lim": "other"})["stronger_owners"]
+    assert mapped["status"] == "pass"
+    for options in ({"roles": {"lim": None}}, {"roles": "none"}, {"owner": target_db.params["user"]}):
+        found = run_validate(source_db.params, target_db.params, **options)["stronger_owners"]
+        assert (found["status"], found["severity"]) == ("fail", "blocker")
+        assert {each.partition(" (")[0] for each in found["objects"]} == {
+            f"view public.{HOSTILE}",
+            "view public.through",
+            "routine public.f()",
+            "routine public.t()",
+        }
+    # A role without more rights than its own is another role all the same; as the owner of the rows it sees them all.
+    found = run_validate(source_db.params, target_db.params, owner="other")["stronger_owners"]
+    assert (found["status"], found["severity"]) == ("fail", "blocker")
+    source_db.execute("ALTER TABLE secrets FORCE ROW LEVEL SECURITY")
+    found = run_validate(source_db.params, target_db.params, owner="other")["stronger_owners"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert [each.partition(" (")[0] for each in found["objects"]] == ["routine public.f()", "routine public.t()"]
+    found = run_validate(source_db.params, target_db.params, roles="none")["stronger_owners"]
+    target_db.execute(found["remedy"])
+    assert run_validate(source_db.params, target_db.params, roles="none")["stronger_owners"]["status"] == "pass"
+    # A superuser's could do everything before.
+    source_db.execute("ALTER ROLE lim SUPERUSER")
+    assert run_validate(source_db.params, target_db.params, roles={"lim": None})["stronger_owners"]["status"] == "pass"
+
+
+def test_a_provider_s_own_role_was_never_narrow(source_db: Database, target_db: Database) -> None:
+    source_db.execute(ACTING.replace("lim", "neon_superuser"))
+    found = run_validate(source_db.params, target_db.params)["stronger_owners"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")

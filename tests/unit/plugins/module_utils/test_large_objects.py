@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from ansible_collections.seren.migrator.plugins.module_utils.large_objects import grants, joined
+from ansible_collections.seren.migrator.plugins.module_utils.large_objects import grants, joined, without
 from ansible_collections.seren.migrator.plugins.module_utils.role_names import RoleNames
 
 BOTH = (("alice", "SELECT", False), ("alice", "UPDATE", False))
@@ -20,6 +20,15 @@ def granted(privileges: tuple[tuple[str, str, bool], ...], names: RoleNames) -> 
 def test_ranges_that_touch_or_overlap_become_one() -> None:
     assert joined([[5, 9], [1, 3], [4, 4], [8, 12], [20, 20]]) == [[1, 12], [20, 20]]
     assert joined([]) == []
+
+
+def test_what_is_gone_is_known_and_not_present() -> None:
+    assert without([[1, 10], [20, 29], [40, 49]], [[3, 4], [8, 22], [45, 60]]) == [[1, 2], [5, 7], [23, 29], [40, 44]]
+    assert without([[1, 3], [5, 9]], [[1, 9]]) == []
+    assert without([[5, 9]], [[1, 2], [20, 30]]) == [[5, 9]]
+    assert without([[5, 9]], []) == [[5, 9]]
+    assert without([], [[1, 2]]) == []
+    assert without([[1, 2], [4, 9], [11, 12]], [[2, 5], [9, 11]]) == [[1, 1], [6, 8], [12, 12]]
 
 
 def test_what_an_owner_has_by_itself_is_not_granted() -> None:
