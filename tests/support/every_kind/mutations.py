@@ -997,12 +997,10 @@ PLAIN = (
         "o.<<<(o.pair,o.pair)",
         "function",
     ),
-    changed(
+    missing(  # nobody can use it any more
         catalog("pg_operator", "oprcode = 0", "oprname = '<<<'  AND oprnamespace = 'o'::regnamespace"),
         "operator",
         "o.<<<(o.pair,o.pair)",
-        "function",
-        "form",
     ),
     changed(catalog("pg_operator", "oprcom = 0", "oprname = '==='"), "operator", "o.===(o.pair,o.pair)", "commutator"),
     changed(catalog("pg_operator", "oprnegate = 0", "oprname = '==='"), "operator", "o.===(o.pair,o.pair)", "negator"),
