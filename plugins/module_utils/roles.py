@@ -16,7 +16,7 @@ from .parameter_privileges import ParameterGrant
 from .role_catalog import Membership, Role, Roles, RoleSetting
 from .role_names import RoleNames
 from .role_policy import RolePolicy, is_predefined
-from .role_statements import LIBRARY_SETTINGS, POWERS
+from .role_statements import LIBRARY_SETTINGS, POWERS, list_elements
 from .session import Session
 
 Left = dict[str, str]
@@ -348,7 +348,11 @@ class _Parts:
         if key in database_settings.WAITING and not is_ours:
             return f"not set before the cutover: if the role carries changes, {database_settings.WAITING[key]}. {later}"
         # Libraries of our own roles are tried before (see role_making).
-        if key in database_settings.PLACES and item.value and not (is_ours and key in LIBRARY_SETTINGS):
+        if (
+            key in database_settings.PLACES
+            and any(list_elements(item.value))
+            and not (is_ours and key in LIBRARY_SETTINGS)
+        ):
             return f"{database_settings.PLACES[key]}. Set it by hand where it is right"
         return ""
 
