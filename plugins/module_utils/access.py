@@ -55,12 +55,18 @@ class Outcome:
 
 
 def after_rows(
-    session: Session, source: Session, access: Access, there_before: Collection[str], mapping_policy: str
+    session: Session,
+    source: Session,
+    access: Access,
+    there_before: Collection[str],
+    named: Sequence[Policy],
+    mapping_policy: str,
 ) -> Outcome:
-    """Do the same for everything, once the last section is restored; then policies, user mappings, default privileges."""
+    """Do the same for everything, once the last section is restored; then the policies ``named``, user mappings, default
+    privileges.
+    """
     names, left_behind = access.names, access.left_behind
     target, lost, left, refused = _pass(session, access, there_before, is_last=True)
-    named = policies.read(source, names, left_behind)
     refused += policies.carry(session, named, names)
     left += policies.left(named, names)
     mappings = user_mappings.carry(session, user_mappings.read(source, left_behind), names, mapping_policy)

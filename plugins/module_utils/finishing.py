@@ -161,8 +161,12 @@ def _post_data(
     postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
     names = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
     left_behind = schema.skips(left, ())
-    by_us = {(policies.PG_POLICY, policy.oid) for policy in policies.read(source, names, left_behind)}
-    skipped = schema.skips(left, postponed) | by_us
+    # The archive and what it left out are of the snapshot; the source has moved on.
+    restored = record.steps["pre_data"].detail
+    named = policies.renamed(policies.kept(restored), names, left_behind)
+    left_then = frozenset((classid, objid) for classid, objid in restored["skipped"])
+    by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
+    skipped = schema.skips(left, postponed) | left_then | by_us
     archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
     script = schema.post_data_script(migration, archive)
     built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
@@ -175,11 +179,11 @@ def _post_data(
     remaining = script.without(built, {key.oid for key in unchecked})
     on_source = access.read(source, names, left_behind)
     # What its restore has made is ours; any other schema was there before.
-    made = set(record.steps["pre_data"].detail["created"])
+    made = set(restored["created"])
     there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)
 
     def and_then(session: Session) -> None:
-        outcome = access.after_rows(session, source, on_source, there_before, options.user_mappings)
+        outcome = access.after_rows(session, source, on_source, there_before, named, options.user_mappings)
         found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
         session.connection.execute(claim.added_to_mark("post_data", found))
 

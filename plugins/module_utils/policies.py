@@ -3,13 +3,15 @@
 """Row security policies for roles that are called otherwise on the target, or that nobody stands for there.
 
 All others come with the archive of the schema, which names roles as the source does. Row security itself, its being
-enabled and forced, always comes from there.
+enabled and forced, always comes from there. Which they are and what they say is read in the snapshot of the archive and
+kept in the ledger: the application may make a policy anew before the last section is restored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from .attempts import Attempt, Refused, carry_out
 from .driver import sql
@@ -56,12 +58,27 @@ class Policy:
         return f"policy {self.name} on table {self.schema}.{self.table}"
 
 
-def read(source: Session, names: RoleNames, left_behind: Collection[tuple[int, int]]) -> list[Policy]:
-    """Return the policies that travel and name a role which is not called so on the target."""
+def read(source: Session, left_behind: Collection[tuple[int, int]]) -> list[Policy]:
+    """Return the policies that travel and name roles, as the transaction of ``source`` sees them."""
     found = [Policy(**{**row, "roles": tuple(row["roles"])}) for row in source.rows(_POLICIES)]
+    return [policy for policy in found if (PG_POLICY, policy.oid) not in left_behind]
+
+
+def as_data(policies: Iterable[Policy]) -> list[dict[str, Any]]:
+    """Return them for the ledger."""
+    return [asdict(policy) for policy in policies]
+
+
+def kept(detail: Mapping[str, Any]) -> list[Policy]:
+    """Return the policies that a step's detail holds."""
+    return [Policy(**{**item, "roles": tuple(item["roles"])}) for item in detail["policies"]]
+
+
+def renamed(policies: Iterable[Policy], names: RoleNames, left_behind: Collection[tuple[int, int]]) -> list[Policy]:
+    """Return those that still travel and name a role which is not called so on the target. Pure."""
     return [
         policy
-        for policy in found
+        for policy in policies
         if (PG_POLICY, policy.oid) not in left_behind and any(names.of(role) != role for role in policy.roles)
     ]
 

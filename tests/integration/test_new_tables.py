@@ -197,6 +197,31 @@ def test_new_tables_have_their_owners_privileges_and_policies(source_db: Databas
     assert "privileges" in entries[0]["attributes"][0]
 
 
+def test_a_policy_of_a_new_table_that_is_made_anew_during_the_copy_arrives(
+    source_db: Database, target_db: Database
+) -> None:
+    source_db.cluster.execute("CREATE ROLE seen_otherwise")
+    target_db.cluster.execute("CREATE ROLE sees_for_it")
+    source_db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO seen_otherwise")
+    for statement in BASE:
+        source_db.execute(statement)
+    case = Case(source_db, target_db)
+    case.init(roles={"seen_otherwise": "sees_for_it"})
+    source_db.execute(f"CREATE TABLE {WEIRD} (id int PRIMARY KEY)")
+    policy = f"CREATE POLICY {WEIRD} ON {WEIRD} FOR SELECT TO seen_otherwise"
+    source_db.execute(f"{policy} USING (id > 1)")
+
+    def progress(event: Event) -> None:
+        if event.text.startswith("adding constraints and triggers of the new tables"):
+            source_db.execute(f"DROP POLICY {WEIRD} ON {WEIRD}; {policy} USING (id > 2)")
+
+    sync.run(case.migration(), sync.SyncOptions(add_new_tables=True, client_bin_dir=case.bin_dir), progress)
+    found = target_db.execute(
+        "SELECT roles::text[], qual FROM pg_policies WHERE cmd = 'SELECT' AND 'sees_for_it' = ANY (roles)"
+    )
+    assert found == [(["sees_for_it"], "(id > 1)")]
+
+
 def test_verify_says_verified_afterwards(case: Case) -> None:
     case.source.execute("CREATE TABLE n (id serial PRIMARY KEY, v text)")
     case.source.execute("INSERT INTO n (v) SELECT 'x' FROM generate_series(1, 100)")

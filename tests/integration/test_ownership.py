@@ -275,6 +275,31 @@ def test_a_policy_for_a_role_that_nobody_stands_for_is_not_made_for_everybody(ca
     assert case.target.execute("SELECT policyname FROM pg_policies ORDER BY 1") == [("every",), ("mine",)]
 
 
+def test_a_policy_that_is_made_anew_during_the_copy_arrives_as_the_snapshot_had_it(case: Case) -> None:
+    case.source.execute(
+        f"CREATE POLICY {H} ON shop.orders FOR SELECT TO clerk USING (id > 1); COMMENT ON POLICY {H} ON shop.orders IS 'it''s'"
+    )
+
+    def change() -> None:
+        case.source.execute(
+            f"DROP POLICY {H} ON shop.orders; CREATE POLICY {H} ON shop.orders FOR SELECT TO clerk USING (id > 2);"
+            "CREATE POLICY fresh ON shop.orders FOR SELECT TO clerk USING (id > 3)"
+        )
+
+    options: dict[str, Any] = {"roles": {"clerk": "clerk of the target"}}
+    case.target.execute('DROP ROLE IF EXISTS "clerk of the target"')
+    data = case.init(at_step("building indexes", change), **options).data
+    assert [item for item in data["left"] if "polic" in item["object"]] == []
+    query = "SELECT roles::text[], qual FROM pg_policies WHERE policyname IN (%s, 'fresh')"
+    assert case.target.execute(query, [HOSTILE]) == [(["clerk of the target"], "(id > 1)")]
+    comments = "SELECT obj_description(oid, 'pg_policy') FROM pg_policy WHERE polname = %s"
+    assert case.target.execute(comments, [HOSTILE]) == [("it's",)]
+    case.sync()
+    (told,) = case.status(window=0.3).data["drift"]
+    assert told["object"] == "table shop.orders"
+    assert told["attributes"] == [f"policy {H} on shop.orders (comment, using)", "policy fresh on shop.orders (added)"]
+
+
 def test_default_privileges_of_the_target_add_nothing(case: Case) -> None:
     case.target.execute(
         "CREATE ROLE greedy; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO greedy WITH GRANT OPTION;"

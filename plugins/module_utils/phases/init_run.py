@@ -23,6 +23,7 @@ from .. import (
     large_objects,
     native_copy,
     never_carried,
+    policies,
     provider,
     register,
     role_lock,
@@ -304,9 +305,15 @@ class Run:
         builds = indexes.read(reader, stored, script) if readable else []
         self.claim.replace_index_builds(builds)
         source = access.read(reader, self._role_names(), archive.skipped)
+        named = policies.as_data(policies.read(reader, archive.skipped))
         reader.connection.execute("COMMIT")
         left = [*made.left, *made.differing(), *(() if rows.copy else rows.left)]
-        detail = {"skipped": sorted(archive.skipped), "left": left, "extension_data": bool(rows.copy)}
+        detail = {
+            "skipped": sorted(archive.skipped),
+            "policies": named,
+            "left": left,
+            "extension_data": bool(rows.copy),
+        }
         mark = self.claim.done_mark("pre_data", detail)
 
         def and_then(session: Session, there_before: frozenset[str]) -> None:
@@ -322,9 +329,9 @@ class Run:
         if not found:
             self._extensions, self._extension_rows = extensions.ExtensionsPlan(), extension_data.DataPlan((), ())
             return
-        whose, policies = provider.of_server(reader), self.options
-        made = extensions.plan(policies.extension_versions, reader.rows, found, whose, left_behind)
-        rows = extension_data.plan(policies.extension_data, reader, whose, left_behind | made.behind)
+        whose, options = provider.of_server(reader), self.options
+        made = extensions.plan(options.extension_versions, reader.rows, found, whose, left_behind)
+        rows = extension_data.plan(options.extension_data, reader, whose, left_behind | made.behind)
         self._extensions, self._extension_rows = made, rows
 
     def _archive(

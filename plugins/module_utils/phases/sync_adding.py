@@ -419,12 +419,14 @@ class Adding:
         readable = plan.whole.database.encoding != "SQL_ASCII"
         self.claim.add_index_builds(indexes.read(reader, stored, script) if readable else [])
         on_source = access.only(access.read(reader, self._names(), archive.skipped), chosen)
+        named = policies.read(reader, archive.skipped)
         reader.connection.execute("COMMIT")
         names = {table.qualified for table in plan.selected.catalog.tables if table.oid in begun.oids}
         notes = [note for note in plan.notes if any(note["object"].endswith(f" {name}") for name in names)]
         detail = {
             "objects": sorted(chosen),
             "skipped": sorted(archive.skipped),
+            "policies": policies.as_data(item for item in named if (policies.PG_POLICY, item.oid) in chosen),
             "left": notes,
         }
         mark = self.claim.done_mark(begun.step("pre_data"), detail)
@@ -501,13 +503,12 @@ class Adding:
         postponed = [key for key in foreign_keys.postponed(catalog, carried) if key in mine]
         unchecked = [key for key in foreign_keys.checked_later(catalog, postponed) if key in mine]
         names, left_behind = self._names(), schema.skips(plan.left, ())
-        named = [
-            policy
-            for policy in policies.read(self.source, names, left_behind)
-            if (policies.PG_POLICY, policy.oid) in chosen
-        ]
+        # The archive and what it left out are of the snapshot; the source has moved on.
+        restored = self.record.steps[begun.step("pre_data")].detail
+        named = policies.renamed(policies.kept(restored), names, left_behind)
+        left_then = frozenset((classid, objid) for classid, objid in restored["skipped"])
         by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
-        skipped = schema.skips(plan.left, postponed) | by_us
+        skipped = schema.skips(plan.left, postponed) | left_then | by_us
         name = backend_name(self.claim.id, "restore")
         archive = Archive(self.claim.kept_dump(), self.client, skipped, name, chosen)
         script = schema.post_data_script(self.migration, archive)
@@ -521,7 +522,7 @@ class Adding:
         remaining = script.without(built, {key.oid for key in unchecked})
         on_source = access.only(access.read(self.source, names, left_behind), chosen)
         # What the restore of these tables has made is ours; any other schema was there before.
-        made = set(self.record.steps[begun.step("pre_data")].detail["created"])
+        made = set(restored["created"])
         there_before = frozenset(item.name for item in Catalog.read(self.target).schemas if item.oid not in made)
 
         def and_then(session: Session) -> None:
