@@ -262,25 +262,20 @@ def carry(session: Session, planned: Sequence[Repeated]) -> list[Refused]:
     lock us out of the database is taken back.
     """
     ours = [item for item in planned if item.item.is_ours]
-    refused = [
-        Refused(attempt, f"only its owner on the target, {item.item.owner}, may change them", "42501")
-        for item in planned
-        if not item.item.is_ours
-        for attempt in _attempts(session, [item])
-    ]
+    refused = not_ours(session, planned)
     of_database = [item for item in ours if item.item.kind == "DATABASE"]
-    refused += carry_out(session, _attempts(session, [item for item in ours if item not in of_database]))
-    attempts = _attempts(session, of_database)
-    if not attempts:
+    refused += carry_out(session, attempts(session, [item for item in ours if item not in of_database]))
+    of_its_own = attempts(session, of_database)
+    if not of_its_own:
         return refused
     try:
         with session.transaction():
-            not_taken = carry_out(session, attempts)
+            not_taken = carry_out(session, of_its_own)
             if not session.value(_STILL_HERE):
                 raise _LockedOut
     except _LockedOut:
         reason = "the role of the target's connection could not connect, or create schemas, any more"
-        return refused + [Refused(attempt, reason, "") for attempt in attempts]
+        return refused + [Refused(attempt, reason, "") for attempt in of_its_own]
     return refused + not_taken
 
 
@@ -288,7 +283,18 @@ class _LockedOut(Exception):
     """The changes would have taken our own rights on the database."""
 
 
-def _attempts(session: Session, planned: Sequence[Repeated]) -> list[Attempt]:
+def not_ours(session: Session, planned: Sequence[Repeated]) -> list[Refused]:
+    """Return the changes that are not tried, because only the owner may make them."""
+    return [
+        Refused(attempt, f"only its owner on the target, {item.item.owner}, may change them", "42501")
+        for item in planned
+        if not item.item.is_ours
+        for attempt in attempts(session, [item])
+    ]
+
+
+def attempts(session: Session, planned: Sequence[Repeated]) -> list[Attempt]:
+    """Return the statements that make the changes."""
     return [
         Attempt(f"privileges on {item.item.shown}", text)
         for item in planned

@@ -7,7 +7,7 @@ They go from one server to the other and nowhere else: not into the archive, the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .attempts import Attempt, carry_out
@@ -82,13 +82,18 @@ class Outcome:
     made: list[tuple[str, str | None]]
 
 
-def carry(session: Session, mappings: Sequence[UserMapping], names: RoleNames, policy: str) -> Outcome:
-    """Make the mappings on the target where ``policy`` is create.
+@dataclass(frozen=True)
+class Plan:
+    """What to make, by server and role (None for PUBLIC), and what stays behind."""
 
-    The caller has a transaction open. What the server says about a refused mapping could quote it, and is not repeated.
-    """
+    attempts: Mapping[tuple[str, str | None], Attempt]
+    left: list[dict[str, str]]
+
+
+def plan(mappings: Sequence[UserMapping], names: RoleNames, policy: str) -> Plan:
+    """Return what is made where ``policy`` is create. Pure."""
     if policy != "create":
-        return Outcome([{"object": mapping.shown, "reason": "user_mappings: skip"} for mapping in mappings], [])
+        return Plan({}, [{"object": mapping.shown, "reason": "user_mappings: skip"} for mapping in mappings])
     left = []
     attempts: dict[tuple[str, str | None], Attempt] = {}
     for mapping in mappings:
@@ -104,7 +109,16 @@ def carry(session: Session, mappings: Sequence[UserMapping], names: RoleNames, p
             attempts[mapping.server, role] = Attempt(mapping.shown, text, shown)
             continue
         left.append({"object": mapping.shown, "reason": reason})
-    refused = carry_out(session, list(attempts.values()))
-    left += [item.as_left for item in refused]
+    return Plan(attempts, left)
+
+
+def carry(session: Session, mappings: Sequence[UserMapping], names: RoleNames, policy: str) -> Outcome:
+    """Make the mappings on the target where ``policy`` is create.
+
+    The caller has a transaction open. What the server says about a refused mapping could quote it, and is not repeated.
+    """
+    planned = plan(mappings, names, policy)
+    refused = carry_out(session, list(planned.attempts.values()))
     unmade = {item.attempt.what for item in refused}
-    return Outcome(left, [key for key, attempt in attempts.items() if attempt.what not in unmade])
+    made = [key for key, attempt in planned.attempts.items() if attempt.what not in unmade]
+    return Outcome([*planned.left, *(item.as_left for item in refused)], made)

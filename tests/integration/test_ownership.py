@@ -340,6 +340,29 @@ def test_default_privileges_that_the_target_had_are_added_to_and_named(case: Cas
     ]
 
 
+def test_check_mode_foretells_what_becomes_of_owners_and_privileges(case: Case) -> None:
+    case.source.execute(
+        f"REVOKE USAGE ON SCHEMA public FROM PUBLIC; ALTER SCHEMA public OWNER TO boss; CREATE SCHEMA there;"
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {H}; ALTER SCHEMA there OWNER TO boss;"
+        "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE USER MAPPING FOR PUBLIC SERVER s"
+    )
+    case.target.execute(
+        "CREATE SCHEMA there; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO PUBLIC"
+    )
+    options = {"roles": {"clerk": None, "reader": None}}
+    migration = case.migration()
+    foretold = init.run(migration, init.InitOptions(client_bin_dir=case.bin_dir, check_mode=True, **options)).data
+    statements = [text for text in migration.log.entries if re.search("OWNER TO|REVOKE|GRANT", text)]
+    assert 'target: REVOKE USAGE ON SCHEMA "public" FROM PUBLIC' in statements
+    assert 'target: ALTER SCHEMA "there" OWNER TO "boss"' in statements
+    of_defaults = 'target: ALTER DEFAULT PRIVILEGES FOR ROLE "postgres" IN SCHEMA "public" GRANT SELECT ON TABLES TO '
+    assert of_defaults + H in statements
+    assert not [text for text in statements if "shop" in text and "DEFAULT" not in text]
+    done = case.init(**options).data
+    assert sorted(map(str, foretold["left"])) == sorted(map(str, done["left"]))
+    assert {entry["object"] for entry in done["left"]} >= {"owner clerk", "privileges of role reader"}
+
+
 def test_a_changed_schema_public_and_the_database_s_own_privileges_arrive(case: Case) -> None:
     database = sql.Identifier(case.source.name).as_string(None)
     case.source.execute(

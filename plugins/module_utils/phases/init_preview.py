@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .. import (
+    access_foretold,
     clients,
     copying,
     database,
@@ -64,6 +66,17 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             of_database, left_of_database = _of_database(
                 options, plan, role_plan.names, source, target, target_exists, migration
             )
+            is_done = record is not None and record.is_done("pre_data")
+            made = record.steps["pre_data"].detail["created"] if record is not None and is_done else ()
+            of_access, left_of_access = access_foretold.foretell(
+                source,
+                target,
+                replace(role_plan.names, owner=options.sole_owner),
+                frozenset((item.classid, item.objid) for item in plan.left),
+                made,
+                options.user_mappings,
+                is_there=target_exists,
+            )
             settings = tuning.settings(target, index_jobs)
             if record is not None and starts_over:
                 client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
@@ -95,7 +108,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             for text in native_copy.statements(migration, options, migration_id, number, by_servers):
                 migration.log.add("target", text)
     migration.log.add("target", "pg_restore --section=post-data")
-    for text in of_database:
+    for text in [*of_access, *of_database]:
         migration.log.add("target", text)
     tables = [
         {
@@ -129,7 +142,14 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
         },
         "settings": settings,
-        "left": [*plan.notes, *role_plan.left, *role_plan.expected, *role_plan.differences, *left_of_database],
+        "left": [
+            *plan.notes,
+            *role_plan.left,
+            *role_plan.expected,
+            *role_plan.differences,
+            *left_of_access,
+            *left_of_database,
+        ],
     }
     before = {"state": record.state if record else "absent"}
     after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}

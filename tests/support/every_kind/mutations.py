@@ -1171,7 +1171,7 @@ PLAIN = (
         "ALTER FOREIGN DATA WRAPPER ek_wrapper OPTIONS (SET debug 'false')",
         "foreign-data wrapper",
         "ek_wrapper",
-        "options",
+        "option values",
     ),
     changed(
         catalog("pg_foreign_data_wrapper", "fdwhandler = 'o.touch'::regproc", "fdwname = 'ek_wrapper'"),
@@ -1187,7 +1187,17 @@ PLAIN = (
     ),
     missing("DROP SERVER ek_other_server", "server", "ek_other_server"),
     extra("CREATE SERVER ek_more FOREIGN DATA WRAPPER ek_wrapper", "server", "ek_more"),
-    changed("ALTER SERVER ek_server OPTIONS (SET host 'elsewhere')", "server", "ek_server", "options"),
+    changed(
+        "ALTER FOREIGN DATA WRAPPER ek_wrapper OPTIONS (ADD more 'yes')",
+        "foreign-data wrapper",
+        "ek_wrapper",
+        "options",
+        "option values",
+    ),
+    changed(
+        "ALTER SERVER ek_server OPTIONS (ADD password 'secret')", "server", "ek_server", "options", "option values"
+    ),
+    changed("ALTER SERVER ek_server OPTIONS (SET host 'elsewhere')", "server", "ek_server", "option values"),
     changed("ALTER SERVER ek_server VERSION '2'", "server", "ek_server", "version"),
     changed(catalog("pg_foreign_server", "srvtype = 'other'", "srvname = 'ek_server'"), "server", "ek_server", "type"),
     changed(

@@ -1,6 +1,9 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""Foreign-data wrappers, servers and user mappings. Foreign tables are relations."""
+"""Foreign-data wrappers, servers and user mappings. Foreign tables are relations.
+
+Their options may hold secrets: names are shown, values only told apart.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ WRAPPERS = Query(
 SELECT w.tableoid::bigint AS classid, w.oid::bigint AS objid, 'foreign-data wrapper' AS kind,
        ARRAY[w.fdwname::text] AS path, pg_catalog.pg_get_userbyid(w.fdwowner) AS owner,
        {exploded("w.fdwacl")} AS acl, 'F' AS acl_for, {function("w.fdwhandler")} AS handler,
-       {function("w.fdwvalidator")} AS validator, {sorted_list("w.fdwoptions")} AS options
+       {function("w.fdwvalidator")} AS validator, {sorted_list("w.fdwoptions")} AS "option values"
   FROM pg_catalog.pg_foreign_data_wrapper AS w
 """,
     deparsed=frozenset({"handler", "validator"}),
@@ -24,7 +27,7 @@ SERVERS = Query(
 SELECT s.tableoid::bigint AS classid, s.oid::bigint AS objid, 'server' AS kind,
        ARRAY[s.srvname::text] AS path, pg_catalog.pg_get_userbyid(s.srvowner) AS owner,
        {exploded("s.srvacl")} AS acl, 'S' AS acl_for, w.fdwname AS "wrapper", s.srvtype AS type, s.srvversion AS version,
-       {sorted_list("s.srvoptions")} AS options
+       {sorted_list("s.srvoptions")} AS "option values"
   FROM pg_catalog.pg_foreign_server AS s
   JOIN pg_catalog.pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
 """

@@ -187,8 +187,8 @@ class _Reading:
             held = self._reader.read(row["acl"], row.get("acl_for"), row.get("owner") or row.get("acl_owner"))
             notes += held.notes
             attributes.update({n: v for n, v in (("privileges", held.held), ("grantors", held.grantors)) if v})
-        if kind == "user mapping":
-            attributes.update(_mapping_options(row))
+        if "option values" in row:
+            attributes.update(_secret_options(row))
         for setting in row.get("database_settings") or ():
             name, _equals, value = setting.partition("=")
             # Applications keep secrets in settings of their own.
@@ -245,9 +245,9 @@ class _Reading:
         return found
 
 
-def _mapping_options(row: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the names of a user mapping's options, and what tells their values apart without telling them."""
-    if not row["is_shown"]:
+def _secret_options(row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the names of options, and what tells their values apart without telling them."""
+    if not row.get("is_shown", True):
         return {"options": UNKNOWN, "option values": UNKNOWN}
     options = row["option values"] or []
     return {
