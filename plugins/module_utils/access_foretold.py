@@ -40,7 +40,7 @@ def foretell(
     mappings = user_mappings.plan(user_mappings.read(source, left_behind), names, mapping_policy)
     left = [
         *homeless(ours, names, left_behind),
-        *policies.left(policies.read(source, names, left_behind), names),
+        *policies.left(policies.read(source, left_behind), names),
         *mappings.left,
     ]
     of_schemas = [
