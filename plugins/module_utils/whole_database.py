@@ -7,7 +7,7 @@ In this order, because what would act on our own work has to come last. Where th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from . import (
@@ -49,6 +49,48 @@ class Policies(Protocol):
         """Copy, skip or fail."""
 
 
+def _labels(
+    rows: Iterable[dict[str, object]],
+    target: Session,
+    names: RoleNames,
+    ours_there: Collection[str],
+    options: Policies,
+    left_behind: Collection[tuple[int, int]],
+) -> tuple[list[security_labels.Label], list[dict[str, str]]]:
+    """Return the labels that travel, and what stays behind; ``ours_there`` are roles of ours: others are not ours to label."""
+    found = security_labels.read(rows)
+    made = [item.role for item in found if item.role is not None and names.of(item.role) in ours_there]
+    with_objects = options.large_objects == "copy"
+    labels = security_labels.travelling(found, left_behind, made, large_objects=with_objects)
+    before = {row["name"] for row in target.rows(_ROLES)} - {*ours_there}
+    reason = "the role was on the target before, and is not changed"
+    others = [item for item in found if item.role is not None and names.of(item.role) in before]
+    return labels, [{"object": f"security label of {item.what}", "reason": reason} for item in others]
+
+
+def foretold_labels(
+    source: Session,
+    target: Session,
+    names: RoleNames,
+    ours_there: Collection[str],
+    options: Policies,
+    left_behind: Collection[tuple[int, int]],
+) -> list[dict[str, str]]:
+    """Return which labels will stay behind, for check mode; ``ours_there`` are also roles that are still to be made."""
+    rows = source.rows(security_labels.QUERY)
+    if not rows:
+        return []
+    labels, left = _labels(rows, target, names, ours_there, options, left_behind)
+    # A read-only session would refuse the question itself.
+    with Session.open(target.endpoint, target.log, purpose="init") as asking:
+        for provider_name in sorted({item.provider for item in labels}):
+            if not security_labels.is_loaded(asking, provider_name):
+                left.append(
+                    security_labels.behind(provider_name, [item for item in labels if item.provider == provider_name])
+                )
+    return left
+
+
 def finish(
     claim: Claim,
     record: Record,
@@ -63,17 +105,8 @@ def finish(
         security_labels.QUERY, event_triggers.QUERY, database_properties.QUERY, extensions.COMMENTS
     )
     if rows and not record.is_done(SECURITY_LABELS):
-        found = security_labels.read(rows)
-        ours_there = set(role_making.Made.of(record).roles)  # other roles are not ours to label
-        made = [item.role for item in found if item.role is not None and names.of(item.role) in ours_there]
-        with_objects = options.large_objects == "copy"
-        labels = security_labels.travelling(found, left_behind, made, large_objects=with_objects)
-        before = {row["name"] for row in target.rows(_ROLES)} - ours_there
-        reason = "the role was on the target before, and is not changed"
-        others = [item for item in found if item.role is not None and names.of(item.role) in before]
-        detail: dict[str, list[dict[str, str]]] = {
-            "left": [{"object": f"security label of {item.what}", "reason": reason} for item in others]
-        }
+        labels, others = _labels(rows, target, names, role_making.Made.of(record).roles, options, left_behind)
+        detail = {"left": others}
         with claim.step(SECURITY_LABELS, detail):
             detail["left"] += security_labels.carry_over(target, labels, names)
     if triggers and not record.is_done(event_triggers.STEP):

@@ -26,6 +26,7 @@ from .. import (
     starting_over,
     stream,
     tuning,
+    whole_database,
 )
 from .. import plan as plans
 from ..dealing import Share
@@ -49,6 +50,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
         with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
             majors = (source.major, target.major)
+            made_roles = () if record is None else role_making.Made.of(record).roles
             role_plan = roles.plan(
                 role_policy.policy(options),
                 source,
@@ -56,7 +58,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
                 plan.selected.left_out,
                 database=migration.target.dbname,
                 passwords=options.role_passwords,
-                made=() if record is None else role_making.Made.of(record).roles,
+                made=made_roles,
             )
             if not target_exists:
                 statement = database.create_statement(migration.target.dbname, plan.whole.database, target.major)
@@ -76,6 +78,14 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
                 made,
                 options.user_mappings,
                 is_there=target_exists,
+            )
+            left_of_access += whole_database.foretold_labels(
+                source,
+                target,
+                role_plan.names,
+                {*made_roles, *(role.name for role in role_plan.create)},
+                options,
+                frozenset((item.classid, item.objid) for item in plan.left),
             )
             settings = tuning.settings(target, index_jobs)
             if record is not None and starts_over:
