@@ -80,7 +80,7 @@ class Lost:
         left = [
             {
                 "object": f"privileges of role {name}",
-                "reason": f"no role of the target stands for it: {summary(objects)}",
+                "reason": f"no role of the target stands for it (with roles: none, only those that the connection may SET do): {summary(objects)}",
             }
             for name, objects in sorted(self.roles.items())
         ]

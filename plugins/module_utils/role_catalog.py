@@ -80,6 +80,15 @@ WITH used(oid) AS (
 SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r JOIN used AS u ON u.oid = r.oid
 """
 
+_OWNERS = """
+SELECT DISTINCT r.rolname AS name
+  FROM pg_catalog.pg_shdepend AS d
+  JOIN pg_catalog.pg_roles AS r ON r.oid = d.refobjid
+  JOIN pg_catalog.pg_database AS b ON b.datname = pg_catalog.current_database()
+ WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.deptype = 'o' AND d.dbid = b.oid
+   AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ANY (%(left_out)s::oid[]))
+"""
+
 ATTRIBUTES = ("superuser", "inherit", "createrole", "createdb", "login", "replication", "bypassrls")
 
 
@@ -174,6 +183,11 @@ def _membership(granted: str, member: str, grantor: str | None, options: Mapping
 def used(source: Session, left_out: Collection[int]) -> frozenset[str]:
     """Return the roles that own, or are granted, something in the database; ``left_out`` are relations not to look at."""
     return frozenset(row["name"] for row in source.rows(_USED, {"left_out": sorted(left_out)}))
+
+
+def owners(source: Session, left_out: Collection[int]) -> frozenset[str]:
+    """Return the roles that own something in the database, without the bootstrap superuser."""
+    return frozenset(row["name"] for row in source.rows(_OWNERS, {"left_out": sorted(left_out)}))
 
 
 def referenced(roles: Roles, used_names: Collection[str], closed: Collection[str]) -> frozenset[str]:

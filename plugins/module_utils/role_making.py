@@ -55,15 +55,32 @@ SELECT pg_catalog.set_config('createrole_self_grant', 'set, inherit', false)
   FROM pg_catalog.pg_settings AS s WHERE s.name = 'createrole_self_grant'
 """
 
-# To make a role before 16 is not to be its member; where we may use it anyway there is nothing to do.
+# To make a role before 16 is not to be its member; where we may use it anyway there is nothing to do. Roles that others
+# have made, another migration perhaps, which has taken its membership back since, are ours to use as well if we may
+# grant them; a role that belongs to us cannot be granted to us.
 _UNUSABLE = """
 SELECT r.rolname AS name
   FROM pg_catalog.pg_roles AS r
+  JOIN pg_catalog.pg_roles AS u ON u.rolname = current_user
  WHERE r.rolname = ANY (%(names)s::name[]) AND NOT pg_catalog.pg_has_role(r.oid, 'MEMBER')
+   AND u.rolcreaterole AND NOT r.rolsuper AND NOT pg_catalog.pg_has_role(r.oid, u.oid, 'MEMBER')
  ORDER BY r.rolname
 """
 
-# From 16 on: what createrole_self_grant has given.
+# From 16 on: what we administer ourselves, and have not refused ourselves.
+_UNUSABLE_16 = """
+SELECT r.rolname AS name
+  FROM pg_catalog.pg_roles AS r
+  JOIN pg_catalog.pg_roles AS u ON u.rolname = current_user
+ WHERE r.rolname = ANY (%(names)s::name[]) AND NOT pg_catalog.pg_has_role(r.oid, 'SET') AND NOT r.rolsuper
+   AND EXISTS (SELECT 1 FROM pg_catalog.pg_auth_members AS m
+                WHERE m.roleid = r.oid AND m.member = u.oid AND m.admin_option)
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_auth_members AS m
+                    WHERE m.roleid = r.oid AND m.member = u.oid AND m.grantor = u.oid)
+ ORDER BY r.rolname
+"""
+
+# From 16 on: what createrole_self_grant has given for roles that we made.
 _SELF_GRANTED = """
 SELECT r.rolname AS name
   FROM pg_catalog.pg_auth_members AS m
@@ -73,13 +90,14 @@ SELECT r.rolname AS name
  ORDER BY r.rolname
 """
 
+# What an administrator has granted since is his.
 _THERE = """
 SELECT DISTINCT w.role, w.member
   FROM unnest(%(roles)s::name[], %(members)s::name[]) AS w(role, member)
   JOIN pg_catalog.pg_roles AS r ON r.rolname = w.role
   JOIN pg_catalog.pg_roles AS u ON u.rolname = w.member
   JOIN pg_catalog.pg_auth_members AS m ON m.roleid = r.oid AND m.member = u.oid
- WHERE %(major)s < 16 OR m.grantor = m.member
+ WHERE m.grantor = m.member
 """
 
 
@@ -147,7 +165,8 @@ def _make(claim: Claim, target: Session, plan: RolePlan, before: Made, *, intern
     with target.transaction():
         made, lost = work.roles(plan.create)
         mine = sorted({*before.roles, *made})
-        temporary = [name for name in work.ourselves(mine) if name not in plan.connected_joins]
+        for_good = plan.connected_joins & set(mine)
+        temporary = [name for name in work.ourselves(mine, plan.owners) if name not in for_good]
         left = work.memberships(plan.grant)
         left += work.settings([item for item in plan.settings if item not in libraries])
         left += [{"object": item.shown, "reason": reason} for item, reason in libraries.items()]
@@ -227,14 +246,18 @@ class _Work:
             pieces.append(Attempt("its password", give_password(role.name, role.verifier), hidden))
         return lost + [f"{item.attempt.what} ({item.reason})" for item in self._try(pieces)], ""
 
-    def ourselves(self, made: Sequence[str]) -> list[str]:
-        """See to it that we may give objects to the roles that we made; return those to which we belong only for that."""
-        names = {"names": list(made)}
+    def ourselves(self, made: Sequence[str], owners: Sequence[str]) -> list[str]:
+        """See to it that we may give objects to the roles that we made and to other ``owners``, where we may.
+
+        Return the roles to which we belong only for that.
+        """
+        lacking = grantable_to_ourselves(self.target, [*made, *owners])
+        tries = [Attempt(name, grant_ourselves(name, self.target.major)) for name in lacking]
+        refused = {item.attempt.what for item in self._try(tries)}
+        given = {name for name in lacking if name not in refused}
         if self.target.major >= 16:
-            return [row["name"] for row in self.target.rows(_SELF_GRANTED, names)]
-        lacking = [row["name"] for row in self.target.rows(_UNUSABLE, names)]
-        refused = {item.attempt.what for item in self._try([Attempt(name, grant_ourselves(name)) for name in lacking])}
-        return [name for name in lacking if name not in refused]
+            given |= {row["name"] for row in self.target.rows(_SELF_GRANTED, {"names": list(made)})}
+        return sorted(given)
 
     def memberships(self, grant: Sequence[Membership]) -> list[Left]:
         """Give the memberships, with their grantors where the server accepts that."""
@@ -305,10 +328,16 @@ def _without_libraries(target: Session, settings: Sequence[RoleSetting]) -> dict
     return found
 
 
+def grantable_to_ourselves(target: Session, names: Sequence[str]) -> list[str]:
+    """Return those of the target's roles to which we cannot give objects yet, but may let ourselves."""
+    query = _UNUSABLE_16 if target.major >= 16 else _UNUSABLE
+    return [row["name"] for row in target.rows(query, {"names": list(names)})]
+
+
 def take_back(target: Session, given: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Revoke memberships, each as role and member, that a role gave itself; return those refused, with the reason."""
     roles, members = [role for role, _member in given], [member for _role, member in given]
-    found = target.rows(_THERE, {"roles": roles, "members": members, "major": target.major}) if given else []
+    found = target.rows(_THERE, {"roles": roles, "members": members}) if given else []
     pairs = [(row["role"], row["member"]) for row in found]
     tries = [
         Attempt(str(number), revoke_from_maker(*pair, target_major=target.major)) for number, pair in enumerate(pairs)

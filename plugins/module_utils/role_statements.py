@@ -83,9 +83,10 @@ def grant_membership(membership: Membership, target_major: int, *, with_grantor:
     return sql.SQL(" ").join(parts)
 
 
-def grant_ourselves(role: str) -> sql.Composed:
-    """Return the GRANT with which, before 16, the maker of a role may give objects to it."""
-    return sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role))
+def grant_ourselves(role: str, target_major: int) -> sql.Composed:
+    """Return the GRANT with which who administers a role, or before 16 makes roles, may give objects to it."""
+    grant = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role))
+    return grant if target_major < 16 else sql.SQL("{} WITH INHERIT TRUE, SET TRUE").format(grant)
 
 
 def revoke_from_maker(role: str, member: str, target_major: int) -> sql.Composed:

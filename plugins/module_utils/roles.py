@@ -39,7 +39,7 @@ class RolePlan:
     target has. ``without_password`` are the roles to be made that log in on the source with a password that we
     neither can read nor were given. ``names`` is how it will be once the roles are made. ``connected_joins`` are
     the roles to be made to which the connected role belongs for good, because the role it stands for does. ``parameters``
-    are their privileges on configuration parameters.
+    are their privileges on configuration parameters. ``owners`` are roles of the target that will own something.
     """
 
     names: RoleNames
@@ -52,6 +52,7 @@ class RolePlan:
     without_password: tuple[str, ...] = ()
     connected_joins: frozenset[str] = frozenset()
     parameters: tuple[ParameterGrant, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 def names(
@@ -162,7 +163,14 @@ def plan(
         tuple(without_password),
         parts.connected_joins,
         parameters.grants,
+        tuple(sorted(_owners(naming, role_catalog.owners(source, left_out), theirs))),
     )
+
+
+def _owners(naming: RoleNames, owners: Collection[str], theirs: Roles) -> set[str]:
+    """Return the roles that the target has already and that will own something."""
+    found = {called for name in owners if (called := naming.of(name)) is not None and not is_predefined(called)}
+    return found & set(theirs.roles) - {naming.connected}
 
 
 def _check_options(policy: RolePolicy, passwords: Mapping[str, str], ours: Roles, theirs: Roles) -> None:

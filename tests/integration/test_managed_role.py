@@ -240,20 +240,64 @@ def test_a_role_of_the_target_that_cannot_be_used_is_named_and_can_be_done_witho
     assert case.target.execute(owner) == [("owner1",)]
 
 
-def test_a_role_that_the_admin_may_only_grant_is_named_with_the_grant(pair: Callable[..., Case]) -> None:
+def test_a_role_that_the_admin_may_only_grant_is_used_until_cleanup(pair: Callable[..., Case]) -> None:
     case = pair()
-    case.source.execute("CREATE ROLE somebody; GRANT somebody TO owner1; CREATE SCHEMA theirs AUTHORIZATION somebody")
-    case.source.execute("CREATE TABLE theirs.things (id int PRIMARY KEY); ALTER TABLE theirs.things OWNER TO somebody")
+    role = '"Weird ""Näme""; --"'
+    case.source.execute(f"CREATE ROLE {role}; GRANT {role} TO owner1; CREATE SCHEMA theirs AUTHORIZATION {role}")
+    case.source.execute(f"CREATE TABLE theirs.things (id int PRIMARY KEY); ALTER TABLE theirs.things OWNER TO {role}")
     target = case.target
     assert isinstance(target, AsAdmin)
-    target.as_admin("CREATE ROLE somebody")
-    with pytest.raises(MigrationError) as caught:
-        case.init()
-    assert caught.value.details["checks"] == ["target_roles"]
-    nothing_written(case)
-    target.as_admin('GRANT "somebody" TO "owner1"')
-    assert 'GRANT "somebody" TO "owner1"' in caught.value.remedy
+    target.as_admin(f"CREATE ROLE {role}")
+    members = (
+        "SELECT m.admin_option, m.set_option, m.grantor = m.member FROM pg_auth_members AS m"
+        " JOIN pg_roles AS r ON r.oid = m.roleid WHERE r.rolname ~ 'Weird' ORDER BY 1"
+    )
+    before = target.execute(members)
     case.init()
+    assert target.execute(members) == [(False, True, True), *before]
+    owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'things'"
+    assert target.execute(owner) == [('Weird "Näme"; --',)]
+    case.cleanup()
+    assert target.execute(members) == before
+
+
+def test_cleanup_of_one_migration_does_not_stop_another(
+    pair: Callable[..., Case], source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    pair()
+    source_cluster.execute("CREATE ROLE app")
+    cases = []
+    for _number in range(3):
+        source = create_database(source_cluster)
+        source.execute(
+            "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO app; GRANT ALL ON SCHEMA public TO app"
+        )
+        target = AsAdmin(target_cluster, create_database(target_cluster, options="OWNER owner1").name)
+        cases.append(Case(source, target))
+    first, second, third = cases
+    for case in (first, second):
+        case.init()
+        case.sync()
+    data = first.cleanup().data
+    (kept,) = data["left"]
+    assert (kept["kind"], kept["name"]) == ("membership", "owner1 in app")
+    assert second.target.name in kept["reason"]
+    assert not first.cleanup().changed
+    second.source.execute("INSERT INTO t VALUES (1)")
+    second.wait_until_in_sync()
+    assert second.target.execute("SELECT id FROM t") == [(1,)]
+    second.cleanup()
+    usable = "SELECT pg_has_role('owner1', 'app', 'SET')"
+    assert first.target.execute(usable) == [(True,)]
+    assert first.cleanup().data["left"] == []
+    assert first.target.execute(usable) == [(False,)]
+    # One after the other, the next one gives itself again what it needs.
+    third.init()
+    third.sync()
+    third.source.execute("INSERT INTO t VALUES (1)")
+    third.wait_until_in_sync()
+    assert third.cleanup().data["left"] == []
+    assert third.target.execute(usable) == [(False,)]
 
 
 def test_a_managed_role_makes_the_target_database_itself(pair: Callable[..., Case]) -> None:

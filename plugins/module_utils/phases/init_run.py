@@ -218,8 +218,9 @@ class Run:
             seen = plans.read(self.migration, self.options, reader)
             if plans.shape(seen) != plans.shape(plan):
                 raise _Moved
-            self._roles(seen)
+            # First the register: the cleanup of another migration must not take back what we are about to rely on.
             self._enter_register(seen)
+            self._roles(seen)
             self._plan_extensions(seen, reader)
             left_out = {(item.classid, item.objid) for item in seen.left}
             baseline.keep(self.claim, baseline.seen(reader, self.migration.selection), left_out)

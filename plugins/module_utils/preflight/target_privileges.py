@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .. import role_making
 from ..role_policy import is_predefined
 from ..role_statements import create_role
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
@@ -115,6 +116,9 @@ def owners(context: Context) -> Outcome:
     missing = [] if role.can_create_roles else list(context.role_plan.create)
     rows = context.target.rows(_ROLES, {"roles": _owners(context), "privilege": _may_give(context)})
     foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"]]
+    if foreign:  # init lets itself use what it may grant
+        own = role_making.grantable_to_ourselves(context.target.session, foreign)
+        foreign = [item for item in foreign if item not in own]
     if not missing and not foreign:
         return passed()
     me = name(role.name)
