@@ -48,7 +48,8 @@ options:
   large_objects:
     description:
       - What to do about large objects, which logical replication does not carry.
-      - V(copy) copies them once, as they are in the snapshot; V(skip) leaves them behind; V(fail) is a blocker when there are any.
+      - V(copy) copies them once, as they are in the snapshot, with owners, privileges and comments; V(skip) leaves them behind; V(fail) is a
+        blocker when there are any.
     type: str
     choices: [fail, skip, copy]
     default: fail
@@ -66,14 +67,82 @@ options:
     type: str
     choices: [create, skip, fail]
     default: create
+  event_triggers:
+    description:
+      - What to do about event triggers.
+      - V(copy) creates them at the very end, disabled until the cutover, because they would act on the migration's own statements; V(skip)
+        leaves them behind; V(fail) is a blocker when there are any.
+      - PostgreSQL lets only superusers create them, so that V(copy) is a blocker on a target without one, unless its provider may allow more.
+    type: str
+    choices: [copy, skip, fail]
+    default: copy
+  extension_versions:
+    description:
+      - In which version the extensions of the source are created on the target.
+      - V(default) is the version that the target installs by default; the result C(left) names those that differ. V(source) is that of the
+        source, and a blocker where the target does not offer it.
+      - An extension that is on the target already stays as it is. None is ever updated.
+    type: str
+    choices: [default, source]
+    default: default
+  extension_data:
+    description:
+      - What to do about the rows that users keep in tables of extensions, as far as the extension has marked them for C(pg_dump).
+      - V(copy) copies them once, inside the snapshot, without touching rows that are there already; they are never replicated. V(skip) leaves
+        them behind; V(fail) is a blocker when there are any.
+      - Jobs of C(pg_cron), the state of extensions that spread tables over others, and the extensions of the source's provider stay behind.
+    type: str
+    choices: [copy, skip, fail]
+    default: copy
   roles:
     description:
-      - V(referenced) creates, on the target, the roles that own or may use what is migrated.
-      - V(none) creates no role. When one of the roles is missing on the target, or O(target) may not use it, all owners and privileges
-        and the policies for that role stay behind, and everything belongs to the role of O(target).
-    type: str
-    choices: [referenced, none]
+      - Which roles are made on the target, where they are missing. What is called a role here includes users and groups.
+      - V(referenced) makes those that own or may use what is migrated, the members of these, and the roles to which all of them belong. V(all) makes
+        every role of the source's server. V(none) makes none.
+      - A mapping does what V(referenced) does, but its keys, roles of the source, are called on the target as its values say, for instance
+        the key V(shop) with the value V(shop_eu). Such a role is made under that name when it is missing. Where the value is V(null), nobody stands for
+        the role. What is granted to it stays behind, what it owns goes to the role of O(target).
+      - Roles that PostgreSQL predefines, and those of O(reserved_roles), are never made. SUPERUSER is never given.
+      - With V(none) nobody stands for a role that is missing on the target, or whose rights O(target) may not take (SET ROLE).
+        What is granted to such a role stays behind even where it exists, and is listed; grant it by hand.
+      - A role that exists on the target is never changed. RV(ignore:left) of M(seren.migrator.pg_migration_init) tells how it differs from
+        the one of the source. Only settings that a role of the source has in this database alone are given to it,
+        without those that would hinder a migration; the role of O(target) itself gets none.
+    type: raw
     default: referenced
+  reserved_roles:
+    description:
+      - Names of roles that belong to the provider of the source, instead of those that are known (C(rds_*), C(cloudsql*), C(azure_*),
+        C(neon_superuser) and others). V(*) stands for any characters. An empty list reserves none.
+      - They are never made. One that the target has stands for itself. For the role that a provider gives to the administrators of a
+        database (C(neon_superuser), C(rds_superuser), C(cloudsqlsuperuser), C(azure_pg_admin) and others) that of the target's provider
+        stands, where there is one. For all others nobody does.
+      - A role that is a key of O(roles) is not reserved.
+    type: list
+    elements: str
+  role_passwords:
+    description:
+      - Passwords for roles of the source that are made on the target, each key a role of the source. Keep them in a vault.
+      - Without one a role gets the password that it has, where O(source) may read its hash (C(pg_authid)) and the target accepts that.
+        Otherwise it is made without a password, and named in the result.
+      - A password given here goes before the hash of the source. It is hashed (SCRAM-SHA-256) before it is sent. A role that exists on the target
+        keeps the password that it has.
+    type: dict
+  owner:
+    description:
+      - Who owns what is migrated. V(keep) is the source's owner, or the role that stands for it on O(target).
+      - Any other value is the name of a role of O(target), or of one that init makes there; everything then belongs to it. What the old owners were
+        granted on their own objects is not repeated; what others were granted is.
+    type: str
+    default: keep
+  user_mappings:
+    description:
+      - What to do about the user mappings of foreign servers, whose options hold passwords.
+      - V(skip) leaves them behind. V(create) makes those whose options the role of O(source) may read; the options go from one server to the other,
+        and into no archive, ledger, log or result. A target that logs statements (C(log_statement)) logs them.
+    type: str
+    choices: [skip, create]
+    default: skip
   copy_method:
     description:
       - Who carries the rows of the initial copy.

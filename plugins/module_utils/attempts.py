@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .driver import pq, psycopg, sql
+from .errors import MigrationError
 from .session import Session
 
 if TYPE_CHECKING:
@@ -16,10 +17,17 @@ if TYPE_CHECKING:
 
 AT_ONCE = 100
 
+# SQLSTATEs, or how they begin, that are no word about the statement: the connection, a transaction that is over or may
+# not write, deadlocks, resources, a lock that is not to be had, intervention, the system, damaged files.
+_NO_REFUSAL = ("08", "25006", "25P", "40", "53", "55P03", "57", "58", "XX001", "XX002")
+
 
 @dataclass(frozen=True)
 class Attempt:
-    """One statement and what it is about, in words for people; ``shown`` replaces it in the log where it is secret."""
+    """One statement and what it is about, in words for people.
+
+    ``shown`` replaces it in the log where it is secret; what a server says about it, which could quote it, is not repeated.
+    """
 
     what: str
     statement: Query
@@ -28,7 +36,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Refused:
-    """An attempt that the server refused, with its reason (the server's own words) and its SQLSTATE."""
+    """An attempt that the server refused, with its reason (the server's own words unless it is secret) and its SQLSTATE."""
 
     attempt: Attempt
     reason: str
@@ -40,16 +48,19 @@ class Refused:
         return {"object": self.attempt.what, "reason": self.reason}
 
 
-def carry_out(session: Session, attempts: Sequence[Attempt]) -> list[Refused]:
+def carry_out(session: Session, attempts: Sequence[Attempt], at_once: int = AT_ONCE) -> list[Refused]:
     """Run every statement that the server accepts, in order; return those that it refuses.
 
-    Inside a transaction of the caller all of it belongs to that; otherwise each batch commits by itself. Refused is what
-    is wrong with a statement (privileges, missing objects, values, features); a lost connection, a lock that is
-    not to be had or a full disk is raised.
+    ``at_once`` are tried together in a round trip; where a refusal is a rare exception, many more than usual. The log
+    then has a word about them instead of each.
+
+    Inside a transaction of the caller all of it belongs to that; otherwise each batch commits by itself. Refused is
+    whatever a server, an extension or a hook of a provider says about a statement; a lost connection, a deadlock, a lock
+    that is not to be had or a full disk is raised.
     """
     refused: list[Refused] = []
-    for start in range(0, len(attempts), AT_ONCE):
-        refused += _carry_out(session, attempts[start : start + AT_ONCE])
+    for start in range(0, len(attempts), at_once):
+        refused += _carry_out(session, attempts[start : start + at_once])
     return refused
 
 
@@ -58,15 +69,22 @@ def _carry_out(session: Session, attempts: Sequence[Attempt]) -> list[Refused]:
         return []
     error = _try(session, attempts)
     if error is None:
-        for attempt in attempts:
+        if len(attempts) > AT_ONCE:
             session.log.add(
-                session.endpoint.side, session.text(attempt.statement if attempt.shown is None else attempt.shown)
+                session.endpoint.side, f"{_text(session, attempts[0])}, and {len(attempts) - 1} more like it"
             )
+            return []
+        for attempt in attempts:
+            session.log.add(session.endpoint.side, _text(session, attempt))
         return []
     if len(attempts) == 1:
-        return [Refused(attempts[0], str(error.diag.message_primary or error), error.sqlstate or "")]
+        return [Refused(attempts[0], _reason(session, attempts[0], error), error.sqlstate or "")]
     middle = len(attempts) // 2
     return _carry_out(session, attempts[:middle]) + _carry_out(session, attempts[middle:])
+
+
+def _text(session: Session, attempt: Attempt) -> str:
+    return session.text(attempt.statement if attempt.shown is None else attempt.shown)
 
 
 def _try(session: Session, attempts: Sequence[Attempt]) -> psycopg.Error | None:
@@ -77,14 +95,31 @@ def _try(session: Session, attempts: Sequence[Attempt]) -> psycopg.Error | None:
         texts = ["SAVEPOINT attempt", *texts, "RELEASE SAVEPOINT attempt"]
     try:
         session.connection.execute(sql.SQL(";\n").join(map(sql.SQL, texts)))
-    except (
-        psycopg.ProgrammingError,
-        psycopg.DataError,
-        psycopg.NotSupportedError,
-        psycopg.IntegrityError,
-        psycopg.errors.CantChangeRuntimeParam,
-    ) as error:
-        if is_inside:
-            session.connection.execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
-        return error
-    return None
+        return None
+    except psycopg.Error as raised:
+        error = raised
+    state = error.sqlstate or ""
+    if not state or state.startswith(_NO_REFUSAL) or session.connection.closed:
+        secrets = [attempt.what for attempt in attempts if attempt.shown is not None]
+        raise error if not secrets else _silent(session, secrets, state)
+    if is_inside:
+        session.connection.execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
+    return error
+
+
+def _reason(session: Session, attempt: Attempt, error: psycopg.Error) -> str:
+    if attempt.shown is not None:
+        return f"the {session.endpoint.side} refused it (SQLSTATE {error.sqlstate})"
+    return error.diag.message_primary or str(error)
+
+
+def _silent(session: Session, secrets: Sequence[str], state: str) -> MigrationError:
+    """Return an error in our own words about statements with secrets."""
+    side = session.endpoint.side
+    said = f"The {side} could not carry out a statement (SQLSTATE {state})" if state else f"The {side} did not answer"
+    return MigrationError(
+        "database_error",
+        f"{said}, at one of: {'; '.join(secrets[:10])}. Its own words could quote a secret and are not repeated.",
+        f"Look into the log of the {side}; mend the cause and run the same command again.",
+        {"sqlstate": state or None},
+    )

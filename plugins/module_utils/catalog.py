@@ -161,7 +161,9 @@ SELECT d.oid::bigint AS oid, d.datname AS name, pg_catalog.pg_get_userbyid(d.dat
        pg_catalog.to_jsonb(d) AS raw,
        (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() AS s) AS system_identifier,
        pg_catalog.pg_postmaster_start_time()::text AS started,
-       (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) AS large_objects
+       (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) AS large_objects,
+       (SELECT s.reset_val = 'on' FROM pg_catalog.pg_settings AS s
+         WHERE s.name = 'standard_conforming_strings') AS has_standard_strings
   FROM pg_catalog.pg_database AS d
  WHERE d.datname = pg_catalog.current_database()
 """
@@ -307,7 +309,10 @@ class Schema:
 
 @dataclass(frozen=True)
 class Database:
-    """The database itself. ``raw`` is its whole pg_database row, so that newer columns need no newer code."""
+    """The database itself. ``raw`` is its whole pg_database row, so that newer columns need no newer code.
+
+    ``has_standard_strings`` is False where a new session of ours would take a backslash in a string for an escape.
+    """
 
     oid: int
     name: str
@@ -317,6 +322,7 @@ class Database:
     system_identifier: str
     started: str
     large_objects: int
+    has_standard_strings: bool = True
 
 
 @dataclass(frozen=True)

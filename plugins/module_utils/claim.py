@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -56,13 +56,22 @@ SELECT {id}, {step}, 'done', {detail}::jsonb || pg_catalog.jsonb_build_object('c
                   UNION ALL SELECT n.oid, n.xmin FROM pg_catalog.pg_namespace AS n
                   UNION ALL SELECT e.oid, e.xmin FROM pg_catalog.pg_extension AS e
                   UNION ALL SELECT l.oid, l.xmin FROM pg_catalog.pg_language AS l
-                  UNION ALL SELECT e.oid, e.xmin FROM pg_catalog.pg_event_trigger AS e
                   UNION ALL SELECT d.oid, d.xmin FROM pg_catalog.pg_default_acl AS d) AS c(oid, made_by)
           WHERE c.made_by = pg_catalog.pg_current_xact_id()::xid),
          'default_privileges', (SELECT coalesce(pg_catalog.jsonb_agg(d.oid::bigint), '[]')
                                   FROM pg_catalog.pg_default_acl AS d)), pg_catalog.now()
 ON CONFLICT (migration_id, step)
   DO UPDATE SET state = 'done', detail = s.detail || excluded.detail, finished_at = pg_catalog.now();
+"""
+
+# What came after the mark, in the same transaction, and is to be taken back with the rest.
+_ADD_TO_MARK = """
+UPDATE seren_migrator.step AS s
+   SET detail = s.detail || {detail}::jsonb || pg_catalog.jsonb_build_object('created', (s.detail->'created') || (
+         SELECT coalesce(pg_catalog.jsonb_agg(d.oid::bigint), '[]')
+           FROM pg_catalog.pg_default_acl AS d
+          WHERE NOT (s.detail->'default_privileges') @> pg_catalog.to_jsonb(d.oid::bigint)))
+ WHERE s.migration_id = {id} AND s.step = {step}
 """
 
 
@@ -131,6 +140,20 @@ class Claim:
             name=name,
         )
 
+    def removed_all(self, side: str, kind: str, objects: Sequence[tuple[str, str]]) -> None:
+        """Record that objects of one kind, each as name and schema, are gone."""
+        names, schemas = (list(values) for values in zip(*objects, strict=True))
+        self.write(
+            "UPDATE seren_migrator.object AS o SET removed_at = pg_catalog.now()"
+            "  FROM unnest(%(names)s::text[], %(schemas)s::text[]) AS g(name, schema)"
+            " WHERE o.migration_id = %(id)s AND o.side = %(side)s AND o.kind = %(kind)s"
+            " AND o.name = g.name AND o.schema = g.schema",
+            side=side,
+            kind=kind,
+            names=names,
+            schemas=schemas,
+        )
+
     def add_stream(self, number: int, names: StreamNames) -> None:
         """Record the intent to open a stream."""
         self.write(
@@ -164,6 +187,34 @@ class Claim:
         """Write anew what is to be built on the tables; nothing may have been built yet."""
         self.write(
             f"DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s;\n{INSERT_INDEX_BUILDS}",
+            builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
+        )
+
+    def add_relations(self, step: str, detail: Mapping[str, Any], relations: Sequence[Relation]) -> None:
+        """Write relations that join the migration, and the step that brings them, together."""
+        with self.session.transaction():
+            self.begin(step, detail)
+            insert_relations(self.session, self.id, relations)
+
+    def forget_relations(self, source_oids: Collection[int], steps: Collection[str]) -> None:
+        """Forget relations whose rows were not copied, and steps, together."""
+        with self.session.transaction():
+            self.write(
+                "DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND source_oid = ANY (%(oids)s)"
+                " AND state <> 'copied'",
+                oids=list(source_oids),
+            )
+            self.write(
+                "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step = ANY (%(steps)s)",
+                steps=list(steps),
+            )
+
+    def add_index_builds(self, builds: Sequence[IndexBuild]) -> None:
+        """Write what is to be built on tables that join the migration."""
+        self.write(
+            "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s AND table_oid = ANY (%(oids)s);\n"
+            f"{INSERT_INDEX_BUILDS}",
+            oids=sorted({build.table_oid for build in builds}),
             builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
         )
 
@@ -227,13 +278,19 @@ class Claim:
         """Return the statements that record a step as done, to run in the transaction that does it.
 
         They fail (division by zero) when the claim is lost. To ``detail`` they add ``created``: the OIDs of everything
-        that this transaction has made, and ``default_privileges``: those of all default privileges that are there.
+        that this transaction has made outside of savepoints, and ``default_privileges``: those of all default privileges that are there.
         """
         return sql.SQL(_DONE_MARK).format(
             id=sql.Literal(self.id),
             epoch=sql.Literal(self.epoch),
             step=sql.Literal(step),
             detail=sql.Literal(json.dumps(detail or {})),
+        )
+
+    def added_to_mark(self, step: str, detail: Mapping[str, Any]) -> sql.Composed:
+        """Return the statement that adds to a mark of this transaction, and to ``created`` the default privileges since."""
+        return sql.SQL(_ADD_TO_MARK).format(
+            id=sql.Literal(self.id), step=sql.Literal(step), detail=sql.Literal(json.dumps(detail))
         )
 
     def retire_stream(self, number: int) -> None:

@@ -55,6 +55,9 @@ _LAST_STEPS = {
     "sequences": "sequences",
     "materialized_views": "materialized_views",
     "analyze": "statistics",
+    "security_labels": "database",
+    "event_triggers": "database",
+    "database": "database",
 }
 
 

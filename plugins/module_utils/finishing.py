@@ -11,10 +11,26 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
-from . import firing, foreign_keys, indexes, native_copy, roles, schema, sequences
-from .catalog import Catalog, ForeignKey, MaterializedView
+from . import (
+    access,
+    database_properties,
+    firing,
+    foreign_keys,
+    indexes,
+    inherited_comments,
+    materialized_views,
+    native_copy,
+    policies,
+    role_policy,
+    roles,
+    schema,
+    sequences,
+    unsaid,
+    whole_database,
+)
+from .catalog import Catalog, ForeignKey
 from .claim import Claim
 from .clients import Client
 from .driver import psycopg, sql
@@ -40,7 +56,7 @@ SELECT n.nspname AS schema, c.relname AS name
 """
 
 
-class Policies(Protocol):
+class Policies(whole_database.Policies, Protocol):
     """The options of init that matter here."""
 
     @property
@@ -56,8 +72,20 @@ class Policies(Protocol):
         """Create, skip or fail."""
 
     @property
-    def roles(self) -> str:
-        """Referenced or none."""
+    def roles(self) -> Any:
+        """What becomes of roles, as ``role_policy.py`` reads it."""
+
+    @property
+    def reserved_roles(self) -> Sequence[str] | None:
+        """Names of roles that belong to a provider."""
+
+    @property
+    def sole_owner(self) -> str | None:
+        """Who is to own everything, None where owners are kept."""
+
+    @property
+    def user_mappings(self) -> str:
+        """Create or skip."""
 
 
 def finish(
@@ -82,13 +110,19 @@ def finish(
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
                 _post_data(migration, claim, record, source, target, client, options, whole, selected)
-            _let_rest(claim, target, [item.name for item in selected.catalog.schemas])
+            names = [item.name for item in selected.catalog.schemas]
+            claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
+            _let_rest(claim, target, names)
         record = claim.read()
     else:
         native_copy.resume(claim, target)  # an earlier run may have ended before it did
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
     there = Catalog.read(target)
+    if not record.is_done("inherited_comments"):
+        comments: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("inherited_comments", comments):
+            comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
     if not record.is_done("sequences"):
         with claim.step("sequences"):
             set_sequences(source, target, selected.catalog, there)
@@ -96,13 +130,19 @@ def finish(
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
-        with claim.step("materialized_views"):
-            refresh_views(target, selected.catalog, there)
+        views: dict[str, list[dict[str, str]]] = {"left": []}
+        with claim.step("materialized_views", views):
+            views["left"] += materialized_views.refresh(target, selected.catalog, there)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
         with claim.step("analyze", detail):
             detail["left"] += analyze(migration, target, record, there, options.jobs, analyzed)
+    if not record.is_done(database_properties.STEP):
+        progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
+        left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
+        stands_for = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
+        whole_database.finish(claim, record, source, target, options, stands_for, left_behind)
 
 
 def _post_data(
@@ -119,18 +159,35 @@ def _post_data(
     left = schema.left_behind(source, whole, selected)
     carried = [relation for relation in record.relations if relation.stream is not None]
     postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    skipped = schema.skips(left, postponed, roles.unusable(options.roles, source, target, selected.left_out))
+    names = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
+    left_behind = schema.skips(left, ())
+    # The archive and what it left out are of the snapshot; the source has moved on.
+    restored = record.steps["pre_data"].detail
+    named = policies.renamed(policies.kept(restored), names, left_behind)
+    left_then = frozenset((classid, objid) for classid, objid in restored["skipped"])
+    by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
+    skipped = schema.skips(left, postponed) | left_then | by_us
     archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
     script = schema.post_data_script(migration, archive)
     built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
     unchecked = foreign_keys.checked_later(selected.catalog, postponed)
     detail = {
-        "postponed_foreign_keys": [_key_name(selected.catalog, key) for key in postponed],
+        "postponed_foreign_keys": [key_name(selected.catalog, key) for key in postponed],
         "unchecked_foreign_keys": [foreign_keys.as_data(selected.catalog, key) for key in unchecked],
     }
     claim.begin("post_data", detail)
     remaining = script.without(built, {key.oid for key in unchecked})
-    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"))
+    on_source = access.read(source, names, left_behind)
+    # What its restore has made is ours; any other schema was there before.
+    made = set(restored["created"])
+    there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)
+
+    def and_then(session: Session) -> None:
+        outcome = access.after_rows(session, source, on_source, there_before, named, options.user_mappings)
+        found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
+        session.connection.execute(claim.added_to_mark("post_data", found))
+
+    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"), and_then)
 
 
 def validate_foreign_keys(
@@ -144,32 +201,40 @@ def validate_foreign_keys(
     phase: str = "init",
 ) -> bool:
     """Check the rows against the foreign keys that were added unchecked; return whether there was anything to do."""
-    if record.is_done("foreign_keys"):
-        return False
-    unchecked = record.unchecked_foreign_keys
-    if not unchecked:
-        claim.finish("foreign_keys", {"validated": 0})
-        return False
-    progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
-    with claim.step("foreign_keys", {"validated": len(unchecked)}):
+    waiting = record.keys_to_validate
+    unchecked = [key for keys in waiting.values() for key in keys]
+    if unchecked:
+        progress(Event(phase, f"validating {len(unchecked)} foreign key(s)", {"step": "constraints"}))
+        for step in waiting:
+            claim.begin(step)
         foreign_keys.validate(migration, target, unchecked, jobs)
-    return True
+    for step, keys in waiting.items():
+        claim.finish(step, {"validated": len(keys)})
+    return bool(unchecked)
 
 
 def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
-    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done."""
-    found = firing.find(target, schemas)
+    let_rest(claim, target, firing.find(target, schemas))
+
+
+def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], prefix: str = "") -> None:
+    """Disable what would fire during apply, and remember how it was enabled; recorded before it is done.
+
+    ``prefix`` begins the names of the ledger's steps.
+    """
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
-    detail = {"firing": [asdict(item) for item in found], "left": [{"object": str(i), "reason": reason} for i in found]}
+    left = [{"object": str(item), "reason": reason} for item in found if not item.follows]
+    detail = {"firing": [asdict(item) for item in found], "left": left}
     if found:
-        claim.finish("firing_found", detail)
+        claim.finish(f"{prefix}firing_found", detail)
     with target.transaction():
         for item in found:
             target.execute(firing.disable(item))
-    claim.finish("firing")
+    claim.finish(f"{prefix}firing")
 
 
-def _key_name(catalog: Catalog, key: ForeignKey) -> str:
+def key_name(catalog: Catalog, key: ForeignKey) -> str:
+    """Return how results name a foreign key."""
     return f"{key.name} on {catalog.by_oid[key.table].qualified}"
 
 
@@ -187,20 +252,6 @@ def set_sequences(source: Session, target: Session, catalog: Catalog, there: Cat
     for start in range(0, len(changed), STATEMENTS_AT_ONCE):
         batch = changed[start : start + STATEMENTS_AT_ONCE]
         target.execute(sql.SQL("; ").join(sequences.set_state(i, states[i.schema, i.name]) for i in batch))
-
-
-def refresh_views(target: Session, catalog: Catalog, there: Catalog) -> list[str]:
-    """Refresh the target's materialized views that are populated on the source, each after those it reads.
-
-    ``catalog`` is the selected part of the source's, ``there`` the target's. Returns their names.
-    """
-    present = {(view.schema, view.name) for view in there.materialized_views}
-    populated = [view for view in catalog.materialized_views if view.is_populated]
-    populated = [view for view in populated if (view.schema, view.name) in present]
-    ordered: list[MaterializedView] = schema.refresh_order(catalog, populated)
-    for view in ordered:
-        target.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(view.schema, view.name)))
-    return [view.qualified for view in ordered]
 
 
 def analyze(

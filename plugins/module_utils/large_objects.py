@@ -1,86 +1,157 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""Large objects, which logical replication does not carry: copied once, inside the snapshot, a piece at a time."""
+"""Large objects, which logical replication does not carry: copied once, inside the snapshot, many at a time.
+
+With their owners, privileges and comments. What is under way at a time is bounded, in objects and in bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
+from . import attempts
+from .attempts import Attempt
 from .claim import Claim
-from .driver import sql
+from .driver import psycopg, sql
 from .errors import MigrationError
 from .ledger import Record
+from .role_names import RoleNames
 from .session import Session
 
-PIECE_BYTES = 1 << 20
+OBJECTS_AT_ONCE = 500
+BYTES_AT_ONCE = 4 << 20
+# The first look at an object; most are smaller.
+SMALL_BYTES = 8 << 10
 DROPPED_AT_ONCE = 1000
+RANGES_AT_ONCE = 1000
 
-_LIST = """
-SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner
-  FROM pg_catalog.pg_largeobject_metadata AS m
- ORDER BY m.oid
+# OIDs as [first, last] of consecutive ones, so that millions of objects fit into a few lines.
+_RANGES = """
+SELECT min(n.oid)::bigint AS first, max(n.oid)::bigint AS last
+  FROM (SELECT m.oid::bigint AS oid, m.oid::bigint - pg_catalog.row_number() OVER (ORDER BY m.oid) AS island
+          FROM pg_catalog.pg_largeobject_metadata AS m) AS n
+ GROUP BY n.island
+ ORDER BY 1
 """
 
+# In the order in which they are granted: whoever has passed a privilege on got it before.
+_BATCH = """
+SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner,
+       pg_catalog.obj_description(m.oid, 'pg_largeobject') AS comment,
+       CASE WHEN m.lomacl IS NOT NULL THEN
+         (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
+                   CASE a.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END,
+                   a.privilege_type, a.is_grantable)), '[]')
+            FROM pg_catalog.aclexplode(m.lomacl) AS a) END AS privileges
+  FROM pg_catalog.pg_largeobject_metadata AS m
+ WHERE m.oid > %(after)s::bigint::oid
+ ORDER BY m.oid
+ LIMIT %(count)s
+"""
+
+_PIECES = """
+SELECT w.oid, pg_catalog.lo_get(w.oid::oid, w.start, %(length)s) AS piece
+  FROM unnest(%(oids)s::bigint[], %(starts)s::bigint[]) AS w(oid, start)
+"""
 
 _DROP = """
 SELECT count(pg_catalog.lo_unlink(m.oid)) AS dropped
-  FROM (SELECT l.oid FROM pg_catalog.pg_largeobject_metadata AS l
-         WHERE l.oid BETWEEN %(first)s::bigint AND %(last)s::bigint LIMIT %(count)s) AS m
+  FROM (SELECT l.oid
+          FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS w(first, last)
+          JOIN pg_catalog.pg_largeobject_metadata AS l ON l.oid BETWEEN w.first::oid AND w.last::oid
+         LIMIT %(count)s) AS m
 """
-
-
-def oid_ranges(oids: Iterable[int]) -> list[list[int]]:
-    """Return OIDs as [first, last] of consecutive ones, which is short for what was made in a row. Pure."""
-    ranges: list[list[int]] = []
-    for oid in sorted(set(oids)):
-        if ranges and ranges[-1][1] == oid - 1:
-            ranges[-1][1] = oid
-        else:
-            ranges.append([oid, oid])
-    return ranges
 
 
 def recorded(record: Record) -> list[list[int]]:
     """Return the ranges of OIDs that the ledger knows as ours."""
-    ranges: list[list[int]] = (
-        record.steps["large_objects"].detail.get("oids", []) if "large_objects" in record.steps else []
-    )
-    return ranges
+    if "large_objects" not in record.steps:
+        return []
+    known: list[list[int]] = record.steps["large_objects"].detail.get("oids", [])
+    return known
 
 
-def drop(claim: Claim, ranges: Sequence[Sequence[int]]) -> None:
+def drop(claim: Claim, known: Sequence[Sequence[int]]) -> None:
     """Drop the large objects of these ranges, some at a time: each one takes a lock until its transaction ends.
 
     Each time the claim is checked, and kept by a lock: a later runner may copy objects of the same OIDs.
     """
-    target = claim.session
-    for first, last in ranges:
-        dropped = 1
-        while dropped:
+    target, total = claim.session, 0
+    for start in range(0, len(known), RANGES_AT_ONCE):
+        some = known[start : start + RANGES_AT_ONCE]
+        parameters = {
+            "firsts": [first for first, _last in some],
+            "lasts": [last for _first, last in some],
+            "count": DROPPED_AT_ONCE,
+        }
+        dropped = DROPPED_AT_ONCE
+        while dropped == DROPPED_AT_ONCE:
             with target.transaction():
                 claim.write("SELECT 1")
-                dropped = target.value(_DROP, {"first": first, "last": last, "count": DROPPED_AT_ONCE})
-    target.log.add("target", "lo_unlink: the large objects that were copied")
+                dropped = target.value(_DROP, parameters)
+            total += dropped
+    if total:
+        target.log.add("target", "lo_unlink: the large objects that were copied")
 
 
-def intended(source: Session, target: Session, record: Record) -> list[list[int]]:
-    """Return the ranges of OIDs that the ledger is to know as ours before they are copied.
-
-    Raises ``target_not_empty`` when one of them that is not ours yet is in use on the target.
-    """
-    known = recorded(record)
-    oids = {item["oid"] for item in source.rows(_LIST)}
-    check_free(target, [oid for oid in oids if not any(first <= oid <= last for first, last in known)])
-    return oid_ranges(oids | {oid for first, last in known for oid in range(first, last + 1)})
+def ranges(source: Session) -> list[list[int]]:
+    """Return the OIDs that the source uses, as ranges in their order."""
+    return [[row["first"], row["last"]] for row in source.rows(_RANGES)]
 
 
-def check_free(target: Session, oids: Sequence[int]) -> None:
-    """Raise ``target_not_empty`` when one of these OIDs of large objects is in use on the target."""
-    taken = target.rows(
-        "SELECT m.oid::bigint AS oid FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = ANY (%(oids)s::oid[])"
-        " ORDER BY m.oid LIMIT 5",
-        {"oids": list(oids)},
-    )
+def joined(several: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Return ranges of OIDs without overlaps, those that touch as one. Pure."""
+    result: list[list[int]] = []
+    for first, last in sorted((first, last) for first, last in several):
+        if result and first <= result[-1][1] + 1:
+            result[-1][1] = max(result[-1][1], last)
+        else:
+            result.append([first, last])
+    return result
+
+
+def without(known: Sequence[Sequence[int]], present: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return what of ``known`` is not ``present``; both are in order, without overlaps. Pure."""
+    result: list[list[int]] = []
+    number = 0
+    for first, last in known:
+        start = first
+        while number < len(present) and present[number][0] <= last:
+            low, high = present[number]
+            if low > start:
+                result.append([start, low - 1])
+            start = max(start, high + 1)
+            if high > last:  # it goes on in the next range
+                break
+            number += 1
+        if start <= last:
+            result.append([start, last])
+    return result
+
+
+_TAKEN = """
+SELECT m.oid::bigint AS oid
+  FROM pg_catalog.pg_largeobject_metadata AS m
+ WHERE EXISTS (SELECT 1 FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS w(first, last)
+                WHERE m.oid::bigint BETWEEN w.first AND w.last)
+   AND NOT EXISTS (SELECT 1 FROM unnest(%(our_firsts)s::bigint[], %(our_lasts)s::bigint[]) AS o(first, last)
+                    WHERE m.oid::bigint BETWEEN o.first AND o.last)
+ ORDER BY m.oid
+ LIMIT 5
+"""
+
+
+def check_free(target: Session, wanted: Sequence[Sequence[int]], ours: Sequence[Sequence[int]]) -> None:
+    """Raise ``target_not_empty`` when one of these OIDs is in use on the target and not ours."""
+    parameters = {
+        "firsts": [first for first, _last in wanted],
+        "lasts": [last for _first, last in wanted],
+        "our_firsts": [first for first, _last in ours],
+        "our_lasts": [last for _first, last in ours],
+    }
+    taken = target.rows(_TAKEN, parameters)
     if taken:
         names = ", ".join(str(row["oid"]) for row in taken)
         raise MigrationError(
@@ -90,36 +161,166 @@ def check_free(target: Session, oids: Sequence[int]) -> None:
         )
 
 
-def copy_all(source: Session, target: Session, *, without_owners: bool = False) -> int:
-    """Copy every large object under its own OID; return how many.
+@dataclass(frozen=True)
+class LargeObject:
+    """A large object without its bytes. ``privileges`` are (grantee, privilege, is grantable), '' being PUBLIC.
 
-    ``source`` is inside the snapshot's transaction. What :func:`intended` returned is recorded before; what has one of
-    these OIDs on the target is then left from an earlier attempt of ours, and replaced. Owners are kept, unless
-    ``without_owners``; grants are not.
+    They are None where nothing was ever granted or revoked.
     """
-    objects = source.rows(_LIST)
-    for item in objects:
-        oid = item["oid"]
+
+    oid: int
+    owner: str
+    comment: str | None
+    privileges: tuple[tuple[str, str, bool], ...] | None
+
+
+@dataclass
+class Copied:
+    """How many objects were copied, and how often what of them was refused or has nobody to go to."""
+
+    count: int = 0
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def left(self) -> list[dict[str, str]]:
+        """What stays behind, as results show it."""
+        return [
+            {"object": f"{what} of {count} large object(s)", "reason": reason}
+            for (what, reason), count in sorted(self.refused.items())
+        ]
+
+
+def copy_all(source: Session, target: Session, names: RoleNames) -> Copied:
+    """Copy every large object under its own OID, with owner, privileges and comment.
+
+    ``source`` is inside the snapshot's transaction. The OIDs (:func:`ranges`) are recorded before; what has one of
+    these OIDs on the target is then left from an earlier attempt of ours, and replaced.
+    """
+    done = Copied()
+    for batch in _batches(source):
         with target.transaction():
-            target.connection.execute(
-                "SELECT pg_catalog.lo_unlink(m.oid) FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = %(oid)s",
-                {"oid": oid},
+            _copy_bytes(source, target, batch)
+            _give_rights(target, batch, names, done)
+        done.count += len(batch)
+    if done.count:
+        target.log.add("target", f"lo_create, lo_put: {done.count} large object(s)")
+    return done
+
+
+def _batches(source: Session) -> Iterator[list[LargeObject]]:
+    after = 0
+    while True:
+        rows = source.rows(_BATCH, {"after": after, "count": OBJECTS_AT_ONCE})
+        if not rows:
+            return
+        after = rows[-1]["oid"]
+        yield [
+            LargeObject(
+                row["oid"],
+                row["owner"],
+                row["comment"],
+                None
+                if row["privileges"] is None
+                else tuple((who, what, give) for who, what, give in row["privileges"]),
             )
-            target.connection.execute("SELECT pg_catalog.lo_create(%(oid)s)", {"oid": oid})
-            offset = 0
-            while piece := source.value(
-                "SELECT pg_catalog.lo_get(%(oid)s, %(offset)s, %(length)s) AS piece",
-                {"oid": oid, "offset": offset, "length": PIECE_BYTES},
-            ):
-                target.connection.execute(
-                    "SELECT pg_catalog.lo_put(%(oid)s, %(offset)s, %(piece)s)",
-                    {"oid": oid, "offset": offset, "piece": piece},
-                )
-                offset += len(piece)
-            if not without_owners:
-                target.connection.execute(
-                    sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(item["owner"]))
-                )
-    if objects:
-        target.log.add("target", f"lo_create, lo_put: {len(objects)} large object(s)")
-    return len(objects)
+            for row in rows
+        ]
+
+
+_CREATE = """
+SELECT pg_catalog.lo_unlink(m.oid) FROM pg_catalog.pg_largeobject_metadata AS m
+ WHERE m.oid = ANY (%(oids)s::bigint[]::oid[]);
+SELECT count(pg_catalog.lo_create(w.oid::oid)) FROM unnest(%(oids)s::bigint[]) AS w(oid)
+"""
+_PUT = """
+SELECT count(*)
+  FROM unnest(%(oids)s::bigint[], %(starts)s::bigint[], %(pieces)s::bytea[]) AS w(oid, start, piece)
+ CROSS JOIN LATERAL pg_catalog.lo_put(w.oid::oid, w.start, w.piece)
+"""
+
+
+def _copy_bytes(source: Session, target: Session, batch: Sequence[LargeObject]) -> None:
+    """Make the objects and fill them, round by round: from each that has more, as much as they all may have together."""
+    # Without parameters of the protocol both statements fit into one string.
+    psycopg.ClientCursor(target.connection).execute(_CREATE, {"oids": [item.oid for item in batch]})
+    starts = {item.oid: 0 for item in batch}
+    while starts:
+        length = max(SMALL_BYTES, BYTES_AT_ONCE // len(starts))
+        asked = {"oids": list(starts), "starts": list(starts.values()), "length": length}
+        pieces = {
+            row["oid"]: row["piece"] for row in source.connection.execute(_PIECES, asked, binary=True) if row["piece"]
+        }
+        if pieces:
+            put = {"oids": list(pieces), "starts": [starts[oid] for oid in pieces], "pieces": list(pieces.values())}
+            target.connection.execute(_PUT, put)
+        starts = {oid: starts[oid] + length for oid, piece in pieces.items() if len(piece) == length}
+
+
+def _give_rights(target: Session, batch: Sequence[LargeObject], names: RoleNames, done: Copied) -> None:
+    """Give comments, owners and privileges: one statement for all objects that want the same."""
+    wanted: list[tuple[Attempt, int]] = []
+    comments = [item for item in batch if item.comment is not None]
+    if comments:
+        texts = [
+            sql.SQL("COMMENT ON LARGE OBJECT {} IS {}").format(sql.Literal(item.oid), sql.Literal(item.comment))
+            for item in comments
+        ]
+        wanted.append((Attempt("comment", sql.SQL(";\n").join(texts)), len(comments)))
+    of_owner: dict[str, list[int]] = {}
+    alike: dict[tuple[str, tuple[tuple[str, str, bool], ...]], list[int]] = {}
+    for item in batch:
+        owner = names.owner_of(item.owner)
+        if owner != names.connected:
+            of_owner.setdefault(owner, []).append(item.oid)
+        if item.privileges is not None:
+            alike.setdefault((item.owner, item.privileges), []).append(item.oid)
+    for owner, oids in of_owner.items():
+        texts = [
+            sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(owner)) for oid in oids
+        ]
+        wanted.append((Attempt(f"owner {owner}", sql.SQL(";\n").join(texts)), len(oids)))
+    for (owner, privileges), oids in alike.items():
+        statements, nobody = grants(owner, privileges, oids, names)
+        if statements:
+            there = names.owner_of(owner)
+            if there != names.connected:  # privileges are the owner's to give, also where we do not inherit its rights
+                become = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(there))
+                statements = [become, *statements, sql.SQL("RESET ROLE").format()]
+            wanted.append((Attempt(f"privileges of owner {owner}", sql.SQL(";\n").join(statements)), len(oids)))
+        for role in nobody:
+            done.refused[f"privileges of role {role}", "no role of the target stands for it"] += len(oids)
+    counts = {id(attempt): count for attempt, count in wanted}
+    for refused in attempts.carry_out(target, [attempt for attempt, _count in wanted]):
+        done.refused[refused.attempt.what, refused.reason] += counts[id(refused.attempt)]
+
+
+def grants(
+    owner: str, privileges: Iterable[tuple[str, str, bool]], oids: Sequence[int], names: RoleNames
+) -> tuple[list[sql.Composed], list[str]]:
+    """Return the statements that give these objects their privileges, and the roles for which nobody stands. Pure.
+
+    ``owner`` and the grantees are the source's. Everything is granted by the owner.
+    """
+    objects = sql.SQL(", ").join(map(sql.Literal, oids))
+    there = names.owner_of(owner)
+    statements: list[sql.Composed] = []
+    nobody: list[str] = []
+    own = {what for who, what, _give in privileges if who == owner}
+    if own != {"SELECT", "UPDATE"}:
+        statements.append(sql.SQL("REVOKE ALL ON LARGE OBJECT {} FROM {}").format(objects, sql.Identifier(there)))
+    for who, what, give in privileges:
+        grantee = names.of(who) if who else ""
+        if grantee is None:
+            nobody.append(who)
+            continue
+        if (who == owner or grantee == there) and own == {"SELECT", "UPDATE"}:
+            continue  # it has them by itself
+        statements.append(
+            sql.SQL("GRANT {} ON LARGE OBJECT {} TO {}{}").format(
+                sql.SQL(what),
+                objects,
+                sql.Identifier(there if who == owner else grantee) if who else sql.SQL("PUBLIC"),
+                sql.SQL(" WITH GRANT OPTION" if give and who not in ("", owner) else ""),
+            )
+        )
+    return statements, sorted(set(nobody))

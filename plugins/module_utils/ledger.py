@@ -106,9 +106,17 @@ CREATE TABLE IF NOT EXISTS seren_migrator.schema_dump (
   migration_id text PRIMARY KEY,
   client_major integer NOT NULL,
   archive bytea NOT NULL)""",
+    """
+CREATE TABLE IF NOT EXISTS seren_migrator.described (
+  migration_id text NOT NULL,
+  kind text NOT NULL,
+  name text NOT NULL,
+  fingerprint text NOT NULL,
+  content bytea NOT NULL,
+  PRIMARY KEY (migration_id, kind, name))""",
 )
 
-TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump")
+TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump", "described")
 
 _EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
 
@@ -236,10 +244,9 @@ class Record:
     def left(self) -> list[dict[str, str]]:
         """What stayed behind on the source, each with its reason."""
         left: list[dict[str, str]] = [entry for step in self.steps.values() for entry in step.detail.get("left", [])]
-        waiting = self.steps["post_data"].detail.get("postponed_foreign_keys", []) if "post_data" in self.steps else []
         reason = "its tables are carried by different streams; it can be added once they are drained"
-        left += [{"object": f"foreign key {name}", "reason": reason} for name in waiting]
-        unchecked = [] if self.is_done("foreign_keys") else self.unchecked_foreign_keys
+        left += [{"object": f"foreign key {name}", "reason": reason} for name in self.postponed_foreign_keys]
+        unchecked = [key for keys in self.keys_to_validate.values() for key in keys]
         reason = "added, but its rows are not validated yet; sync does that"
         return left + [
             {"object": f"foreign key {key['name']} on {key['schema']}.{key['table']}", "reason": reason}
@@ -247,11 +254,23 @@ class Record:
         ]
 
     @property
-    def unchecked_foreign_keys(self) -> list[dict[str, str]]:
-        """Foreign keys (schema, table, name) that were added without checking the rows."""
-        found: list[dict[str, str]] = []
-        if self.is_done("post_data"):
-            found = self.steps["post_data"].detail.get("unchecked_foreign_keys", [])
+    def postponed_foreign_keys(self) -> list[str]:
+        """Foreign keys that wait because different streams carry their tables, in words."""
+        return [name for step in self.steps.values() for name in step.detail.get("postponed_foreign_keys", [])]
+
+    @property
+    def resting(self) -> list[dict[str, str]]:
+        """Triggers and rules that were disabled until the cutover, and how they were enabled (``firing.Firing``)."""
+        return [item for step in self.steps.values() for item in step.detail.get("firing", [])]
+
+    @property
+    def keys_to_validate(self) -> dict[str, list[dict[str, str]]]:
+        """Foreign keys (schema, table, name) whose rows were not checked yet, by the step that checks them."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for name, step in sorted(self.steps.items()):
+            validation = name.removesuffix("post_data") + "foreign_keys"
+            if name.endswith("post_data") and step.state == "done" and not self.is_done(validation):
+                found[validation] = step.detail.get("unchecked_foreign_keys", [])
         return found
 
     def is_done(self, step: str) -> bool:

@@ -113,7 +113,14 @@ def preflight_options() -> Spec:
         "large_objects": {"type": "str", "choices": ["fail", "skip", "copy"], "default": "fail"},
         "unlogged_tables": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},
         "foreign_tables": {"type": "str", "choices": ["create", "skip", "fail"], "default": "create"},
-        "roles": {"type": "str", "choices": ["referenced", "none"], "default": "referenced"},
+        "roles": {"type": "raw", "default": "referenced"},
+        "reserved_roles": {"type": "list", "elements": "str"},
+        "role_passwords": {"type": "dict", "no_log": True},
+        "owner": {"type": "str", "default": "keep"},
+        "user_mappings": {"type": "str", "choices": ["skip", "create"], "default": "skip"},
+        "event_triggers": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},
+        "extension_versions": {"type": "str", "choices": ["default", "source"], "default": "default"},
+        "extension_data": {"type": "str", "choices": ["copy", "skip", "fail"], "default": "copy"},
         "copy_method": {"type": "str", "choices": ["runner", "subscription"], "default": "runner"},
         "rollback": {"type": "bool", "default": False},
         "migrations_on_source": {"type": "int", "default": 1},
@@ -263,6 +270,7 @@ def migration_from(params: Mapping[str, Any]) -> tuple[Migration, dict[str, Any]
             cleaned[option] = endpoint_params(option, cleaned[option])
             secrets += [cleaned[option][key] for key in SECRET_KEYWORDS if key in cleaned[option]]
     secrets.append((cleaned.get("replication_role") or {}).get("password") or "")
+    secrets += [str(password) for password in (cleaned.get("role_passwords") or {}).values()]
     migration = Migration.from_options(cleaned)
     return replace(migration, log=StatementLog(Redactor(secrets))), cleaned
 

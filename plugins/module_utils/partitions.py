@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import replication
+from . import additions, replication
 from .catalog import OWN_SCHEMA, Catalog, Table
 from .claim import Claim
 from .driver import sql
@@ -63,7 +63,7 @@ def find(source: Session, record: Record) -> list[NewPartition]:
     carried = [relation for relation in record.relations if relation.stream is not None and relation.state != JOINING]
     known = {(relation.schema, relation.name) for relation in carried}
     found: dict[tuple[str, str], NewPartition] = {}
-    for stream in record.live_streams:
+    for stream in additions.settled_streams(record):
         for schema, name in sorted(replication.published_tables(source, stream.publication) - known):
             if (schema, name) != (OWN_SCHEMA, stream.marker):
                 found.setdefault((schema, name), NewPartition(schema, name, stream.number, True))
@@ -94,7 +94,7 @@ def adopt(
     carries a table of the same publication: the refresh would bring that table in twice.
     """
     catalog = Catalog.read(source)
-    for stream in record.live_streams:
+    for stream in additions.settled_streams(record):
         mine = [item for item in found if item.stream == stream.number]
         tables = [(item, table) for item in mine if (table := catalog.by_name.get((item.schema, item.name)))]
         subscription = replication.find_subscription(target, stream.subscription)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Whose server it is, recognised from what the server itself shows, and what that provider does its own way.
 
-Pure: :data:`QUERY` is one question that every role may ask, :func:`recognise` judges its answer. The facts are those of
+Pure but for :func:`of_server`: :data:`QUERY` is one question that every role may ask, :func:`recognise` judges its answer. The facts are those of
 the providers' public documentation; none of them decides whether something is copied, they give remedies and warnings
 the words of the place.
 """
@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from .session import Session
 
 # Names and prefixes travel as parameters, see `parameters`. A role counts only with power of its own: a role of that
 # name that was restored with a dump has none. The text of a setting that is only a placeholder is in no view.
@@ -61,7 +63,8 @@ class Rules:
     counts only after one; ``renamed`` maps settings of PostgreSQL to the provider's own name and value, ``special``
     to a sentence of their own. ``grant_replication`` is SQL with ``{}`` for the role, '' where SQL cannot give it.
     ``own_slots`` and ``own_senders`` (application names of WAL senders) belong to its storage and its backups.
-    ``slot_life_h`` is after how many hours a slot that nobody reads is removed.
+    ``slot_life_h`` is after how many hours a slot that nobody reads is removed. ``privileged_role`` is what it gives
+    to the administrators of a database instead of superuser, '' where that is a login.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Rules:
     own_slots: tuple[str, ...] = ()
     own_senders: tuple[str, ...] = ()
     slot_life_h: int | None = None
+    privileged_role: str = ""
     keeps_slots_in_failover: bool = False
 
 
@@ -121,6 +125,7 @@ _NEON = Rules(
     own_slots=("wal_proposer_slot", "wal_retention_slot"),
     own_senders=("walproposer",),
     slot_life_h=40,
+    privileged_role="neon_superuser",
     keeps_slots_in_failover=True,
 )
 _RDS = Rules(
@@ -135,6 +140,7 @@ _RDS = Rules(
     restart=" Then reboot the instance.",
     renamed={"wal_level": ("rds.logical_replication", "1")},
     grant_replication="GRANT rds_replication TO {}",
+    privileged_role="rds_superuser",
     direct="Use the endpoint of the instance or cluster instead of the RDS Proxy's.",
     own_extensions=("aws_s3", "aws_lambda", "aws_commons", "aws_ml", "rds_tools", "pgactive", "apg_plan_mgmt"),
     keeps_slots_in_failover=True,
@@ -150,6 +156,7 @@ PROVIDERS: tuple[Rules, ...] = (
         variant_of="neon",
         families=(),
         roles=("serendb_superuser",),
+        privileged_role="serendb_superuser",
         extensions=(),
         hosts=(".serendb.com",),
         special={
@@ -176,6 +183,7 @@ PROVIDERS: tuple[Rules, ...] = (
         "Google AlloyDB",
         families=("alloydb",),
         roles=("alloydbsuperuser", "alloydbadmin"),
+        privileged_role="alloydbsuperuser",
         databases=("alloydbadmin", "alloydbmetadata"),
         hosts=(".alloydb.goog",),
         change="Set the database flag {setting} to {value} on the primary instance.",
@@ -191,6 +199,7 @@ PROVIDERS: tuple[Rules, ...] = (
         "Google Cloud SQL",
         families=("cloudsql",),
         roles=("cloudsqlsuperuser", "cloudsqladmin"),
+        privileged_role="cloudsqlsuperuser",
         databases=("cloudsqladmin",),
         hosts=(".sql.goog",),
         change="Set the database flag {setting} to {value} on the instance, beside the flags that it has.",
@@ -206,6 +215,7 @@ PROVIDERS: tuple[Rules, ...] = (
         "Azure Database for PostgreSQL",
         families=("azure",),
         roles=("azure_pg_admin", "azuresu", "azure_superuser"),
+        privileged_role="azure_pg_admin",
         databases=("azure_maintenance", "azure_sys"),
         extensions=("azure",),
         hosts=(".postgres.database.azure.com",),
@@ -330,11 +340,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Provider:
-    """The provider of a server, what it was recognised by, and the most that the database may hold (None: unknown)."""
+    """The provider of a server, what it was recognised by, and the most that the database may hold (None: unknown).
+
+    ``told_privileged_role`` is what the server itself calls the role of its administrators, '' where it does not say.
+    """
 
     rules: Rules
     evidence: tuple[str, ...] = ()
     size_cap_bytes: int | None = None
+    told_privileged_role: str = ""
 
     @property
     def name(self) -> str:
@@ -350,6 +364,11 @@ class Provider:
     def is_self_hosted(self) -> bool:
         """True where nothing on the server speaks for a provider."""
         return self.rules is SELF_HOSTED
+
+    @property
+    def privileged_role(self) -> str:
+        """The role that its administrators have instead of superuser; '' where there is none, or it is a login."""
+        return self.told_privileged_role or self.rules.privileged_role
 
     def owns_schema(self, name: str) -> bool:
         """True for a schema that the provider made for itself."""
@@ -404,8 +423,21 @@ def recognise(evidence: Evidence) -> Provider:
                 break
         if _is_at(chosen, evidence.host) or _is_at(base, evidence.host):
             found.append(f"host {evidence.host}")
-        return Provider(chosen, tuple(dict.fromkeys(found)), _size_cap(evidence.values.get(SIZE_CAP, "")))
+        cap, privileged = _size_cap(evidence.values.get(SIZE_CAP, "")), evidence.values.get(PRIVILEGED_ROLE, "")
+        return Provider(chosen, tuple(dict.fromkeys(found)), cap, privileged)
     return Provider(SELF_HOSTED)
+
+
+def of_server(session: Session) -> Provider:
+    """Ask a server whose it is."""
+    rows = session.rows(QUERY, parameters())
+    return recognise(Evidence.of(rows[0], session.endpoint.params.get("host", "")))
+
+
+def is_own_setting(name: str) -> bool:
+    """True for a setting of a provider's own extensions or patches, whatever server it is found on."""
+    family = name.split(".", 1)[0].lower() if "." in name else ""
+    return family in {word for rules in PROVIDERS for word in (*rules.families, *rules.own_extensions)}
 
 
 def _signs(rules: Rules, evidence: Evidence) -> list[str]:
@@ -437,6 +469,11 @@ def _size_cap(text: str) -> int | None:
 def is_own_role(name: str) -> bool:
     """True for a role that a provider keeps for itself, whatever server it is found on."""
     return _OWN_ROLES.fullmatch(name) is not None
+
+
+def is_privileged_role(name: str) -> bool:
+    """True for the role that some provider gives to the administrators of a database."""
+    return any(rules.privileged_role == name for rules in PROVIDERS)
 
 
 def named_by(host: str) -> str:

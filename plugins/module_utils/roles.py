@@ -1,398 +1,434 @@
 # Copyright (c) 2026, Seren
 # SPDX-License-Identifier: MIT
-"""Roles that the migrated objects refer to, read from the catalogs of the source and made on the target where absent.
+"""What is to be done about roles: which are made on the target, which stand for others, what stays behind.
 
-Only attributes that differ from the default are written, so that a role without superuser can write them. A role that
-exists on the target is never changed.
+Here belongs planning, which reads both servers and changes nothing; ``role_making`` carries a plan out.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from .driver import psycopg, sql
-from .provider import is_own_role
+from . import database_settings, parameter_privileges, provider, role_catalog, role_comparison, role_passwords
+from .errors import MigrationError
+from .parameter_privileges import ParameterGrant
+from .role_catalog import Membership, Role, Roles, RoleSetting
+from .role_names import RoleNames
+from .role_policy import RolePolicy, is_predefined
+from .role_statements import LIBRARY_SETTINGS, POWERS, list_elements
 from .session import Session
 
-# Objects may belong to such a role or be granted to it, so it has to be there; it brings nothing else along.
-PROVIDERS_OWN = "a role of the source's provider: it arrives without login, attributes, settings and memberships"
+Left = dict[str, str]
 
-# Owners, grantees and policy roles of this database. pg_shdepend leaves out the bootstrap superuser (OID 10), so
-# owners are read as well.
-_REFERENCED = """
-WITH RECURSIVE used(oid) AS (
-  SELECT d.refobjid
-    FROM pg_catalog.pg_shdepend AS d
-    JOIN pg_catalog.pg_database AS b ON b.datname = pg_catalog.current_database()
-   WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-     AND (d.dbid = b.oid OR (d.dbid = 0 AND d.objid = b.oid
-          AND d.classid = 'pg_catalog.pg_database'::pg_catalog.regclass))
-     AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ANY (%(left_out)s::oid[]))
-   UNION
-  SELECT c.relowner
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-   WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT c.oid = ANY (%(left_out)s::oid[])
-     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS e
-                      WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                        AND e.objid = c.oid AND e.deptype = 'e')
-   UNION
-  SELECT p.proowner
-    FROM pg_catalog.pg_proc AS p
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-   WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS e
-                      WHERE e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-                        AND e.objid = p.oid AND e.deptype = 'e')
-   UNION
-  SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'public'),
-named(oid) AS (
-  SELECT u.oid FROM used AS u
-   UNION
-  SELECT b.datdba FROM pg_catalog.pg_database AS b WHERE b.datname = pg_catalog.current_database()
-   UNION
-  SELECT m.roleid FROM pg_catalog.pg_auth_members AS m JOIN named AS k ON k.oid = m.member)
-SELECT r.oid IN (SELECT u.oid FROM used AS u) AS is_used,
-       r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
-       r.rolcreaterole AS createrole, r.rolcreatedb AS createdb, r.rolcanlogin AS login,
-       r.rolreplication AS replication, r.rolbypassrls AS bypassrls, r.rolconnlimit AS connection_limit,
-       r.rolvaliduntil::text AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
+_NAMES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
+
+# SET is what ALTER ... OWNER TO needs from 16 on, membership before.
+_USABLE = """
+SELECT r.rolname AS name, r.rolname = current_user AS is_connected,
+       pg_catalog.pg_has_role(r.oid, %(privilege)s) AS can_be_set
   FROM pg_catalog.pg_roles AS r
- WHERE r.oid IN (SELECT k.oid FROM named AS k)
- ORDER BY r.rolname
 """
-
-_MEMBERSHIPS = """
-SELECT g.rolname AS granted, u.rolname AS member, pg_catalog.to_jsonb(m) AS options
-  FROM pg_catalog.pg_auth_members AS m
-  JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
-  JOIN pg_catalog.pg_roles AS u ON u.oid = m.member
- WHERE u.rolname = ANY (%(names)s)
- ORDER BY g.rolname, u.rolname
-"""
-
-# Settings of a role everywhere (database 0) or in this database.
-_SETTINGS = """
-SELECT r.rolname AS name, s.setdatabase <> 0 AS in_database, e.entry AS entry
-  FROM pg_catalog.pg_db_role_setting AS s
-  JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
- CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS e(entry, number)
- WHERE r.rolname = ANY (%(names)s)
-   AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d
-                              WHERE d.datname = pg_catalog.current_database()))
- ORDER BY r.rolname, s.setdatabase, e.number
-"""
-
-# Settings whose stored value is a list of quoted names, each of which has to be given on its own (GUC_LIST_QUOTE).
-_LISTS = frozenset(
-    (
-        "local_preload_libraries",
-        "search_path",
-        "session_preload_libraries",
-        "temp_tablespaces",
-        "unix_socket_directories",
-    )
-)
-_LIST_ELEMENT = re.compile(r'"((?:[^"]|"")*)"|([^,\s"]+)')
-
-_VERIFIERS = """
-SELECT a.rolname AS name, a.rolpassword AS verifier
-  FROM pg_catalog.pg_authid AS a
- WHERE a.rolname = ANY (%(names)s) AND a.rolpassword IS NOT NULL
-"""
-
-
-# Policies that name one of these roles; NULL is a policy for everyone.
-_POLICIES = """
-SELECT p.oid::bigint AS oid, pg_catalog.pg_describe_object('pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, 0) AS shown
-  FROM pg_catalog.pg_policy AS p
- WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS r WHERE r.oid = ANY (p.polroles) AND r.rolname = ANY (%(names)s))
-   AND NOT p.polrelid = ANY (%(left_out)s::oid[])
- ORDER BY 2
-"""
-
-
-_MAY_USE_OWN_ROLES = """
-SELECT pg_catalog.set_config(s.name, 'set, inherit', false)
-  FROM pg_catalog.pg_settings AS s WHERE s.name = 'createrole_self_grant'
-"""
-
-
-@dataclass(frozen=True)
-class Role:
-    """A role with its attributes. ``verifier`` is the stored password hash, or None where it cannot be read."""
-
-    name: str
-    superuser: bool
-    inherit: bool
-    createrole: bool
-    createdb: bool
-    login: bool
-    replication: bool
-    bypassrls: bool
-    connection_limit: int
-    valid_until: str | None
-    comment: str | None
-    verifier: str | None = None
-
-
-@dataclass(frozen=True)
-class Membership:
-    """``member`` belongs to ``granted``; inherit and set options exist from 16 on and are None before."""
-
-    granted: str
-    member: str
-    admin: bool
-    inherit: bool | None
-    set: bool | None
-
-
-@dataclass(frozen=True)
-class RoleSetting:
-    """``ALTER ROLE ... SET name``, everywhere or only in the migrated database; ``value`` as pg_db_role_setting has it."""
-
-    role: str
-    in_database: bool
-    name: str
-    value: str
 
 
 @dataclass(frozen=True)
 class RolePlan:
-    """What to make on the target, and what stays behind with its reason."""
+    """What to make on the target, all by the target's names, and what stays behind with its reason.
 
-    create: tuple[Role, ...]
-    grant: tuple[Membership, ...]
-    settings: tuple[RoleSetting, ...]
-    left: tuple[dict[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """Roles that objects refer to and that are not on the target, or that we may not give objects to.
-
-    ``policies`` maps the OIDs of the policies that name one of them to their description.
+    ``left`` is known already, ``expected`` is what the server will probably refuse; ``differences`` are of roles that the
+    target has. ``without_password`` are the roles to be made that log in on the source with a password that we
+    neither can read nor were given. ``names`` is how it will be once the roles are made. ``connected_joins`` are
+    the roles to be made to which the connected role belongs for good, because the role it stands for does. ``parameters``
+    are their privileges on configuration parameters. ``owners`` are roles of the target that will own something.
     """
 
-    roles: tuple[str, ...] = ()
-    policies: Mapping[int, str] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> list[dict[str, str]]:
-        """What stays behind because of them, and why."""
-        if not self.roles:
-            return []
-        reason = f"roles: none, and these roles cannot be used on the target: {', '.join(self.roles)}"
-        objects = ["owners and privileges", *self.policies.values()]
-        return [{"object": item, "reason": reason} for item in objects]
-
-
-def is_reserved(name: str) -> bool:
-    """True for roles that PostgreSQL itself predefines."""
-    return name.startswith("pg_")
+    names: RoleNames
+    create: tuple[Role, ...] = ()
+    grant: tuple[Membership, ...] = ()
+    settings: tuple[RoleSetting, ...] = ()
+    left: tuple[Left, ...] = ()
+    expected: tuple[Left, ...] = ()
+    differences: tuple[Left, ...] = ()
+    without_password: tuple[str, ...] = ()
+    connected_joins: frozenset[str] = frozenset()
+    parameters: tuple[ParameterGrant, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
-def plan_by_policy(policy: str, source: Session, target: Session, left_out: frozenset[int]) -> RolePlan:
-    """Return what to do about roles: nothing where ``policy`` is none, else see :func:`plan`."""
-    return RolePlan((), (), (), ()) if policy == "none" else plan(source, target, left_out)
+def names(
+    policy: RolePolicy, source: Session, target: Session, *, owner: str | None = None, coming: Collection[str] = ()
+) -> RoleNames:
+    """Return what each role of the source is called on the target, as the target is now.
 
-
-def plan(source: Session, target: Session, left_out: frozenset[int]) -> RolePlan:
-    """Compare the roles that the selection refers to with those of the target.
-
-    ``left_out`` are OIDs of source relations that do not take part. Needs no superuser; without the right to read
-    pg_authid roles arrive without a password, and ``left`` names them.
+    A role that is not there stands for nobody, so init asks once it has made the roles; ``coming`` are names on the target
+    that count as if they were there (for a plan). ``owner`` is the role that shall own everything, None to keep owners.
     """
-    wanted = {row["name"]: row for row in source.rows(_REFERENCED, {"left_out": sorted(left_out)})}
-    names = [name for name in wanted if not is_reserved(name)]
-    present = {
-        row["rolname"]
-        for row in target.rows("SELECT r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolname = ANY (%s)", (names,))
-    }
-    missing = [name for name in names if name not in present]
-    if not missing:
-        return RolePlan((), (), (), ())
-    verifiers = _verifiers(source, missing)
-    create: list[Role] = []
-    left: list[dict[str, str]] = []
-    for name in missing:
-        row = {key: value for key, value in wanted[name].items() if key != "is_used"}
-        role = Role(**row, verifier=(verifiers or {}).get(name))
-        if is_own_role(name):
-            left.append({"object": f"role {name}", "reason": PROVIDERS_OWN})
-            create.append(_empty(role))
-            continue
-        create.append(role)
-        if role.superuser:
-            left.append({"object": f"role {name}", "reason": "SUPERUSER is never given to a new role"})
-        if role.login and verifiers is None:
-            left.append(
-                {"object": f"role {name}", "reason": "created without a password: the source's is not readable"}
-            )
-    grants = []
-    travelling = [name for name in missing if not is_own_role(name)]
-    for row in source.rows(_MEMBERSHIPS, {"names": travelling}):
-        if is_own_role(row["granted"]) and row["granted"] not in missing:
-            # What it may do there is that server's own affair.
-            what = f"membership of {row['member']} in {row['granted']}"
-            left.append({"object": what, "reason": "the target's provider has a role of that name"})
-            continue
-        options: Mapping[str, Any] = row["options"]
-        grants.append(
-            Membership(
-                row["granted"],
-                row["member"],
-                bool(options["admin_option"]),
-                options.get("inherit_option"),
-                options.get("set_option"),
-            )
-        )
-    settings = [
-        RoleSetting(row["name"], row["in_database"], *row["entry"].split("=", 1))
-        for row in source.rows(_SETTINGS, {"names": travelling})
-    ]
-    return RolePlan(tuple(create), tuple(grants), tuple(settings), tuple(left))
-
-
-def unusable(policy: str, source: Session, target: Session, left_out: frozenset[int]) -> Unusable:
-    """Return the roles without which the selection has to arrive when ``policy`` is "none"; else there are none."""
-    if policy != "none":
-        return Unusable()
-    rows = source.rows(_REFERENCED, {"left_out": sorted(left_out)})
-    wanted = [row["name"] for row in rows if row["is_used"]]
     privilege = "SET" if target.major >= 16 else "MEMBER"
-    usable = {
-        row["rolname"]
-        for row in target.rows(
-            "SELECT r.rolname FROM pg_catalog.pg_roles AS r"
-            " WHERE r.rolname = ANY (%(names)s) AND pg_catalog.pg_has_role(r.oid, %(privilege)s)",
-            {"names": wanted, "privilege": privilege},
-        )
-    }
-    names = tuple(name for name in wanted if name not in usable and not is_reserved(name))
-    rows = source.rows(_POLICIES, {"names": list(names), "left_out": sorted(left_out)}) if names else []
-    return Unusable(names, {row["oid"]: row["shown"] for row in rows})
+    rows = target.rows(_USABLE, {"privilege": privilege})
+    there = {row["name"]: row["can_be_set"] for row in rows}
+    connected = next(row["name"] for row in rows if row["is_connected"])
+    usable = {name for name, can_be_set in there.items() if can_be_set or policy.kind != "none"} | {*coming}
+    privileged: str | None = None
+    renamed: dict[str, str | None] = {}
+    for row in source.rows(_NAMES):
+        role: str = row["name"]
+        called = policy.renamed.get(role, role)
+        if policy.is_reserved(role) and role not in there:
+            if privileged is None:
+                privileged = _privileged_role(target)
+            called = privileged if provider.is_privileged_role(role) else None
+        if called is not None and called not in (there if is_predefined(called) else usable):
+            called = None
+        if called != role:
+            renamed[role] = called
+    return RoleNames(connected, renamed, owner)
 
 
-def _empty(role: Role) -> Role:
-    """Return a role of this name that may do nothing, not even log in."""
-    return Role(role.name, False, True, False, False, False, False, False, -1, None, role.comment)
+def _privileged_role(target: Session) -> str:
+    """Return what the target's provider gives to administrators instead of superuser, '' where it has no such role."""
+    row = target.row(provider.QUERY, provider.parameters())
+    if row is None:
+        return ""
+    return provider.recognise(provider.Evidence.of(row, target.endpoint.params.get("host", ""))).privileged_role
 
 
-def _verifiers(source: Session, names: list[str]) -> dict[str, str] | None:
-    """Return the stored password hashes of those roles that have one, or None when they cannot be read."""
-    try:
-        return {row["name"]: row["verifier"] for row in source.rows(_VERIFIERS, {"names": names})}
-    except psycopg.errors.InsufficientPrivilege:
-        return None
+def plan(
+    policy: RolePolicy,
+    source: Session,
+    target: Session,
+    left_out: Collection[int],
+    *,
+    database: str,
+    passwords: Mapping[str, str] | None = None,
+    made: Collection[str] = (),
+) -> RolePlan:
+    """Compare the roles that the selection needs with those of the target.
 
-
-def create_role(role: Role, *, with_password: bool) -> sql.Composed:
-    """Return CREATE ROLE with the attributes that differ from the default; never SUPERUSER."""
-    words: list[sql.Composable] = []
-    for held, default, word in (
-        (role.login, False, "LOGIN"),
-        (role.createdb, False, "CREATEDB"),
-        (role.createrole, False, "CREATEROLE"),
-        (role.replication, False, "REPLICATION"),
-        (role.bypassrls, False, "BYPASSRLS"),
-        (role.inherit, True, "INHERIT"),
-    ):
-        if held != default:
-            words.append(sql.SQL(word if held else f"NO{word}"))
-    if role.connection_limit != -1:
-        words.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(role.connection_limit)))
-    if role.valid_until is not None:
-        words.append(sql.SQL("VALID UNTIL {}").format(sql.Literal(role.valid_until)))
-    if with_password and role.verifier is not None:
-        words.append(sql.SQL("PASSWORD {}").format(sql.Literal(role.verifier)))
-    return sql.SQL(" ").join([sql.SQL("CREATE ROLE {}").format(sql.Identifier(role.name)), *words])
-
-
-def grant_membership(membership: Membership, target_major: int) -> sql.Composed:
-    """Return GRANT role TO role, with the options that the target's major knows and without a grantor."""
-    options: list[str] = []
-    if membership.admin:
-        options.append("ADMIN OPTION" if target_major < 16 else "ADMIN TRUE")
-    if target_major >= 16:
-        if membership.inherit is not None:
-            options.append(f"INHERIT {str(membership.inherit).upper()}")
-        if membership.set is not None:
-            options.append(f"SET {str(membership.set).upper()}")
-    statement = sql.SQL("GRANT {} TO {}").format(sql.Identifier(membership.granted), sql.Identifier(membership.member))
-    return statement + sql.SQL(" WITH " + ", ".join(options)) if options else statement
-
-
-def setting_value(name: str, value: str) -> sql.Composed:
-    """Return what follows SET ... TO; the value of a list becomes a list of literals, as in PostgreSQL's own dumps."""
-    values = [value]
-    if name.lower() in _LISTS:
-        values = [quoted.replace('""', '"') or plain for quoted, plain in _LIST_ELEMENT.findall(value)] or [""]
-    return sql.SQL(", ").join(sql.Literal(item) for item in values)
-
-
-def set_role_setting(setting: RoleSetting, database: str) -> sql.Composed:
-    """Return ALTER ROLE ... SET."""
-    where = sql.SQL(" IN DATABASE {}").format(sql.Identifier(database)) if setting.in_database else sql.SQL("")
-    return sql.SQL("ALTER ROLE {}{} SET {} TO {}").format(
-        sql.Identifier(setting.role),
-        where,
-        sql.SQL(".").join(sql.Identifier(part) for part in setting.name.split(".")),
-        setting_value(setting.name, setting.value),
+    ``left_out`` are OIDs of source relations that do not take part; ``database`` is the target's, which need not exist
+    yet; ``passwords`` are for roles of the source; ``made`` are roles of the target that this migration has made before.
+    Needs no superuser. Raises ``bad_option`` where an option names a role that is not there.
+    """
+    if policy.kind == "none":
+        return RolePlan(names(policy, source, target))
+    ours = role_catalog.read(source, source.endpoint.dbname)
+    theirs = role_catalog.read(target, database)
+    _check_options(policy, passwords or {}, ours, theirs)
+    closed = frozenset(name for name in ours.roles if is_predefined(name) or policy.is_reserved(name))
+    used = role_catalog.used(source, left_out)
+    wanted = frozenset(ours.roles) if policy.kind == "all" else role_catalog.referenced(ours, used, closed)
+    standing = _standing(policy, sorted(wanted - closed))
+    missing = {called: name for called, name in standing.items() if called not in theirs.roles}
+    naming = names(policy, source, target, coming=missing)
+    create, without_password, spoilt = _to_create(source, target, missing, ours, passwords or {})
+    left = [
+        {"object": f"role {role.name}", "reason": "SUPERUSER is never given to a new role"}
+        for role in create
+        if role.superuser
+    ]
+    reason = "created without a password: the source's is not readable"
+    left += [{"object": f"role {name}", "reason": reason} for name in without_password]
+    reason = (
+        "created without a password: the source has an md5 hash, which counts only under the name that it has there"
+    )
+    left += [{"object": f"role {name}", "reason": reason} for name in spoilt]
+    left += [
+        {"object": f"role {name}", "reason": _nobody(name, naming)}
+        for name in sorted(used & closed)
+        if naming.of(name) is None
+    ]
+    finished = frozenset(made) & frozenset(theirs.roles)
+    parts = _Parts(ours, theirs, naming, wanted | closed, standing, frozenset(missing), finished)
+    grant, lost = parts.grants(target.major)
+    settings, withheld = parts.settings()
+    powers = [] if theirs.is_superuser else _lost_powers(create, theirs, target.major)
+    refused = [] if theirs.is_superuser or target.major < 16 else _not_grantable(grant, missing, theirs)
+    held, held_there = parameter_privileges.read(source), parameter_privileges.read(target)
+    parameters = parameter_privileges.plan(held, held_there, naming, wanted | closed, parts.fresh, target.major)
+    if not theirs.is_superuser:
+        mine = _reached(theirs)
+        refused += parameter_privileges.refusals(parameters.grants, held_there, mine, theirs.connected)
+    return RolePlan(
+        naming,
+        tuple(create),
+        tuple(grant),
+        tuple(settings),
+        (
+            *left,
+            *lost,
+            *({"object": item.shown, "reason": reason} for item, reason in withheld.items()),
+            *parameters.left,
+        ),
+        (*powers, *refused),
+        tuple(parts.differences([*settings, *withheld])),
+        tuple(without_password),
+        parts.connected_joins,
+        parameters.grants,
+        tuple(sorted(_owners(naming, role_catalog.owners(source, left_out), theirs))),
     )
 
 
-def carry_out(role_plan: RolePlan, target: Session) -> list[dict[str, str]]:
-    """Make the planned roles; return what PostgreSQL refused, with the reason. A role made meanwhile is left alone."""
-    refused: list[dict[str, str]] = []
-    # From 16 on a role without superuser may not give objects to a role that it has made, unless it says so first.
-    target.connection.execute(_MAY_USE_OWN_ROLES)
-    # All or nothing: a role that is there is never looked at again, so its memberships must be there with it.
-    with target.transaction():
-        _carry_out(role_plan, target, refused)
-    return refused
+def _owners(naming: RoleNames, owners: Collection[str], theirs: Roles) -> set[str]:
+    """Return the roles that the target has already and that will own something."""
+    found = {called for name in owners if (called := naming.of(name)) is not None and not is_predefined(called)}
+    return found & set(theirs.roles) - {naming.connected}
 
 
-def _carry_out(role_plan: RolePlan, target: Session, refused: list[dict[str, str]]) -> None:
-    for role in role_plan.create:
-        try:
-            _make(target, role)
-        except psycopg.errors.InsufficientPrivilege as error:
-            # From 16 on nobody gives what he does not have.
-            lesser = replace(role, createrole=False, createdb=False, replication=False, bypassrls=False)
-            try:
-                _make(target, lesser)
-                how = "created without CREATEROLE, CREATEDB, REPLICATION and BYPASSRLS"
-            except psycopg.errors.InsufficientPrivilege:
-                _make(target, Role(role.name, False, True, False, False, role.login, False, False, -1, None, None))
-                how = "created with LOGIN or NOLOGIN only"
-            refused.append({"object": f"role {role.name}", "reason": f"{how}: {error.diag.message_primary}"})
-    rest = [
-        (f"membership of {item.member} in {item.granted}", grant_membership(item, target.major))
-        for item in role_plan.grant
+def _check_options(policy: RolePolicy, passwords: Mapping[str, str], ours: Roles, theirs: Roles) -> None:
+    for option, given in (("roles", policy.renamed), ("role_passwords", passwords)):
+        strangers = sorted(set(given) - set(ours.roles))
+        if strangers:
+            raise MigrationError(
+                "bad_option",
+                f"{option} names roles that the source does not have: {', '.join(strangers)}.",
+                "Correct the names, or leave them out. Case counts.",
+                {"option": option, "roles": strangers},
+            )
+    unknown = sorted(
+        called for called in policy.renamed.values() if called and is_predefined(called) and called not in theirs.roles
+    )
+    if unknown:
+        raise MigrationError(
+            "bad_option",
+            f"roles maps to {', '.join(unknown)}, which the target does not have and nobody can make: names that begin "
+            "with pg_ are PostgreSQL's own.",
+            "Give another name.",
+            {"option": "roles", "roles": unknown},
+        )
+
+
+def _standing(policy: RolePolicy, wanted: Sequence[str]) -> dict[str, str]:
+    """Return, by the target's name, the role of the source whose attributes count there: first of all its namesake."""
+    called = {name: policy.renamed.get(name, name) for name in wanted}
+    found = {other: name for name, other in reversed(called.items()) if other is not None}
+    return {**found, **{name: name for name, other in called.items() if other == name}}
+
+
+def _to_create(
+    source: Session, target: Session, missing: Mapping[str, str], ours: Roles, passwords: Mapping[str, str]
+) -> tuple[list[Role], list[str], list[str]]:
+    """Return the roles to make, those of them that log in but whose password is not readable, or not under that name."""
+    stored = role_passwords.stored(source, missing.values()) if missing else {}
+    create, lacking, spoilt = [], [], []
+    for called, name in sorted(missing.items()):
+        role = replace(ours.roles[name], name=called)
+        if name in passwords:
+            role = replace(role, verifier=role_passwords.hashed(target, called, passwords[name]))
+        elif stored is not None:
+            verifier = stored.get(name)
+            if verifier is not None and verifier.startswith("md5") and called != name:  # it is made of the name, too
+                verifier = None
+                spoilt.append(called)
+            role = replace(role, verifier=verifier)
+        elif role.login:
+            lacking.append(called)
+        create.append(role)
+    return create, lacking, spoilt
+
+
+def _nobody(role: str, naming: RoleNames) -> str:
+    whose = "predefined by the source's PostgreSQL" if is_predefined(role) else "a role of the source's provider"
+    return (
+        f"{whose}, and nobody stands for it on the target: what is granted to it stays behind, what it owns goes to "
+        f"{naming.owner_of(role)}"
+    )
+
+
+def _lost_powers(create: Iterable[Role], theirs: Roles, target_major: int) -> list[Left]:
+    """Return what the connected role, which is no superuser, may not give to the roles that it makes."""
+    me = theirs.roles[theirs.connected]
+    givable = {"createdb", "createrole"} if target_major < 16 else {power for power in POWERS if getattr(me, power)}
+    found = []
+    for role in create:
+        lost = [power.upper() for power in POWERS if getattr(role, power) and power not in givable]
+        if lost:
+            reason = f"{me.name} may not give {', '.join(lost)}"
+            found.append({"object": f"role {role.name}", "reason": reason})
+    return found
+
+
+def _reached(theirs: Roles) -> set[str]:
+    """Return the connected role and all to which it belongs."""
+    mine = {theirs.connected}
+    while more := {item.granted for item in theirs.memberships if item.member in mine} - mine:
+        mine |= more
+    return mine
+
+
+def _not_grantable(grant: Iterable[Membership], missing: Collection[str], theirs: Roles) -> list[Left]:
+    """Return memberships in roles of the target that the connected role, from 16 on, does not administer."""
+    mine = _reached(theirs)
+    administered = {item.granted for item in theirs.memberships if item.admin and item.member in mine} | {*missing}
+    return [
+        {"object": item.shown, "reason": f"{theirs.connected} may not grant {item.granted} on the target"}
+        for item in grant
+        if item.granted not in administered
     ]
-    rest += [
-        (f"setting {item.name} of role {item.role}", set_role_setting(item, target.endpoint.dbname))
-        for item in role_plan.settings
-    ]
-    for what, statement in rest:
-        try:
-            with target.transaction():
-                target.execute(statement)
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
-            refused.append({"object": what, "reason": str(error.diag.message_primary)})
 
 
-def _make(target: Session, role: Role) -> None:
-    """Make a role, unless it was made meanwhile."""
-    try:
-        with target.transaction():
-            target.execute(create_role(role, with_password=True), shown=create_role(role, with_password=False))
-            if role.comment:
-                comment = sql.SQL("COMMENT ON ROLE {} IS {}")
-                target.execute(comment.format(sql.Identifier(role.name), sql.Literal(role.comment)))
-    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-        return
+@dataclass(frozen=True)
+class _Parts:
+    """Both servers' roles, by the target's names: ``standing`` maps each to the role of the source that counts.
+
+    ``known`` are the roles of the source that take part in anything.
+    """
+
+    ours: Roles
+    theirs: Roles
+    naming: RoleNames
+    known: frozenset[str]
+    standing: Mapping[str, str]
+    missing: frozenset[str]
+    made: frozenset[str]
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """The roles that are this migration's to complete."""
+        return self.missing | self.made
+
+    @property
+    def connected_joins(self) -> frozenset[str]:
+        """The new roles to which the connected role belongs on the source, too."""
+        found = (item for item in self.ours.memberships if item.may_use)
+        pairs = ((self.naming.of(item.member), self.naming.of(item.granted)) for item in found)
+        return frozenset(granted for member, granted in pairs if member == self.naming.connected and granted)
+
+    def grants(self, target_major: int) -> tuple[list[Membership], list[Left]]:
+        """Return the memberships of the new roles, and those that cannot be had."""
+        found: list[Membership] = []
+        left: list[Left] = []
+        there = {(item.granted, item.member): item for item in _merged(self.theirs.memberships)}
+        for item in self.ours.memberships:
+            member, granted = self.naming.of(item.member), self.naming.of(item.granted)
+            if member not in self.fresh or granted == member or item.granted not in self.known:
+                continue
+            if granted is None:
+                reason = f"nobody stands for {item.granted} on the target"
+                left.append({"object": item.shown, "reason": reason})
+                continue
+            if target_major < 16 and not item.may_use:
+                if item.admin:
+                    reason = f"ADMIN OPTION without the rights of the role is unknown to PostgreSQL {target_major}"
+                    left.append({"object": item.shown, "reason": reason})
+                continue
+            if target_major < 16 and (item.inherit is False or item.set is False):
+                lost = "INHERIT FALSE" if item.inherit is False else "SET FALSE"
+                reason = f"granted without {lost}, which is unknown to PostgreSQL {target_major}"
+                left.append({"object": item.shown, "reason": reason})
+            grantor = None if item.grantor is None else self.naming.of(item.grantor)
+            wanted = replace(item, granted=granted, member=member, grantor=grantor)
+            other = there.get((granted, member))
+            if other is None or role_comparison.memberships([wanted], [other]):
+                found.append(wanted)
+        return in_order(_without_doubles(found, target_major)), left
+
+    def settings(self) -> tuple[list[RoleSetting], dict[RoleSetting, str]]:
+        """Return the settings to give, all of new roles, and in this database also those that other roles have not.
+
+        And those that are withheld, with the reason.
+        """
+        there = {(item.role, item.in_database, item.name.lower()): item.value for item in self.theirs.settings}
+        found: list[RoleSetting] = []
+        withheld: dict[RoleSetting, str] = {}
+        for item in self._settings():
+            value = there.get((item.role, item.in_database, item.name.lower()))
+            may_set = item.role in self.fresh or (item.in_database and value is None)
+            if may_set and value != item.value:
+                reason = self._withheld(item)
+                if reason:
+                    withheld[item] = reason
+                else:
+                    found.append(item)
+        return found, withheld
+
+    def _withheld(self, item: RoleSetting) -> str:
+        """Return why a setting is not given before the cutover, '' if it is.
+
+        The subscription's workers log in as its owner, the connected role, and obey what that has set: rows would change
+        on their way. Nobody logs in as a role that we make (SET ROLE, with which the workers act as a table's owner, does
+        not apply its settings), so it may have what would be in the workers' way. Another role of the target may be that
+        of another migration.
+        """
+        key = item.name.lower()
+        later = "Set it then: ALTER ROLE ... SET"
+        if item.role == self.naming.connected:
+            return f"not set before the cutover: the role of the connection carries the changes until then. {later}"
+        is_ours = item.role in self.fresh
+        if key in database_settings.WAITING and not is_ours:
+            return f"not set before the cutover: if the role carries changes, {database_settings.WAITING[key]}. {later}"
+        # Libraries of our own roles are tried before (see role_making).
+        if (
+            key in database_settings.PLACES
+            and any(list_elements(item.value))
+            and not (is_ours and key in LIBRARY_SETTINGS)
+        ):
+            return f"{database_settings.PLACES[key]}. Set it by hand where it is right"
+        return ""
+
+    def _settings(self) -> list[RoleSetting]:
+        called = {name: other for other, name in self.standing.items()}
+        return [replace(item, role=called[item.role]) for item in self.ours.settings if item.role in called]
+
+    def differences(self, given: Collection[RoleSetting]) -> list[Left]:
+        """Return how the roles that the target has already differ; ``given`` are the settings that they will get."""
+        found = []
+        for called, name in sorted(self.standing.items()):
+            if called in self.fresh:
+                continue
+            is_me = called == self.theirs.connected
+            words = role_comparison.attributes(self.ours.roles[name], self.theirs.roles[called])
+            wanted = [
+                replace(item, member=called, granted=granted)
+                for item in self.ours.memberships
+                if item.member == name and item.may_use
+                and (granted := self.naming.of(item.granted)) is not None
+                # What we make, we may use.
+                and not (is_me and granted in self.fresh)
+            ]  # fmt: skip
+            there = [
+                item
+                for item in self.theirs.memberships
+                if item.member == called and item.may_use
+                # A role that makes others belongs to them meanwhile.
+                and not (is_me and item.granted not in {each.granted for each in wanted})
+            ]  # fmt: skip
+            words += role_comparison.memberships(wanted, there)
+            words += role_comparison.settings(
+                (item for item in self._settings() if item.role == called and item not in given),
+                (item for item in self.theirs.settings if item.role == called),
+            )
+            if words:
+                reason = f"exists on the target and differs: {'; '.join(words)}. It was not changed"
+                found.append({"object": f"role {called}", "reason": reason})
+        return found
+
+
+def _merged(memberships: Iterable[Membership]) -> list[Membership]:
+    by_member: dict[str, list[Membership]] = {}
+    for item in memberships:
+        by_member.setdefault(item.member, []).append(item)
+    return [item for found in by_member.values() for item in role_comparison.merged(found).values()]
+
+
+def _without_doubles(memberships: Iterable[Membership], target_major: int) -> list[Membership]:
+    """Return at most one grant for each role, member and grantor; before 16 one for each role and member."""
+    found: dict[tuple[str, str, str | None], Membership] = {}
+    for item in memberships:
+        key = (item.granted, item.member, item.grantor if target_major >= 16 else None)
+        other = found.get(key)
+        grantor = item.grantor if other is None else other.grantor
+        found[key] = item if other is None else replace(role_comparison.either(item, other), grantor=grantor)
+    return list(found.values())
+
+
+def in_order(memberships: Sequence[Membership]) -> list[Membership]:
+    """Return grants in an order in which each grantor has the ADMIN option before he grants. Pure."""
+    done = [item for item in memberships if item.grantor is None]
+    waiting = [item for item in memberships if item.grantor is not None]
+    while waiting:
+        admins = {(item.granted, item.member) for item in done if item.admin}
+        ready = [item for item in waiting if (item.granted, item.grantor) in admins]
+        # Nobody is ready where a grantor has lost the option since, which before 16 was no matter, or where he is not ours.
+        ready = ready or waiting
+        done += ready
+        waiting = [item for item in waiting if item not in ready]
+    return done

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from typing import Any
 from . import clients, post_data
 from .catalog import OWN_SCHEMA, Catalog, ForeignKey
 from .clients import Client
-from .driver import pq, sql
+from .driver import conninfo, pq, sql
 from .errors import MigrationError
 from .migration import Migration
 from .post_data import Script
-from .roles import Unusable
 from .selection import Selected
 from .session import Session
 
@@ -171,10 +170,14 @@ def dump(
     migration: Migration, client: Client, snapshot: str, whole: Catalog, selected: Selected, left: Sequence[LeftObject]
 ) -> bytes:
     """Dump the schema inside ``snapshot`` and return the archive (custom format), free of user mappings' secrets."""
-    conninfo, environment = migration.source.client_environment()
+    text, environment = migration.source.client_environment()
+    if not whole.database.has_standard_strings:
+        # The script runs as one query, whose strings are all read as the session reads them when it begins.
+        options = f"{migration.source.params.get('options') or ''} -c standard_conforming_strings=on".strip()
+        text += " " + conninfo.make_conninfo(options=options)
     arguments = [
         client.pg_dump,
-        f"--dbname={conninfo}",
+        f"--dbname={text}",
         "--format=custom",
         "--schema-only",
         "--no-password",
@@ -222,37 +225,18 @@ def without_mapping_secrets(archive: bytes) -> bytes:
     return _USER_MAPPING.sub(lambda mapping: _NAME_OR_STRING.sub(blank, mapping.group()), archive)
 
 
-# pg_dump never makes schema public, but says whose it is.
-_OWNER_OF_PUBLIC = re.compile(
-    rb"\n-- Name: public; Type: SCHEMA; [^\n]*\n--\n\n--[^\n]*\n\n\n"
-    rb"(?P<statement>ALTER SCHEMA public OWNER TO (?P<owner>[^\n]+);\n)"
-)
-_MAY_OWN = """
-SELECT pg_catalog.pg_has_role(r.oid, %(privilege)s) AS may
-  FROM pg_catalog.pg_roles AS r
- WHERE r.rolname = (pg_catalog.parse_ident(%(owner)s))[1]
-"""
 _ENTRY = re.compile(r"^(?P<id>\d+); (?P<classid>\d+) (?P<objid>\d+) (?P<text>.*)$")
 _DEPENDS_ON = ";\tdepends on:"
-# An extension brings its own comment, which only its owner may set: it may have been made by the administrator.
-_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ")
+# An extension brings its own comment, and only its owner may set another: that is tried at the very end, from the
+# catalogs, when event triggers are made, too.
+_NEVER_RESTORED = ("USER MAPPING ", "SUBSCRIPTION ", "PUBLICATION ", "COMMENT - EXTENSION ", "EVENT TRIGGER ")
+_PG_EXTENSION = 3079
 
 
-@dataclass(frozen=True)
-class Skips:
-    """What of an archive is not restored: objects of the source, as (classid, objid); owners with all privileges."""
-
-    objects: frozenset[tuple[int, int]] = frozenset()
-    owners: bool = False
-
-
-def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey], unusable: Unusable) -> Skips:
-    """Return what to skip: what is left behind, foreign keys that wait, and what needs roles that cannot be used."""
-    pg_constraint, pg_policy = 2606, 3256
-    objects = {(item.classid, item.objid) for item in left}
-    objects |= {(pg_constraint, key.oid) for key in postponed}
-    objects |= {(pg_policy, oid) for oid in unusable.policies}
-    return Skips(frozenset(objects), owners=bool(unusable.roles))
+def skips(left: Sequence[LeftObject], postponed: Sequence[ForeignKey]) -> frozenset[tuple[int, int]]:
+    """Return what of an archive is not restored, as (classid, objid): what is left behind, and foreign keys that wait."""
+    pg_constraint = 2606
+    return frozenset((item.classid, item.objid) for item in left) | {(pg_constraint, key.oid) for key in postponed}
 
 
 def filtered_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
@@ -282,30 +266,80 @@ def filtered_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
     return "\n".join(kept.values()) + "\n"
 
 
+def chosen_list(listing: str, chosen: frozenset[tuple[int, int]]) -> str:
+    """Return pg_restore's list with nothing but what was chosen. Pure; ``listing`` comes from ``--list --verbose``.
+
+    What has no OID of its own comes with what it depends on.
+    """
+    kept: dict[str, list[str]] = {}
+    last: re.Match[str] | None = None
+    lines: list[str] = []
+    for line in listing.splitlines():
+        entry = _ENTRY.match(line)
+        if entry is not None:
+            last, lines = entry, [line]
+            if (int(entry["classid"]), int(entry["objid"])) in chosen:
+                kept[entry["id"]] = lines
+        elif last is not None and line.startswith(_DEPENDS_ON):
+            lines.append(line)
+            if last["classid"] == "0" and kept.keys() & set(line.removeprefix(_DEPENDS_ON).split()):
+                kept[last["id"]] = lines
+    return "\n".join(line for lines in kept.values() for line in lines) + "\n"
+
+
 @dataclass(frozen=True)
 class Archive:
-    """An archive, the programs that read it, what of it is skipped, and how the restoring backends are called."""
+    """An archive, the programs that read it, what of it is skipped, and how the restoring backends are called.
+
+    ``skipped`` are objects of the source, as (classid, objid); ``only`` is what alone is restored, None for everything.
+    """
 
     content: bytes
     client: Client
-    skipped: Skips
+    skipped: frozenset[tuple[int, int]]
     backend_name: str
+    only: frozenset[tuple[int, int]] | None = None
 
 
-def restore_pre_data(migration: Migration, session: Session, archive: Archive, mark: sql.Composed) -> None:
+def restore_pre_data(
+    migration: Migration,
+    session: Session,
+    archive: Archive,
+    mark: sql.Composed,
+    and_then: Callable[[Session, frozenset[str]], None],
+    extensions: Mapping[int, sql.Composed],
+) -> None:
     """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
+
+    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
+    Everything belongs to the connecting role at first; ``and_then`` is called in the same transaction, with the names of
+    the schemas that were there before.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    script, _listing = _script(migration, archive, "pre-data")
+    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
+    if extensions:
+        script = _with_extensions(post_data.split(script, listing), extensions)
     session.rename(archive.backend_name)
-    for name in _schemas(session):
+    before = frozenset(_schemas(session))
+    for name in before:
         create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
         for spelling in (create, b"CREATE SCHEMA " + name.encode()):
             script = script.replace(b"\n" + spelling + b";\n", b"\n", 1)
-    run_script(migration, session, _keeping_public(session, script), mark)
+    with session.transaction():
+        run_script(migration, session, script, mark)
+        and_then(session, before)
+
+
+def _with_extensions(script: Script, extensions: Mapping[int, sql.Composed]) -> bytes:
+    """Return a script in which these extensions are made by the given statements."""
+    texts = {
+        (_PG_EXTENSION, oid): f"\n{statement.as_string(None)};\n".encode() for oid, statement in extensions.items()
+    }
+    parts = [texts.get((entry.classid, entry.objid), entry.text) for entry in script.entries]
+    return script.prologue + b"".join(parts)
 
 
 def post_data_script(migration: Migration, archive: Archive) -> Script:
@@ -313,12 +347,16 @@ def post_data_script(migration: Migration, archive: Archive) -> Script:
     return post_data.split(*_script(migration, archive, "post-data", "--verbose"))
 
 
-def restore_post_data(migration: Migration, archive: Archive, script: bytes, mark: sql.Composed) -> None:
-    """Restore what is left of the last section together with ``mark``, in one transaction, like the first section."""
+def restore_post_data(
+    migration: Migration, archive: Archive, script: bytes, mark: sql.Composed, and_then: Callable[[Session], None]
+) -> None:
+    """Restore what is left of the last section, ``mark`` and ``and_then``, in one transaction, like the first section."""
     migration.log.add("target", "pg_restore --section=post-data")
     with migration.open("target", "restore") as session:
         session.rename(archive.backend_name)
-        run_script(migration, session, script, mark)
+        with session.transaction():
+            run_script(migration, session, script, mark)
+            and_then(session)
 
 
 def _script(
@@ -328,16 +366,21 @@ def _script(
     *options: str,
     choose: Callable[[str, frozenset[tuple[int, int]]], str] = filtered_list,
 ) -> tuple[bytes, str]:
-    """Return a section of the archive as a script, without what only psql knows, and the list it was made by."""
+    """Return a section of the archive as a script, without what only psql knows, and the list it was made by.
+
+    Owners and privileges come from the catalogs: there roles may have other names, and nobody has to be superuser.
+    """
     program = archive.client.pg_restore
     with tempfile.TemporaryDirectory(prefix="seren_migrator_") as folder:
         path, use_list = Path(folder, "schema.dump"), Path(folder, "entries")
         path.write_bytes(archive.content)
         entries = clients.run([program, "--list", "--verbose", str(path)], {}, migration.redactor).decode()
-        listing = choose(entries, archive.skipped.objects)
+        if archive.only is not None:
+            entries = chosen_list(entries, archive.only)
+        listing = choose(entries, archive.skipped)
         use_list.write_text(listing)
-        owners = ["--no-owner", "--no-privileges"] if archive.skipped.owners else []
-        command = [program, f"--section={section}", f"--use-list={use_list}", "--no-tablespaces", *owners, *options]
+        without = ["--no-owner", "--no-privileges", "--no-tablespaces"]
+        command = [program, f"--section={section}", f"--use-list={use_list}", *without, *options]
         script = clients.run([*command, "--file=-", str(path)], {}, migration.redactor)
     return _without_psql(script), listing
 
@@ -392,7 +435,7 @@ def dropped_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
             attaching = text.removeprefix(_ATTACH) if text.startswith(_ATTACH) else ""
         elif attaching and line.startswith(_DEPENDS_ON):
             needed = line.removeprefix(_DEPENDS_ON).split()
-            attached |= set([number for number in needed if _is_called(texts.get(number, ""), attaching)][:1])
+            attached |= _attached({number: texts.get(number, "") for number in needed}, attaching)
     kept = []
     for line in filtered_list(listing, skipped).splitlines():
         entry = _ENTRY.match(line)
@@ -401,14 +444,31 @@ def dropped_list(listing: str, skipped: frozenset[tuple[int, int]]) -> str:
     return "\n".join(kept) + "\n"
 
 
-def _is_called(text: str, called: str) -> bool:
-    """True when the entry ``text`` is an index or constraint of the schema, name and owner that ``called`` begins with."""
+def _attached(needed: Mapping[str, str], called: str) -> set[str]:
+    """Return which of the entries that an INDEX ATTACH needs is the attached one, by their numbers: one or none.
+
+    ``called`` is schema, name and owner, of which the last is the one of the partitioned table, and may be another's. Any
+    of them may hold spaces, so that the longest beginning counts that one of the entries has in common with it.
+    """
+    spaces = [position for position, character in enumerate(called) if character == " "]
+    for end in (len(called), *spaces[:0:-1]):
+        found = [number for number, text in needed.items() if _is_called(text, called[:end], end == len(called))]
+        if found:
+            return {found[0]}
+    return set()
+
+
+def _is_called(text: str, called: str, is_whole: bool) -> bool:
+    """True when the entry ``text`` is an index or constraint of this schema and name, and owner where it is the whole."""
     kind, _space, rest = text.partition(" ")
     if kind == "INDEX":
-        return rest == called
-    # A constraint's entry has its table between schema and name, and any of them may hold spaces.
+        return rest == called if is_whole else rest.startswith(f"{called} ")
+    # A constraint's entry has its table between schema and name.
     spaces = [position for position, character in enumerate(called) if character == " "]
-    return kind == "CONSTRAINT" and any(rest.startswith(called[: p + 1]) and rest.endswith(called[p:]) for p in spaces)
+    return kind == "CONSTRAINT" and any(
+        rest.startswith(called[: p + 1]) and (rest.endswith(called[p:]) if is_whole else f"{called[p:]} " in rest[p:])
+        for p in spaces
+    )
 
 
 def _without_psql(script: bytes) -> bytes:
@@ -430,26 +490,15 @@ def _without_psql(script: bytes) -> bytes:
     return b"\n".join(kept)
 
 
-def _keeping_public(session: Session, script: bytes) -> bytes:
-    """Leave schema public to its owner on the target when the source's, there by default before 15, cannot be given it."""
-    found = _OWNER_OF_PUBLIC.search(script)
-    if found is None:
-        return script
-    privilege = "SET" if session.major >= 16 else "MEMBER"
-    parameters = {"owner": found["owner"].decode(), "privilege": privilege}
-    if session.value(_MAY_OWN, parameters):
-        return script
-    return script[: found.start("statement")] + script[found.end("statement") :]
-
-
 def _schemas(session: Session) -> list[str]:
     rows = session.rows("SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
     return [row["nspname"] for row in rows]
 
 
 def run_script(migration: Migration, session: Session, script: bytes, mark: sql.Composed) -> None:
-    """Run a plain restore script, and ``mark`` after it, as one simple query: one transaction."""
-    whole = script + b"\n" + mark.as_bytes(session.connection)
+    """Run a plain restore script, and ``mark`` after it, as one simple query."""
+    # The script may have said in which encoding it is written.
+    whole = script + b"\nSET client_encoding = 'UTF8';\n" + mark.as_bytes(session.connection)
     result = session.connection.pgconn.exec_(whole)
     if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY):
         return

@@ -122,6 +122,27 @@ def select(catalog: Catalog, selection: Selection, foreign_tables: str = "create
     )
 
 
+def covers(selection: Selection, line: Sequence[tuple[str, str]]) -> bool:
+    """Say whether a table that came later belongs to ``selection``, as far as names tell. Pure.
+
+    ``line`` holds schema and name of the table, then of what it is a partition of. A pattern that matches nothing is no
+    error here.
+    """
+
+    def in_schema(texts: Sequence[str]) -> bool:
+        return any(parse(text, max_parts=1).name.fullmatch(line[0][0]) for text in texts)
+
+    def named(texts: Sequence[str]) -> bool:
+        patterns = [parse(text) for text in texts]
+        return any(pattern.matches(*item) for pattern in patterns for item in line)
+
+    if selection.schemas and not in_schema(selection.schemas):
+        return False
+    if in_schema(selection.exclude_schemas) or named(selection.exclude_tables):
+        return False
+    return not selection.tables or named(selection.tables)
+
+
 def _nothing(option: str, text: str) -> MigrationError:
     return MigrationError(
         "nothing_selected",

@@ -32,6 +32,9 @@ SELECT pg_catalog.set_config(s.name, w.value, false)
                ('idle_session_timeout', '0'), ('row_security', 'off'), ('DateStyle', 'ISO, YMD'),
                ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), ('extra_float_digits', '3'),
                ('bytea_output', 'hex'), ('lc_monetary', 'C'), ('xmloption', 'content'),
+               ('standard_conforming_strings', 'on'),
+               ('array_nulls', 'on'), ('default_transaction_isolation', 'read committed'),
+               ('default_transaction_deferrable', 'off'),
                ('default_transaction_read_only', %(read_only)s)) AS w(name, value)
   JOIN pg_catalog.pg_settings AS s ON s.name = w.name
 """

@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import large_objects, replication, schema, slots
+from . import event_triggers, large_objects, replication, schema, slots, user_mappings
 from .claim import Claim
 from .clients import Client
 from .driver import Row, pq, psycopg, sql
 from .errors import MigrationError
 from .ledger import Record, kept_dump
 from .migration import Migration, backend_name
-from .schema import Archive, Skips
+from .schema import Archive
 from .session import Session
 
 REMEDY = "run init with resume: false, which drops what it has made on the target and copies everything again."
@@ -50,22 +50,28 @@ SELECT f.classid::bigint AS classid, f.objid::bigint AS objid,
 """
 
 # What is on our relations once everything of the archive's last section is gone. An index that a constraint was to
-# be made of is ours, too, and one of a partition that was not attached yet.
+# be made of is ours, too, and one of a partition that was not attached yet; and what came with an extension of ours.
 _ON_OURS = """
 SELECT pg_catalog.pg_describe_object(o.classid, o.objid, 0) AS description
-  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid FROM pg_catalog.pg_index AS i
+  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid, i.xmin
+          FROM pg_catalog.pg_index AS i
          UNION ALL
-        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgrelid
+        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgrelid, t.xmin
           FROM pg_catalog.pg_trigger AS t WHERE NOT t.tgisinternal AND t.tgparentid = 0
          UNION ALL
-        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid, r.ev_class
+        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid, r.ev_class, r.xmin
           FROM pg_catalog.pg_rewrite AS r WHERE r.rulename <> '_RETURN'
          UNION ALL
-        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid FROM pg_catalog.pg_policy AS p
+        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid, p.xmin FROM pg_catalog.pg_policy AS p
          UNION ALL
-        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, s.stxrelid
-          FROM pg_catalog.pg_statistic_ext AS s) AS o(classid, objid, relation)
+        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid, s.stxrelid, s.xmin
+          FROM pg_catalog.pg_statistic_ext AS s) AS o(classid, objid, relation, made_by)
  WHERE o.relation = ANY (%(ours)s::oid[])
+   AND NOT EXISTS (SELECT 1
+                     FROM pg_catalog.pg_depend AS d
+                     JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.xmin = o.made_by
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = o.relation
+                      AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e')
    AND NOT EXISTS (SELECT 1
                      FROM seren_migrator.index_build AS b
                      JOIN seren_migrator.relation AS r ON r.migration_id = b.migration_id AND r.source_oid = b.table_oid
@@ -117,7 +123,8 @@ _RESET = (
        SET state = 'pending', stream = NULL, format = NULL, rows = NULL, bytes = NULL, finished_at = NULL
      WHERE migration_id = %(id)s AND state <> 'skipped'
     """,
-    "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step <> 'dropping_large_objects'",
+    # Roles stay, and so does what is known about them.
+    "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step NOT IN ('dropping_large_objects', 'roles')",
     "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s",
     "DELETE FROM seren_migrator.schema_dump WHERE migration_id = %(id)s",
     "UPDATE seren_migrator.migration SET state = 'copying' WHERE id = %(id)s",
@@ -144,7 +151,8 @@ def planned(migration: Migration, record: Record, target: Session, client: Clien
     if archive is None:
         return []
     last, first = schema.drops(migration, archive)
-    return _shown(last) + _shown(first)
+    own = [event_triggers.drop(name).as_string(None) for name in event_triggers.ours(record, target)]
+    return own + _shown(last) + _shown(first)
 
 
 def start_over(migration: Migration, claim: Claim, source: Session, target: Session, client: Client) -> None:
@@ -168,6 +176,8 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
                 dropped.update(_drop_subscription(session, stream.subscription, comment))
             if archive is not None:
                 with _told_only_when_done(migration):
+                    for name in event_triggers.ours(record, session):
+                        session.execute(event_triggers.drop(name))
                     _drop_restored(migration, session, archive, _key(record))
             _reset(held, record)
     for oid in dropped:
@@ -196,7 +206,7 @@ def _archive(record: Record, target: Session, client: Client) -> Archive | None:
             "Run pg_migration_cleanup, empty the target and run init.",
         )
     skipped = frozenset((classid, objid) for classid, objid in detail["skipped"])
-    return Archive(content, client, Skips(skipped), "")
+    return Archive(content, client, skipped, "")
 
 
 @contextmanager
@@ -212,10 +222,16 @@ def _told_only_when_done(migration: Migration) -> Iterator[None]:
 
 
 def _key(record: Record) -> dict[str, Any]:
-    """Return the parameters of the queries: what is ours, and the default privileges that were there before."""
+    """Return the parameters of the queries: what is ours, and the default privileges that were there before.
+
+    ``user_mappings`` are ours, too, as server and role.
+    """
     return {
         "id": record.id,
         "ours": [oid for step in record.steps.values() for oid in step.detail.get("created", [])],
+        "user_mappings": record.steps["post_data"].detail.get("user_mappings", [])
+        if "post_data" in record.steps
+        else [],
         "privileges_before": record.steps["pre_data"].detail["default_privileges"],
     }
 
@@ -247,6 +263,8 @@ def _drop_restored(migration: Migration, session: Session, archive: Archive, key
     on_ours = [row["description"] for row in session.rows(_ON_OURS, key)]
     if on_ours:
         raise _in_the_way(on_ours)
+    for server, role in key["user_mappings"]:
+        session.execute(user_mappings.drop(server, role))
     for row in session.rows(_DEFAULT_PRIVILEGES, key):
         _reset_default_privileges(session, row)
     _run(migration, session, first)

@@ -232,7 +232,7 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
     for stream in record.live_streams:
         carries = stream in carrying(record)
         if carries and slots.slot_is_usable(slots.slot_row(source, stream.slot)):
-            _narrow(source, record, stream)
+            narrow(source, record, stream)
             continue
         if carries and record.is_done("post_data"):
             raise slot_lost(stream.slot)
@@ -252,10 +252,11 @@ def release(migration: Migration, claim: Claim, source: Session, target: Session
     if not any(relation.stream == number for relation in record.relations):
         remove(migration, claim, current, target, source)
     else:
-        _narrow(source, record, current)
+        narrow(source, record, current)
 
 
-def _narrow(source: Session, record: Record, current: ledger.Stream) -> None:
+def narrow(source: Session, record: Record, current: ledger.Stream) -> None:
+    """Take the tables that are still to be copied out of a stream's publication."""
     pending = {(relation.schema, relation.name) for relation in record.pending}
     for schema, name in sorted(replication.explicit_members(source, current.publication) & pending):
         source.execute(replication.drop_from_publication(current.publication, schema, name))

@@ -306,7 +306,8 @@ notes:
   sample: ['Migrations into other databases of the target server cannot count on what this one will take: permission denied for database postgres']
 plan:
   description:
-    - What would be done; V(start_over), V(create_database), V(create_roles), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes),
+    - What would be done; V(start_over), V(create_database), V(create_roles), V(grant_roles) (their memberships), V(grant_parameters)
+      (their privileges on parameters), V(publication), V(tables), V(streams), V(notes), V(estimated_bytes),
       V(copy_method), V(jobs), V(index_jobs) and V(left).
     - V(connections) has the most connections that would be open to V(source) and V(target), V(settings) what our sessions on the target are
       given for the load. In V(tables), V(pieces) says in how many pieces a table would be copied.

@@ -14,11 +14,22 @@ version_added: 0.1.0
 description:
   - Creates, on the target, a subscription for each replication slot that M(seren.migrator.pg_migration_init) has prepared,
     without copying anything again, and enables it.
-  - Run again, it enables what was disabled and adds tables that the publication has and the subscription does not know yet; on a
-    working subscription it changes nothing.
+  - Run again, it enables what was disabled and brings in new partitions of migrated tables; on a working subscription it changes nothing.
+  - With O(add_new_tables) it also brings in tables that were created on the source since init.
 author:
   - Seren (@serenorg)
 options:
+  add_new_tables:
+    description:
+      - Whether tables that were created on the source since init, and belong to the selection, join the migration, with schema and rows,
+        while they are written to. They get a stream of their own (publication, slot, snapshot, subscription).
+      - Types, functions, sequences, schemas and other things that they need, as far as PostgreSQL knows of it, come with them where the target
+        does not have them. Other changes of the source's schema do not, they are reported in C(drift).
+      - Number of processes, limits and policies are those with which init ran. A table whose name is taken on the target, and one that could not
+        be updated any more once it is published, are refused before anything is done.
+      - What an interrupted run has begun is finished by the next one, with or without this option.
+    type: bool
+    default: false
   subscription_options:
     description:
       - Options of C(CREATE SUBSCRIPTION ... WITH), as the target's version of PostgreSQL knows them; for instance C(streaming), C(binary),
@@ -33,6 +44,7 @@ options:
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.endpoints.replication
+  - seren.migrator.endpoints.clients
   - seren.migrator.selection
   - seren.migrator.attributes
 seealso:
@@ -66,6 +78,14 @@ EXAMPLES = r"""
       password: "{{ replication_password }}"
     subscription_options:
       streaming: true
+
+- name: Bring in the tables that a deployment has created since init
+  seren.migrator.pg_migration_sync:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    add_new_tables: true
 """
 
 RETURN = r"""
@@ -124,6 +144,18 @@ adopted:
   type: list
   elements: str
   sample: []
+added:
+  description: Tables, created on the source since init, that joined the migration; in check mode those that would.
+  returned: success
+  type: list
+  elements: str
+  sample: [shop.vouchers]
+drift:
+  description: What has changed on the source since init and is not on the target, see M(seren.migrator.pg_migration_status).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 left:
   description: What stayed behind on the source, or was dropped there since the copy, each with the reason.
   returned: success
@@ -153,15 +185,18 @@ details:
 """
 
 from ansible_collections.seren.migrator.plugins.module_utils.module import (
+    client_options,
     replication_options,
     run_module,
 )
 from ansible_collections.seren.migrator.plugins.module_utils.phases import sync
 
 SPEC = {
+    "add_new_tables": {"type": "bool", "default": False},
     "subscription_options": {"type": "dict", "default": {}},
     "timeout": {"type": "float", "default": 300.0},
     **replication_options(),
+    **client_options(),
 }
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: pg_migration_verify
-short_description: Prove that source and target hold the same rows
+short_description: Prove that source and target hold the same rows and the same objects
 version_added: 0.1.0
 description:
   - Compares the rows of every table, keyed or not, and the sequences, on both servers, and names what differs by its key.
+  - Compares every other object and each of its attributes, too, from columns and constraints to owners, privileges and comments (see O(objects)).
   - Writes may go on meanwhile. The target is given the time to confirm what the source has shown, and what differs is looked at again.
 author:
   - Seren (@serenorg)
@@ -44,6 +45,17 @@ options:
     description: Whether the task fails unless equality is proven.
     type: bool
     default: true
+  objects:
+    description:
+      - What becomes of everything that is not rows, from columns, indexes and constraints to functions, types, owners, privileges, comments and settings
+        of the database. Needs no superuser, and tells apart what PostgreSQL's major versions spell differently from what is different.
+      - With V(compare) an object that differs counts as rows that differ do. What the migration's options have left out, or what it has listed as left behind,
+        does not count; it is listed with its reason.
+      - With V(report) differences are listed, and do not count. With V(skip) nothing is compared but rows and sequences.
+      - With O(only) the objects are those tables, and what is on them.
+    type: str
+    choices: [compare, report, skip]
+    default: compare
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
@@ -97,11 +109,63 @@ statements:
   elements: str
   sample: []
 verified:
-  description: Whether every table and every sequence that was compared is proven equal. In check mode before there is a copy V(false),
-    without a failure.
+  description: Whether every table, every sequence and (unless O(objects) says otherwise) every object that was compared is proven equal. In check
+    mode before there is a copy V(false), without a failure.
   returned: when the comparison could be carried out
   type: bool
   sample: true
+rows_verified:
+  description: Whether every table and every sequence that was compared is proven equal, whatever the objects are like.
+  returned: when the comparison could be carried out
+  type: bool
+  sample: true
+objects:
+  description: How everything that is not rows compares.
+  returned: when the comparison could be carried out
+  type: dict
+  contains:
+    status:
+      description: V(equal), V(different), V(unknown) when a server does not show an attribute to our role, V(error), or V(skipped).
+      type: str
+      sample: different
+    reason:
+      description: Why it is V(unknown), V(error) or V(skipped).
+      type: str
+      sample: ''
+    kinds:
+      description: For each kind of object how many there are on either side, and how many differ.
+      type: list
+      elements: dict
+      sample: [{kind: table, source: 40, target: 40, different: 0}]
+    different:
+      description: The objects that differ, at most O(max_differences), each with V(kind), V(name), V(what) (V(missing) on the target, V(extra) there,
+        V(changed) or V(unknown)), and for each attribute its value on the source and on the target. V(null) is PostgreSQL's default.
+      type: list
+      elements: dict
+      sample:
+        - kind: column
+          name: shop.orders.state
+          what: changed
+          attributes: {default: {source: "'new'::text", target: null}}
+    different_count:
+      description: How many differ.
+      type: int
+      sample: 1
+    expected:
+      description: What differs because the migration was told so, or could not do otherwise and has listed it as left behind; as V(different), and
+        with V(reason). At most O(max_differences).
+      type: list
+      elements: dict
+      sample:
+        - kind: trigger
+          name: mirror on shop.orders
+          what: changed
+          attributes: {enabled: {source: always, target: disabled}}
+          reason: disabled on the target until the cutover
+    expected_count:
+      description: How many differ as expected.
+      type: int
+      sample: 1
 consistency:
   description: V(aligned) when the target's snapshot stands for the same moment as the source's, otherwise V(unaligned).
   returned: when the comparison could be carried out
@@ -272,12 +336,12 @@ remedy:
   description: What to do about the error.
   returned: on failure
   type: str
-  sample: Look at differences; each one names the table and the key.
+  sample: Look at differences and objects.different; each one names what differs.
 details:
   description: More about the error, for instance the SQLSTATE or the last observation.
   returned: on failure
   type: dict
-  sample: {tables: {different: 1}, differences: 3}
+  sample: {tables: {different: 1}, differences: 3, objects: 0}
 """
 
 from ansible_collections.seren.migrator.plugins.module_utils.module import run_module
@@ -290,6 +354,7 @@ SPEC = {
     "max_rounds": {"type": "int", "default": 5},
     "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
+    "objects": {"type": "str", "choices": ["compare", "report", "skip"], "default": "compare"},
 }
 
 

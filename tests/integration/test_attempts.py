@@ -12,7 +12,7 @@ from psycopg import sql
 from ansible_collections.seren.migrator.plugins.module_utils import attempts
 from ansible_collections.seren.migrator.plugins.module_utils.attempts import AT_ONCE, Attempt
 from ansible_collections.seren.migrator.plugins.module_utils.endpoint import Endpoint
-from ansible_collections.seren.migrator.plugins.module_utils.errors import Redactor
+from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError, Redactor
 from ansible_collections.seren.migrator.plugins.module_utils.session import Session, StatementLog
 from tests.support.fixtures import Database
 
@@ -81,3 +81,45 @@ def test_a_lock_that_is_not_to_be_had_and_a_lost_connection_are_no_refusals(
         other.execute("SELECT pg_terminate_backend(%s)", [session.connection.info.backend_pid])
         with pytest.raises(psycopg.OperationalError):
             attempts.carry_out(session, inserts(()))
+
+
+def raising(sqlstate: str) -> str:
+    return f"DO $$ BEGIN RAISE EXCEPTION 'invalid value in s3cret' USING ERRCODE = '{sqlstate}'; END $$"
+
+
+REFUSALS = "0A000 0L000 0LP01 0P000 09000 22023 23503 25001 28000 2BP01 2B000 38000 42501 54001 55000 55006 HV00B HV00D P0001 XX000"
+NO_REFUSALS = "08006 25006 40001 40P01 53100 53200 55P03 57014 58030 XX001 XX002"
+
+
+@pytest.mark.parametrize("sqlstate", REFUSALS.split())
+@pytest.mark.parametrize("is_inside", (False, True), ids=("on its own", "in a transaction of the caller"))
+def test_whatever_a_server_says_about_a_statement_is_a_refusal(
+    session: Session, target_db: Database, sqlstate: str, is_inside: bool
+) -> None:
+    wanted = [*inserts(())[:2], Attempt("hooked", raising(sqlstate)), *inserts(())[2:4]]
+    if is_inside:
+        with session.transaction():
+            refused = attempts.carry_out(session, wanted)
+    else:
+        refused = attempts.carry_out(session, wanted)
+    assert [(item.attempt.what, item.sqlstate, item.reason) for item in refused] == [
+        ("hooked", sqlstate, "invalid value in s3cret")
+    ]
+    assert target_db.execute("SELECT number FROM written ORDER BY ctid") == [(0,), (1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("sqlstate", NO_REFUSALS.split())
+def test_what_is_no_word_about_the_statement_is_raised(session: Session, target_db: Database, sqlstate: str) -> None:
+    with pytest.raises(psycopg.Error) as caught, session.transaction():
+        attempts.carry_out(session, [*inserts(())[:2], Attempt("hooked", raising(sqlstate))])
+    assert caught.value.sqlstate == sqlstate
+    assert target_db.execute("SELECT count(*) FROM written") == [(0,)]
+
+
+def test_what_a_server_says_about_a_secret_statement_is_not_repeated(session: Session) -> None:
+    (refused,) = attempts.carry_out(session, [Attempt("a mapping", raising("HV00B"), "DO ***")])
+    assert refused.as_left == {"object": "a mapping", "reason": "the target refused it (SQLSTATE HV00B)"}
+    with pytest.raises(MigrationError) as caught:
+        attempts.carry_out(session, [Attempt("a mapping", raising("57014"), "DO ***")])
+    told = f"{caught.value.message} {caught.value.remedy} {caught.value.details}"
+    assert "SQLSTATE 57014" in told and "a mapping" in told and "s3cret" not in told

@@ -115,12 +115,20 @@ class Spelling:
 
 SPELLINGS = (
     Spelling(14, re.compile("Type: (?:PROCEDURE|COMMENT|ACL)"), re.compile(r"(?<=\()IN (?=\w)")),
-    Spelling(14, re.compile("Type: TYPE"), re.compile(r",\n    multirange_type_name = .*")),
+    Spelling(14, re.compile("Type: TYPE"), re.compile(r',\n    multirange_type_name = (?:"(?:[^"]|"")*"|[^\s,"])+')),
+    # An operator of a GiST class belongs to the family rather than to the class.
+    Spelling(14, re.compile("Name: box_class; Type: OPERATOR (?:CLASS|FAMILY)"), re.compile(r"(?s).+")),
     # The schema public belongs to pg_database_owner, and not everyone may create in it.
     Spelling(15, re.compile("Name: (?:SCHEMA )?public; Type: (?:SCHEMA|ACL)"), re.compile(r"(?s).+")),
     Spelling(15, re.compile("Type: SEQUENCE"), re.compile(r"\n    (?:UN)?LOGGED$", re.MULTILINE)),
     # `t.a` where newer servers write `a`.
-    Spelling(16, re.compile("Type: (?:MATERIALIZED )?VIEW"), re.compile(r"""(?:"(?:[^"]|"")+"|\b\w+)\.(?=[\w"])""")),
+    Spelling(
+        16,
+        re.compile("Type: (?:MATERIALIZED )?VIEW|Name: .* _RETURN; Type: RULE"),
+        re.compile(r"""(?:"(?:[^"]|"")+"|\b\w+)\.(?=[\w"])"""),
+    ),
+    # What XMLSERIALIZE does by default.
+    Spelling(16, re.compile("Type: VIEW"), re.compile(r" NO INDENT(?=\))")),
     Spelling(18, re.compile("Type: TABLE"), re.compile(r"""CONSTRAINT (?:\w+|"(?:[^"]|"")+") (?=NOT NULL)""")),
 )
 
@@ -140,6 +148,8 @@ def dump_schema(conninfo: str, client_dir: Path, ignore_schemas: Sequence[str] =
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     if password is not None:
         environment["PGPASSWORD"] = str(password)  # not in the argument list, which every user can read
+    # Whatever the databases are set to, strings and constants shall look alike.
+    environment["PGOPTIONS"] = "-c standard_conforming_strings=on -c TimeZone=UTC -c bytea_output=hex"
     command = [os.fspath(client_dir / "pg_dump"), "--schema-only", "--no-publications", "--no-subscriptions"]
     command += [f'--exclude-schema="{schema}"' for schema in ignore_schemas]
     command += ["--dbname", make_conninfo("", **keywords)]
@@ -160,22 +170,50 @@ def normalised(dump: str, majors: tuple[int, int] | None = None) -> list[str]:
 
     `majors` are the servers of the two dumps that will be compared: what those two spell differently is cut.
     """
+    return [line for header_lines in entries(dump, majors) for line in header_lines[1]]
+
+
+def entries(dump: str, majors: tuple[int, int] | None = None) -> list[tuple[str, list[str]]]:
+    """The entries of a plain dump, as header and normalised lines, sorted."""
     one, two = majors or (server_major(dump),) * 2
     spellings = [spelling for spelling in SPELLINGS if min(one, two) < spelling.since <= max(one, two)]
     parts = _ENTRY.split(dump)
-    entries = [("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]
-    lines: list[str] = []
-    for header, entry in sorted(entries):
-        body = entry
+    found: list[tuple[str, list[str]]] = []
+    for head, entry in sorted([("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]):
+        header, body = head, entry
         for spelling in spellings:
             if spelling.entries.search(header):
                 body = spelling.pattern.sub("", body)
+                header = spelling.pattern.sub("", header) or header
         if "Type: POLICY;" in header:
             body = _POLICY_ROLES.sub(_sorted_roles, body)
         kept = [line for line in body.splitlines() if not _NOISE.match(line)]
         # The order of grants is the order in which they were made.
-        lines += sorted(kept) if "; Type: ACL;" in header or "; Type: DEFAULT ACL;" in header else kept
-    return lines
+        found.append((header, sorted(kept) if "; Type: ACL;" in header or "; Type: DEFAULT ACL;" in header else kept))
+    return found
+
+
+def differing_entries(left: str, right: str, client_dir: Path, ignore_schemas: Sequence[str] = ()) -> list[str]:
+    """Like `schema_differences`, but each line names its entry: `TABLE store.parent: - line`."""
+    dumps = [dump_schema(side, client_dir, ignore_schemas) for side in (left, right)]
+    majors = (server_major(dumps[0]), server_major(dumps[1]))
+    sides: list[dict[str, list[str]]] = []
+    for dump in dumps:
+        sides.append({})
+        for header, lines in entries(dump, majors):
+            sides[-1].setdefault(_named(header), []).extend(lines)
+    found: list[str] = []
+    for name in sorted(sides[0].keys() | sides[1].keys()):
+        one, two = (side.get(name, []) for side in sides)
+        changes = difflib.unified_diff(one, two, n=0, lineterm="")
+        found += [f"{name}: {line[0]} {line[1:]}" for line in changes if not line.startswith(("---", "+++", "@@"))]
+    return found
+
+
+def _named(header: str) -> str:
+    """A header as kind and name; the owner is in the entry."""
+    match = re.fullmatch(r"Name: (.*); Type: (.*?); Schema: (.*); Owner: .*", header)
+    return f"{match[2]} {match[3]}.{match[1]}" if match else "settings"
 
 
 def schema_differences(left: str, right: str, client_dir: Path, ignore_schemas: Sequence[str] = ()) -> list[str]:

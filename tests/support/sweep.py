@@ -34,6 +34,13 @@ SCHEMAS = """
     FROM pg_catalog.pg_namespace
     WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'information_schema')
 """
+# From 15 on; those of roles go with the roles.
+PARAMETERS_OF_ALL = """
+    SELECT p.parname
+    FROM pg_catalog.pg_parameter_acl AS p
+    CROSS JOIN LATERAL pg_catalog.aclexplode(p.paracl) AS a
+    WHERE a.grantee = 0
+"""
 PUBLICATIONS = "SELECT pubname FROM pg_catalog.pg_publication"
 OTHER_SESSIONS = """
     SELECT pg_catalog.pg_terminate_backend(pid)
@@ -58,6 +65,8 @@ def sweep(cluster: Cluster) -> None:
             connection.execute("SELECT pg_catalog.pg_replication_origin_drop(%s)", [name])
         _clear_maintenance_database(connection)
         _drop_roles(connection)
+        if cluster.major >= 15:
+            _revoke_parameters(connection)
 
 
 def drop_database(connection: Connection, name: str) -> None:
@@ -121,3 +130,9 @@ def _drop_roles(connection: Connection) -> None:
         connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
     for name in names:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def _revoke_parameters(connection: Connection) -> None:
+    for (name,) in connection.execute(PARAMETERS_OF_ALL).fetchall():
+        parameter = sql.Identifier(*name.split("."))
+        connection.execute(sql.SQL("REVOKE ALL ON PARAMETER {} FROM PUBLIC").format(parameter))

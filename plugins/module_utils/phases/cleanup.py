@@ -9,10 +9,11 @@ When the target is gone, the comments that we leave on publications lead to what
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .. import database, ledger, register, replication, slots
+from .. import baseline, database, ledger, register, replication, role_lock, role_making, slots
 from ..catalog import OWN_SCHEMA
 from ..claim import Claim, claimed
 from ..driver import psycopg, sql
@@ -30,6 +31,15 @@ _OURS_ON_SOURCE = """
 SELECT p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS comment
   FROM pg_catalog.pg_publication AS p
  WHERE pg_catalog.obj_description(p.oid, 'pg_publication') ~ '^seren[.]migrator [0-9a-f]{32} '
+"""
+
+# Of all databases: the catalog is shared, and these columns are for everybody.
+_SUBSCRIPTIONS = """
+SELECT DISTINCT d.datname AS database
+  FROM pg_catalog.pg_subscription AS s
+  JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid
+  JOIN pg_catalog.pg_roles AS r ON r.oid = s.subowner
+ WHERE r.rolname = ANY (%(members)s::name[])
 """
 
 _DATABASE_EXISTS = "SELECT 1 AS found FROM pg_catalog.pg_database AS d WHERE d.datname = %(name)s"
@@ -97,6 +107,8 @@ def _entry(side: str, kind: str, name: str, reason: str = "") -> dict[str, str]:
 
 
 def _shown(item: OwnedObject) -> str:
+    if item.kind == role_making.MEMBERSHIP:
+        return f"{item.schema} in {item.name}"
     return f"{item.schema}.{item.name}" if item.schema else item.name
 
 
@@ -131,6 +143,8 @@ class _Run:
         self.comment = replication.ownership_comment(migration.name, record.id)
         self.removed: list[dict[str, str]] = []
         self.left: list[dict[str, str]] = []
+        # Those of ``left`` that other migrations use: nothing is wrong, and a later cleanup takes them back.
+        self.lent: list[dict[str, str]] = []
 
     def carry_out(self) -> Result:
         """Remove every recorded object; bury the migration when nothing is left."""
@@ -138,13 +152,16 @@ class _Run:
             for item in self.record.objects:
                 if item.kind == kind:
                     self._remove(item)
-        if not self.left or self.options.force:
+        self._memberships([item for item in self.record.objects if item.kind == role_making.MEMBERSHIP])
+        hindered = [entry for entry in self.left if entry not in self.lent]
+        if not hindered or self.options.force:
             self.claim.forget_dump()
+            baseline.forget(self.claim)
             self.claim.bury()
         data = {"removed": self.removed, "left": self.left}
         before = {"state": self.record.state, "objects": len(self.record.objects)}
         after = {"state": "absent", "objects": len(self.left)}
-        error = None if not self.left or self.options.force else _incomplete(self.left)
+        error = None if not hindered or self.options.force else _incomplete(hindered)
         return Result("cleanup", bool(self.removed) or not self.left, data, {"before": before, "after": after}, error)
 
     def _remove(self, item: OwnedObject) -> None:
@@ -167,6 +184,49 @@ class _Run:
         self.claim.removed(item.side, item.kind, item.name, item.schema)
         if gone:
             self.removed.append(_entry(item.side, item.kind, _shown(item)))
+
+    def _memberships(self, items: list[OwnedObject]) -> None:
+        """Take back what let us give objects to the roles that we made; apply acts in their name until it is gone."""
+        if not items:
+            return
+        with role_lock.held(self.migration, self.options.maintenance_db):
+            users = self._other_migrations(sorted({item.schema for item in items}))
+            if users and not self._is_left("subscription"):
+                reason = f"other migrations may use it ({', '.join(users)}); run cleanup again when they are done"
+                self.lent = [_entry(item.side, item.kind, _shown(item), reason) for item in items]
+                self.left += self.lent
+                return
+            self._take_back(items)
+
+    def _other_migrations(self, members: list[str]) -> list[str]:
+        """Return what else may act in the name of roles by these memberships, on the whole server."""
+        rows = self.target.rows(_SUBSCRIPTIONS, {"members": members})
+        found = {f"a subscription in database {row['database']}" for row in rows}
+        with (
+            suppress(MigrationError),
+            database.maintenance(self.migration, self.options.maintenance_db, read_only=True) as session,
+        ):
+            begun = register.read(session).begun
+            found |= {
+                f"migration {item.name} into database {item.database}" for item in begun if item.id != self.record.id
+            }
+        return sorted(found)
+
+    def _take_back(self, items: list[OwnedObject]) -> None:
+        if self._is_left("subscription"):
+            reason = "a subscription is still there, and acts in the name of the role"
+            self.left += [_entry(item.side, item.kind, _shown(item), reason) for item in items]
+            return
+        refused = role_making.take_back(self.target, [(item.name, item.schema) for item in items])
+        gone = [item for item in items if (item.name, item.schema) not in refused]
+        if gone:
+            self.claim.removed_all("target", role_making.MEMBERSHIP, [(item.name, item.schema) for item in gone])
+        self.removed += [_entry(item.side, item.kind, _shown(item)) for item in gone]
+        self.left += [
+            _entry(item.side, item.kind, _shown(item), refused[item.name, item.schema])
+            for item in items
+            if (item.name, item.schema) in refused
+        ]
 
     def _subscription(self, target: Session, item: OwnedObject) -> bool:
         """Drop a subscription without letting it reach for its slot, which is dropped on its own afterwards."""

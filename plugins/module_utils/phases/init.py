@@ -147,7 +147,16 @@ def fingerprint(migration: Migration, options: InitOptions) -> str:
         "source": migration.source.public(),
         "target": migration.target.public(),
         "selection": migration.selection.as_data(),
-        "policies": [options.large_objects, options.unlogged_tables, options.foreign_tables, options.roles],
+        "policies": [
+            options.large_objects,
+            options.unlogged_tables,
+            options.foreign_tables,
+            options.roles,
+            options.owner,
+            options.user_mappings,
+        ],
+        "reserved_roles": None if options.reserved_roles is None else list(options.reserved_roles),
+        "objects": [options.event_triggers, options.extension_versions, options.extension_data],
         "foreign_keys": options.validate_foreign_keys,
         "streams": options.streams,
         "copy_method": options.copy_method,
@@ -214,7 +223,7 @@ def _numbers(plan: Plan) -> dict[str, int]:
 
 def _recorded(options: InitOptions) -> dict[str, Any]:
     """Return the options that the ledger keeps: policies and numbers, nothing that could hold a secret."""
-    secret = {"source_from_target", "replication_role"}
+    secret = {"source_from_target", "replication_role", "role_passwords"}
     return {key: value for key, value in asdict(options).items() if key not in secret}
 
 

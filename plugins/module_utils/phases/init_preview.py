@@ -4,16 +4,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from .. import clients, copying, database, native_copy, roles, splitting, starting_over, stream, tuning
+from .. import (
+    access_foretold,
+    clients,
+    copying,
+    database,
+    database_properties,
+    event_triggers,
+    extension_data,
+    extensions,
+    native_copy,
+    never_carried,
+    provider,
+    role_making,
+    role_policy,
+    roles,
+    splitting,
+    starting_over,
+    stream,
+    tuning,
+    whole_database,
+)
 from .. import plan as plans
 from ..dealing import Share
 from ..ledger import Record
 from ..migration import Migration
-from ..plan import Dealt
+from ..plan import Dealt, Plan
 from ..preflight.budget import EXTRA_CONNECTIONS
 from ..result import Result
+from ..role_names import RoleNames
 from ..session import Session
 from ..write_rate import WriteRate
 from .init_options import InitOptions
@@ -28,16 +50,43 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
         maintenance = migration.target if target_exists else migration.target.with_database(options.maintenance_db)
         with Session.open(maintenance, migration.log, purpose="init", read_only=True) as target:
             majors = (source.major, target.major)
-            role_plan = roles.plan_by_policy(options.roles, source, target, plan.selected.left_out)
+            made_roles = () if record is None else role_making.Made.of(record).roles
+            role_plan = roles.plan(
+                role_policy.policy(options),
+                source,
+                target,
+                plan.selected.left_out,
+                database=migration.target.dbname,
+                passwords=options.role_passwords,
+                made=made_roles,
+            )
             if not target_exists:
                 statement = database.create_statement(migration.target.dbname, plan.whole.database, target.major)
                 migration.log.add("target", statement.as_string(None))
-            for role in role_plan.create:
-                migration.log.add("target", roles.create_role(role, with_password=False).as_string(None))
-            for membership in role_plan.grant:
-                migration.log.add("target", roles.grant_membership(membership, target.major).as_string(None))
-            for setting in role_plan.settings:
-                migration.log.add("target", roles.set_role_setting(setting, migration.target.dbname).as_string(None))
+            for statement in role_making.statements(role_plan, migration.target.dbname, target.major):
+                migration.log.add("target", statement.as_string(None))
+            of_database, left_of_database = _of_database(
+                options, plan, role_plan.names, source, target, target_exists, migration
+            )
+            is_done = record is not None and record.is_done("pre_data")
+            made = record.steps["pre_data"].detail["created"] if record is not None and is_done else ()
+            of_access, left_of_access = access_foretold.foretell(
+                source,
+                target,
+                replace(role_plan.names, owner=options.sole_owner),
+                frozenset((item.classid, item.objid) for item in plan.left),
+                made,
+                options.user_mappings,
+                is_there=target_exists,
+            )
+            left_of_access += whole_database.foretold_labels(
+                source,
+                target,
+                role_plan.names,
+                {*made_roles, *(role.name for role in role_plan.create)},
+                options,
+                frozenset((item.classid, item.objid) for item in plan.left),
+            )
             settings = tuning.settings(target, index_jobs)
             if record is not None and starts_over:
                 client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
@@ -69,6 +118,8 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             for text in native_copy.statements(migration, options, migration_id, number, by_servers):
                 migration.log.add("target", text)
     migration.log.add("target", "pg_restore --section=post-data")
+    for text in [*of_access, *of_database]:
+        migration.log.add("target", text)
     tables = [
         {
             "schema": task.schema,
@@ -86,6 +137,8 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
         "start_over": starts_over,
         "create_database": not target_exists,
         "create_roles": [role.name for role in role_plan.create],
+        "grant_roles": [item.shown for item in role_plan.grant],
+        "grant_parameters": [item.shown for item in role_plan.parameters],
         "publication": migration.names("0" * 32, dealt.first).publication,
         "tables": tables,
         "streams": [_share(migration, number, share, dealt) for number, share in dealt.shares.items()],
@@ -99,12 +152,56 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             "target": options.jobs + index_jobs + EXTRA_CONNECTIONS,
         },
         "settings": settings,
-        "left": plan.notes + list(role_plan.left),
+        "left": [
+            *plan.notes,
+            *role_plan.left,
+            *role_plan.expected,
+            *role_plan.differences,
+            *left_of_access,
+            *left_of_database,
+        ],
     }
     before = {"state": record.state if record else "absent"}
     after = {"state": "copied", "tables": len(tables), "roles": summary["create_roles"]}
     data = {"plan": summary, "tables": tables, "streams": [], "copied_bytes": 0, "left": summary["left"]}
     return Result("init", True, data, {"before": before, "after": after})
+
+
+def _of_database(
+    options: InitOptions,
+    plan: Plan,
+    names: RoleNames,
+    source: Session,
+    target: Session,
+    target_exists: bool,
+    migration: Migration,
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Return what would be executed for the database as a whole, and what of it stays behind."""
+    left_behind = frozenset((item.classid, item.objid) for item in plan.left)
+    whose = provider.of_server(source)
+    left = never_carried.left(source, plan.selected.catalog)
+    if not target_exists:
+        left += database.lost_locale(plan.whole.database, target.major)
+    found = extensions.read(source.rows, target.rows, is_there=target_exists)
+    made = extensions.plan(options.extension_versions, source.rows, found, whose, left_behind)
+    left += [*made.left, *made.differing()]
+    rows = extension_data.plan(options.extension_data, source, whose, left_behind | made.behind)
+    left += [*rows.left, *({"object": item.what, "reason": "copied once, never replicated"} for item in rows.copy)]
+    wanted = event_triggers.read(source.rows(event_triggers.QUERY))
+    taken = [row["name"] for row in target.rows(event_triggers.THERE)] if wanted and target_exists else []
+    triggers = event_triggers.plan(options.event_triggers, wanted, whose, left_behind, taken)
+    left += triggers.left
+    there = database_properties.read(target)
+    if not target_exists:
+        there = database_properties.new(migration.target.dbname, there)
+    connections = options.jobs + (options.index_jobs or options.jobs)
+    properties = database_properties.plan(
+        database_properties.read(source), there, names, created=not target_exists, connections=connections
+    )
+    left += properties.left
+    statements = [target.text(event_triggers.create(item)) for item in triggers.make]
+    statements += [target.text(attempt.shown or attempt.statement) for attempt in properties.attempts]
+    return statements, left
 
 
 def _written(rate: WriteRate | None) -> dict[str, Any]:

@@ -4,21 +4,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from .. import (
+    access,
+    baseline,
     clients,
     copy_progress,
     copying,
     database,
+    extension_data,
+    extensions,
     finishing,
     foreign_keys,
     indexes,
     large_objects,
     native_copy,
+    never_carried,
+    policies,
+    provider,
     register,
+    role_lock,
+    role_making,
+    role_policy,
     roles,
     schema,
     splitting,
@@ -38,7 +48,9 @@ from ..plan import Dealt, Plan
 from ..post_data import Script
 from ..progress import Event, Progress
 from ..retention import Retention, give_up
-from ..schema import Archive, Skips
+from ..role_names import RoleNames
+from ..roles import RolePlan
+from ..schema import Archive
 from ..session import Session
 from .init_options import InitOptions
 
@@ -88,6 +100,8 @@ class Run:
         self.client = clients.choose(clients.find_clients(options.client_bin_dir), source.major, target.major)
         self.left: list[dict[str, str]] = []
         self.notes: list[str] = []
+        self._extensions = extensions.ExtensionsPlan()
+        self._extension_rows = extension_data.DataPlan((), ())
         self.ticker = copy_progress.Ticker(progress, options.progress_interval)
 
     def carry_out(self) -> None:
@@ -181,6 +195,7 @@ class Run:
         ) as opened:
             if first:
                 plan = self._schema(crew, plan, pending, opened.snapshot)
+            self._extension_data(plan, record, opened.snapshot)
             self._large_objects(plan, record, opened.snapshot)
             self._copy(crew, plan, pending, opened, dealt)
 
@@ -203,8 +218,12 @@ class Run:
             seen = plans.read(self.migration, self.options, reader)
             if plans.shape(seen) != plans.shape(plan):
                 raise _Moved
-            self._roles(seen)
+            # First the register: the cleanup of another migration must not take back what we are about to rely on.
             self._enter_register(seen)
+            self._roles(seen)
+            self._plan_extensions(seen, reader)
+            left_out = {(item.classid, item.objid) for item in seen.left}
+            baseline.keep(self.claim, baseline.seen(reader, self.migration.selection), left_out)
             with self.migration.open("target", "restore") as restoring:
                 self._pre_data(crew, seen, dump.result(), reader, restoring)
             self._check_target(seen, pending)
@@ -237,13 +256,26 @@ class Run:
         reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
     def _roles(self, plan: Plan) -> None:
-        with self.claim.step("roles"):
-            role_plan = roles.plan_by_policy(self.options.roles, self.source, self.target, plan.selected.left_out)
-            refused = roles.carry_out(role_plan, self.target)
-            self.left += [*plan.notes, *role_plan.left, *refused]
-            self.left += self._unusable(plan).notes
-            if self.claim.read().plan.get("created_database"):
-                self._own_database(plan.whole.database.owner)
+        """Make the roles, one migration at a time on a server: those of ten databases are the same ones."""
+        policy, left_out = role_policy.policy(self.options), plan.selected.left_out
+
+        def planned(made: Collection[str]) -> RolePlan:
+            return roles.plan(
+                policy,
+                self.source,
+                self.target,
+                left_out,
+                database=self.migration.target.dbname,
+                passwords=self.options.role_passwords,
+                made=made,
+            )
+
+        with role_lock.held(self.migration, self.options.maintenance_db):
+            role_making.carry_out(self.migration, self.claim, self.target, planned)
+        self.left = [*plan.notes, *never_carried.left(self.source, plan.selected.catalog)]
+        if self.claim.read().plan.get("created_database"):
+            self.left += database.lost_locale(plan.whole.database, self.target.major)
+            self._own_database(self._role_names().owner_of(plan.whole.database.owner))
         self.claim.finish("left", {"left": self.left})
 
     def _own_database(self, owner: str) -> None:
@@ -263,7 +295,8 @@ class Run:
         ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
         """
         self.claim.keep_dump(self.client.major, content)
-        archive = self._archive(content, plan.left, plan.selected.left_out)
+        made, rows = self._extensions, self._extension_rows
+        archive = self._archive(content, plan.left, made.behind)
         script = schema.post_data_script(self.migration, archive)
         relations = plans.relations(plan, self.options)
         filled = {item.source_oid for item in relations if item.state != "skipped"}
@@ -272,14 +305,40 @@ class Run:
         readable = plan.whole.database.encoding != "SQL_ASCII"
         builds = indexes.read(reader, stored, script) if readable else []
         self.claim.replace_index_builds(builds)
+        source = access.read(reader, self._role_names(), archive.skipped)
+        named = policies.as_data(policies.read(reader, archive.skipped))
         reader.connection.execute("COMMIT")
-        mark = self.claim.done_mark("pre_data", {"skipped": sorted(archive.skipped.objects)})
-        schema.restore_pre_data(self.migration, restoring, archive, mark)
+        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left)]
+        detail = {
+            "skipped": sorted(archive.skipped),
+            "policies": named,
+            "left": left,
+            "extension_data": bool(rows.copy),
+        }
+        mark = self.claim.done_mark("pre_data", detail)
+
+        def and_then(session: Session, there_before: frozenset[str]) -> None:
+            access.before_rows(session, source, there_before)
+
+        schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, made.statements)
         crew.plan_builds(script, builds, _names(relations))
 
-    def _archive(self, content: bytes, left: Sequence[schema.LeftObject], left_out: frozenset[int]) -> Archive:
-        unusable = roles.unusable(self.options.roles, self.source, self.target, left_out)
-        return Archive(content, self.client, schema.skips(left, (), unusable), backend_name(self.claim.id, "restore"))
+    def _plan_extensions(self, plan: Plan, reader: Session) -> None:
+        """Decide which extensions are made on the target, in which version, and which rows of theirs are copied."""
+        left_behind = frozenset((item.classid, item.objid) for item in plan.left)
+        found = extensions.read(reader.rows, self.target.rows, is_there=True)
+        if not found:
+            self._extensions, self._extension_rows = extensions.ExtensionsPlan(), extension_data.DataPlan((), ())
+            return
+        whose, options = provider.of_server(reader), self.options
+        made = extensions.plan(options.extension_versions, reader.rows, found, whose, left_behind)
+        rows = extension_data.plan(options.extension_data, reader, whose, left_behind | made.behind)
+        self._extensions, self._extension_rows = made, rows
+
+    def _archive(
+        self, content: bytes, left: Sequence[schema.LeftObject], behind: frozenset[tuple[int, int]]
+    ) -> Archive:
+        return Archive(content, self.client, schema.skips(left, ()) | behind, backend_name(self.claim.id, "restore"))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:
         """Tell the crew what an earlier run has left to build, from the ledger and the archive that it keeps."""
@@ -290,12 +349,14 @@ class Run:
             # What was skipped then, not what the selection would leave out of the source as it is today.
             skipped = frozenset((classid, objid) for classid, objid in record.steps["pre_data"].detail["skipped"])
             name = backend_name(self.claim.id, "restore")
-            archive = Archive(self.claim.kept_dump(), self.client, Skips(skipped), name)
+            archive = Archive(self.claim.kept_dump(), self.client, skipped, name)
             script = schema.post_data_script(self.migration, archive)
         crew.plan_builds(script, waiting, _names(record.relations))
 
-    def _unusable(self, plan: Plan) -> roles.Unusable:
-        return roles.unusable(self.options.roles, self.source, self.target, plan.selected.left_out)
+    def _role_names(self) -> RoleNames:
+        """Return what roles are called on the target, once those that were missing are made."""
+        policy = role_policy.policy(self.options)
+        return roles.names(policy, self.source, self.target, owner=self.options.sole_owner)
 
     def _check_present(self, plan: Plan, record: Record) -> None:
         """Refuse to go on when a table that is still to be copied is gone from the source."""
@@ -332,10 +393,32 @@ class Run:
             return
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
             self._import(reader, snapshot)
-            intended = {"oids": large_objects.intended(reader, self.target, record)}
-            self.claim.begin("large_objects", intended)
-            large_objects.copy_all(reader, self.target, without_owners=bool(self._unusable(plan).roles))
-            self.claim.finish("large_objects", intended)
+            known, present = large_objects.recorded(record), large_objects.ranges(reader)
+            large_objects.check_free(self.target, present, known)
+            self.claim.begin("large_objects", {"oids": large_objects.joined([*present, *known])})
+            # An earlier attempt may have copied what the source has dropped since.
+            large_objects.drop(self.claim, large_objects.without(known, present))
+            copied = large_objects.copy_all(reader, self.target, self._role_names())
+            self.claim.finish("large_objects", {"oids": present, "left": copied.left})
+
+    def _extension_data(self, plan: Plan, record: Record, snapshot: str) -> None:
+        """Copy what users keep in extensions' tables, for the same reason before any table."""
+        if record.is_done("pre_data"):
+            waits = record.steps["pre_data"].detail.get("extension_data", False) and not record.is_done(
+                "extension_data"
+            )
+        else:
+            waits = bool(self._extension_rows.copy)
+        if not waits:
+            return
+        with self.migration.open("source", "snapshot reader", read_only=True) as reader:
+            self._import(reader, snapshot)
+            if record.is_done("pre_data"):  # by an earlier run
+                self._plan_extensions(plan, reader)
+            rows = self._extension_rows
+            self.claim.begin("extension_data", {"intended": [item.what for item in rows.copy]})
+            left = extension_data.copy_all(reader, self.target, rows)
+            self.claim.finish("extension_data", {"left": left})
 
     def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
         tables = [table for table in plan.selected.catalog.tables if table.oid in pending]

@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import copy_progress, database, drift, lag, ledger, native_copy, partitions, replication, slots, subscription
+from .. import (
+    additions,
+    copy_progress,
+    database,
+    drift,
+    lag,
+    ledger,
+    native_copy,
+    partitions,
+    replication,
+    slots,
+    subscription,
+)
 from ..catalog import OWN_SCHEMA
 from ..drift import Drift
 from ..driver import psycopg
@@ -39,13 +51,17 @@ SELECT s.subid::bigint AS oid, s.apply_error_count AS apply, s.sync_error_count 
 
 @dataclass(frozen=True)
 class StatusOptions:
-    """Options of status: how long to watch (seconds) and what counts as in sync."""
+    """Options of status: how long to watch (seconds) and what counts as in sync.
+
+    ``schema_drift`` looks at the source's whole catalog; without it only tables are compared, which is quicker.
+    """
 
     window: float = 2.0
     sample_interval: float = 1.0
     max_lag_bytes: int = 1 << 20
     max_lag_seconds: float = 1.0
     maintenance_db: str = "postgres"
+    schema_drift: bool = True
 
 
 def run(migration: Migration, options: StatusOptions, progress: Progress = silent) -> Result:
@@ -53,7 +69,8 @@ def run(migration: Migration, options: StatusOptions, progress: Progress = silen
 
     Data of the result: ``state`` (the architecture's words), ``reasons`` (why it is not in sync), ``lag_bytes``,
     ``lag_seconds``, ``retained_wal_bytes`` (None when unknown), ``tables`` (count per synchronisation state),
-    ``slots``, ``workers``, ``errors``, ``streams``, ``progress``, ``samples``, ``left``.
+    ``slots``, ``workers``, ``errors``, ``streams``, ``progress``, ``samples``, ``drift`` (how the source differs from
+    what was copied), ``left``; ``warnings`` when tables of the selection are not migrated.
     """
     with translated(migration.redactor):
         try:
@@ -88,6 +105,7 @@ def _empty(state: str, reasons: list[str]) -> dict[str, Any]:
         "streams": [],
         "progress": {},
         "samples": [],
+        "drift": [],
         "left": [],
     }
 
@@ -127,14 +145,16 @@ def _copying(target: Session, record: Record, options: StatusOptions) -> tuple[R
 
 
 def _replicating(source: Session, target: Session, record: Record, options: StatusOptions) -> Result:
-    streams = record.live_streams
+    streams = additions.settled_streams(record)
     errors_before = _errors(target, _subscriptions(target, streams))
-    readings = lag.watch(source, [stream.slot for stream in streams], options.window)
+    readings = lag.watch(source, [stream.slot for stream in record.live_streams], options.window)
     subscriptions = _subscriptions(target, streams)
     errors_after = _errors(target, subscriptions)
     workers = [row["worker"] for row in target.rows(_WORKERS, {"oids": _oids(subscriptions)})]
     unknown = partitions.find(source, record)
-    drifted = drift.read(source, record)
+    drifted = drift.read(source, record, target)
+    if options.schema_drift:
+        drifted = drift.with_objects(drifted, source, target, record)
     health = []
     table_states: Counter[str] = Counter()
     for stream in streams:
@@ -151,7 +171,7 @@ def _replicating(source: Session, target: Session, record: Record, options: Stat
     elif record.state == "copied" and not any(item.problems for item in health):
         state, reasons = "copied", ["the copy is complete; sync has not started"]
     else:
-        state, reasons = lag.judge(health, limits)
+        state, reasons = _with_addition(record, *lag.judge(health, limits))
     data = _empty(state, reasons)
     data.update(
         lag_bytes=_worst([item.last_lag_bytes for item in health]),
@@ -164,9 +184,23 @@ def _replicating(source: Session, target: Session, record: Record, options: Stat
         streams=[_stream(stream, item) for stream, item in zip(streams, health, strict=True)],
         progress=_progress(record, copy_progress.summarise(record, [], [], time.monotonic()).numbers()),
         samples=_samples(readings, options.sample_interval),
+        drift=drifted.as_data,
         left=record.left + drifted.left,
     )
+    if drifted.warnings:
+        data["warnings"] = drifted.warnings
     return Result("status", False, data)
+
+
+def _with_addition(record: Record, state: str, reasons: list[str]) -> tuple[str, list[str]]:
+    """Return the state and its reasons with what an addition of tables that is not finished means for them."""
+    begun = additions.current(record)
+    if begun is None:
+        return state, reasons
+    names = ", ".join(begun.tables[:10])
+    if record.is_held:
+        return ("catching_up" if state == "in_sync" else state), [*reasons, f"new tables are being brought in: {names}"]
+    return "broken", [*reasons, f"bringing in new tables was interrupted, run sync again: {names}"]
 
 
 def _subscriptions(target: Session, streams: Sequence[Stream]) -> dict[int, Subscription | None]:

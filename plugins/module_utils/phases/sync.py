@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import (
+    additions,
+    baseline,
     database,
     drift,
     finishing,
     foreign_keys,
     lag,
     ledger,
+    materialized_views,
     partitions,
     replication,
     slots,
@@ -33,19 +36,29 @@ from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import select
 from ..session import Session, translated
+from ..verification.objects.described import quoted
+from . import sync_adding
+from .init_options import InitOptions
+from .sync_adding import Adding
 
 POLL_S = 0.2
 
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """Options of sync. ``timeout`` (seconds) bounds the wait for what needs the streams to have moved on."""
+    """Options of sync. ``timeout`` (seconds) bounds the wait for what needs the streams to have moved on.
+
+    ``add_new_tables`` brings in tables that were created on the source since init, with pg_dump and pg_restore from
+    ``client_bin_dir`` (None: as init did); everything else about that is as init was told.
+    """
 
     source_from_target: Mapping[str, Any] | None = None
     replication_role: Mapping[str, Any] | None = None
     subscription_options: Mapping[str, Any] = field(default_factory=dict)
     maintenance_db: str = "postgres"
     timeout: float = 300
+    add_new_tables: bool = False
+    client_bin_dir: str | None = None
     check_mode: bool = False
 
 
@@ -53,7 +66,9 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
     """Create and enable the subscriptions of a finished copy; repair what a new partition left open. Idempotent.
 
     Data of the result: ``subscriptions`` (name, slot, publication, enabled), ``consistent_point`` (of the first
-    stream), ``adopted`` (partitions that joined), ``left`` (what stays behind, and why). Raises ``not_initialised``, ``name_taken``, ``slot_lost``.
+    stream), ``adopted`` (partitions that joined), ``added`` (tables that joined), ``drift`` (what of the source's changes
+    since init is not on the target), ``left`` (what stays behind, and why).
+    Raises ``not_initialised``, ``name_taken``, ``slot_lost`` and others.
     """
     if options.check_mode and not database.exists(migration, options.maintenance_db):
         return _planned_before_init(migration, options)
@@ -67,15 +82,28 @@ def run(migration: Migration, options: SyncOptions, progress: Progress = silent)
         with migration.open("source", "sync", read_only=options.check_mode) as source:
             ledger.check_source(record, source)
             subscription.refuse_uncarried(record)
-            drifted = drift.read(source, record)
+            drifted = drift.read(source, record, target)
             drifted.refuse_replaced()
             if options.check_mode:
+                drifted = drift.with_objects(drifted, source, target, record)
                 return _planned(migration, options, record, drifted, source, target)
             before = _states(target, record)
             with claimed(migration, "sync", "sync") as claim:
-                adopted, worked = _Run(migration, options, progress, claim, source, target, drifted).carry_out()
+                work = _Run(migration, options, progress, claim, source, target, drifted)
+                work.carry_out()
                 record = claim.read()
-            return _result(record, target, changed=worked, adopted=adopted, before=before, drifted=drifted)
+            if work.added:
+                drifted = drift.read(source, record, target)
+            drifted = drift.with_objects(drifted, source, target, record)
+            return _result(
+                record,
+                target,
+                changed=work.has_changed,
+                adopted=work.adopted,
+                added=work.added,
+                before=before,
+                drifted=drifted,
+            )
 
 
 def _ready(record: Record | None, migration: Migration) -> Record:
@@ -110,7 +138,14 @@ def _planned_before_init(migration: Migration, options: SyncOptions) -> Result:
     migration.log.add(
         "target", subscription.create_statement(migration, options, item, item.publication, hidden=True).as_string(None)
     )
-    data: dict[str, Any] = {"subscriptions": [], "consistent_point": None, "adopted": [], "left": []}
+    data: dict[str, Any] = {
+        "subscriptions": [],
+        "consistent_point": None,
+        "adopted": [],
+        "added": [],
+        "drift": [],
+        "left": [],
+    }
     after = {item.subscription: "enabled"}
     return Result("sync", True, data, {"before": {item.subscription: "absent"}, "after": after})
 
@@ -119,7 +154,7 @@ def _planned(
     migration: Migration, options: SyncOptions, record: Record, drifted: Drift, source: Session, target: Session
 ) -> Result:
     before = _states(target, record)
-    for item in record.live_streams:
+    for item in additions.settled_streams(record):
         subscription.check(migration, record, source, target, item)
         if before[item.subscription] == "absent":
             statement = subscription.create_statement(migration, options, item, item.publication, hidden=True)
@@ -128,17 +163,37 @@ def _planned(
             enable = replication.alter_subscription(item.subscription, "ENABLE")
             migration.log.add("target", enable.as_string(None))
     unlisted = [str(found) for found in partitions.find(source, record)]
-    unchecked = [] if record.is_done("foreign_keys") else record.unchecked_foreign_keys
+    unchecked = [key for keys in record.keys_to_validate.values() for key in keys]
     for key in unchecked:
         migration.log.add("target", foreign_keys.validation(key).as_string(None))
-    changed = bool(unchecked) or any(state != "enabled" for state in before.values()) or bool(unlisted)
-    after = dict.fromkeys(before, "enabled")
-    result = _result(record, target, changed=changed, adopted=unlisted, before=before, drifted=drifted)
+    added, number = _planned_addition(migration, options, record, source, target)
+    changed = bool(unchecked or unlisted or added) or any(state != "enabled" for state in before.values())
+    after = dict.fromkeys([*before, *([migration.names(record.id, number).subscription] if number else [])], "enabled")
+    result = _result(record, target, changed=changed, adopted=unlisted, added=added, before=before, drifted=drifted)
     return Result("sync", changed, result.data, {"before": before, "after": after})
 
 
+def _planned_addition(
+    migration: Migration, options: SyncOptions, record: Record, source: Session, target: Session
+) -> tuple[list[str], int]:
+    """Return the tables that would be brought in, and the number of their stream, 0 without one."""
+    if not options.add_new_tables and additions.current(record) is None:
+        return [], 0
+    as_init = _as_init(options, record)
+    return sync_adding.planned(sync_adding.selection_of(migration, record), as_init, record, source, target)
+
+
+def _as_init(options: SyncOptions, record: Record) -> InitOptions:
+    given = {
+        "source_from_target": options.source_from_target,
+        "replication_role": options.replication_role,
+        "maintenance_db": options.maintenance_db,
+    }
+    return sync_adding.init_options(record, options.client_bin_dir, **given)
+
+
 class _Run:
-    """One run of sync under its claim."""
+    """One run of sync under its claim; afterwards it knows what joined and whether anything was changed."""
 
     def __init__(
         self,
@@ -152,27 +207,51 @@ class _Run:
     ) -> None:
         self.migration, self.options, self.progress = migration, options, progress
         self.claim, self.source, self.target, self.drifted = claim, source, target, drifted
+        self.adopted: list[str] = []
+        self.added: list[str] = []
+        self.has_changed = False
 
-    def carry_out(self) -> tuple[list[str], bool]:
-        """Return the partitions that joined, and whether anything was changed."""
+    def carry_out(self) -> None:
+        """Subscribe, enable, adopt, add, and what only replication that has begun makes possible."""
         record = self.claim.read()
         worked = False
-        for item in record.live_streams:
+        settled = additions.settled_streams(record)
+        for item in settled:
             if not slots.slot_is_usable(slots.slot_row(self.source, item.slot)):
                 raise stream.slot_lost(item.slot)
             worked |= self._subscribe(record, item)
-        for item in record.live_streams:
+        for item in settled:
             worked |= self._enable(item)
         if record.state == "copied":
             self.claim.set_state("synced")
-        self.claim.forget_dump()  # init cannot start over any more
-        adopted = self._adopt(record)
-        worked |= bool(adopted)
+        if additions.current(record) is None:
+            self.claim.forget_dump()  # init cannot start over any more
+        self.adopted = self._adopt(record)
         if not record.is_done("materialized_views"):
             self._refresh_views(record)
             worked = True
         worked |= self._validate_foreign_keys(record)
-        return adopted, worked
+        self.added = self._add(record)
+        if self.added:
+            self._validate_foreign_keys(self.claim.read())
+        self.has_changed = worked or bool(self.adopted or self.added)
+
+    def _add(self, record: Record) -> list[str]:
+        """Bring in tables that are new, when that is wanted or was begun, and subscribe to their stream."""
+        if not self.options.add_new_tables and additions.current(record) is None:
+            return []
+        migration = sync_adding.selection_of(self.migration, record)
+        as_init = _as_init(self.options, record)
+        adding = Adding(migration, as_init, self.progress, self.claim, self.source, self.target)
+        begun = adding.carry_out(is_wanted=self.options.add_new_tables)
+        if begun is None:
+            return []
+        record = self.claim.read()
+        for item in additions.own_streams(record, begun):
+            self._subscribe(record, item)
+            self._enable(item)
+        adding.finished(begun)
+        return sorted(begun.tables)
 
     def _subscribe(self, record: Record, item: Stream) -> bool:
         self.progress(Event("sync", f"looking after the subscription {item.subscription}"))
@@ -206,6 +285,8 @@ class _Run:
             selection = Selection.from_options(record.selection)
             selected = select(Catalog.read(self.source), selection, record.options["foreign_tables"])
             partitions.adopt(self.claim, self.source, self.target, record, found, selected.predicates)
+            names = {("table", quoted([item.schema, item.name])) for item in found}
+            baseline.add(self.claim, baseline.seen(self.source, selection), lambda item: item.key in names)
         return [str(item) for item in found]
 
     def _refresh_views(self, record: Record) -> None:
@@ -214,9 +295,10 @@ class _Run:
         Before that, tables of different streams show different moments of the source.
         """
         self._wait_for_consistency(record)
-        with self.claim.step("materialized_views"):
+        detail: dict[str, list[dict[str, str]]] = {"left": []}
+        with self.claim.step("materialized_views", detail):
             selected = select(Catalog.read(self.source), self.migration.selection, record.options["foreign_tables"])
-            finishing.refresh_views(self.target, selected.catalog, Catalog.read(self.target))
+            detail["left"] += materialized_views.refresh(self.target, selected.catalog, Catalog.read(self.target))
 
     def _validate_foreign_keys(self, record: Record) -> bool:
         """Check rows against the keys that init has added unchecked; what was corrected on the source may be on its way."""
@@ -237,7 +319,7 @@ class _Run:
         return validate()
 
     def _wait_for_consistency(self, record: Record) -> None:
-        points = [item.consistent_point for item in record.live_streams if item.consistent_point]
+        points = [item.consistent_point for item in additions.settled_streams(record) if item.consistent_point]
         highest = self.source.value(
             "SELECT max((p.lsn - '0/0'::pg_lsn)::bigint) AS highest FROM unnest(%(points)s::pg_lsn[]) AS p(lsn)",
             {"points": points},
@@ -246,7 +328,7 @@ class _Run:
 
     def _wait_until_confirmed(self, record: Record, position: int, consequence: str) -> None:
         """Wait until every stream has confirmed a position of the source's WAL (bytes)."""
-        slots = [item.slot for item in record.live_streams]
+        slots = [item.slot for item in additions.settled_streams(record)]
         end = time.monotonic() + self.options.timeout
         while True:
             samples = lag.read_slots(self.source, slots)
@@ -268,6 +350,7 @@ def _result(
     *,
     changed: bool,
     adopted: list[str],
+    added: list[str] | None = None,
     before: dict[str, Any] | None = None,
     drifted: Drift | None = None,
     message: str = "",
@@ -280,10 +363,14 @@ def _result(
         "subscriptions": subscriptions,
         "consistent_point": record.live_streams[0].consistent_point if record.live_streams else None,
         "adopted": adopted,
+        "added": added or [],
+        "drift": drifted.as_data if drifted else [],
         "left": record.left + (drifted.left if drifted else []),
         "state": record.state,
     }
     if message:
         data["msg"] = message
+    if drifted and (warnings := drifted.warnings):
+        data["warnings"] = warnings
     after = _states(target, record)
     return Result("sync", changed, data, {"before": before or after, "after": after})

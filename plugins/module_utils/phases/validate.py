@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal, cast
 
-from .. import estimate
+from .. import estimate, role_passwords, role_policy
 from ..driver import psycopg
 from ..endpoint import SECRET_KEYWORDS
 from ..errors import MigrationError, Redactor
@@ -41,7 +41,8 @@ class ValidateOptions:
 
     ``severities`` maps check ids to blocker, warning or info. ``source_from_target`` holds ``url`` or libpq keywords,
     ``replication_role`` holds ``user`` and ``password``. ``sample_seconds`` are for reading rows, ``wal_window`` for
-    watching WAL; 0 measures nothing. ``migrations_on_source`` and ``migrations_on_target`` are how many migrations that
+    watching WAL; 0 measures nothing. ``roles``, ``reserved_roles`` (None: those that are known) and ``role_passwords``
+    are read by ``role_policy`` and ``role_passwords``. ``migrations_on_source`` and ``migrations_on_target`` are how many migrations that
     run now, this one included, use the server; ``migrations_at_once`` how many of them work at the same time (None: all).
     """
 
@@ -54,7 +55,14 @@ class ValidateOptions:
     large_objects: Literal["fail", "skip", "copy"] = "fail"
     unlogged_tables: Literal["copy", "skip", "fail"] = "copy"
     foreign_tables: Literal["create", "skip", "fail"] = "create"
-    roles: Literal["referenced", "none"] = "referenced"
+    roles: str | Mapping[str, str | None] = "referenced"
+    reserved_roles: Sequence[str] | None = None
+    role_passwords: Mapping[str, str] | None = field(default=None, repr=False)
+    owner: str = "keep"
+    user_mappings: Literal["skip", "create"] = "skip"
+    event_triggers: Literal["copy", "skip", "fail"] = "copy"
+    extension_versions: Literal["default", "source"] = "default"
+    extension_data: Literal["copy", "skip", "fail"] = "copy"
     copy_method: Literal["runner", "subscription"] = "runner"
     rollback: bool = False
     migrations_on_source: int = 1
@@ -66,6 +74,11 @@ class ValidateOptions:
     wal_window: float = 2.0
     client_bin_dir: str | None = None
     maintenance_db: str = "postgres"
+
+    @property
+    def sole_owner(self) -> str | None:
+        """The role that is to own everything, None where owners are kept."""
+        return None if self.owner == "keep" else self.owner
 
 
 def run(migration: Migration, options: ValidateOptions, progress: Progress = silent) -> Result:
@@ -155,6 +168,8 @@ def verdict(findings: Sequence[Finding], fail_on: str) -> MigrationError | None:
 
 def _verify(options: ValidateOptions) -> None:
     verify_ids(options.skip_checks, options.severities)
+    role_policy.policy(options)
+    role_passwords.check(options.role_passwords)
     for option in (
         "jobs",
         "index_jobs",
@@ -187,6 +202,7 @@ def _knowing_all_secrets(migration: Migration, options: ValidateOptions) -> Migr
         for key in (*SECRET_KEYWORDS, "url")
         if given.get(key)
     ]
+    more += [str(password) for password in (options.role_passwords or {}).values()]
     if not more:
         return migration
     redactor = Redactor([*migration.source.secrets, *migration.target.secrets, *more])

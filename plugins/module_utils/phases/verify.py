@@ -27,6 +27,9 @@ from ..selection import Selected, select
 from ..session import translated
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
+from ..verification.objects.expectations import expected
+from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
+from ..verification.objects.scopes import scopes
 from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
 from ..verification.readers import Connections, Pairs
 from ..verification.scan import Recipe
@@ -46,6 +49,7 @@ NAMED_IN_MESSAGE = 10
 class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
 
+    ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
     ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
     """
 
@@ -55,6 +59,7 @@ class VerifyOptions:
     max_rounds: int = 5
     wait_timeout: float = 300.0
     fail_on_difference: bool = True
+    objects: str = "compare"
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -68,6 +73,7 @@ class _Findings:
     refusals: list[Refusal] = field(default_factory=list)
     sequences: list[SequenceFinding] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
+    objects: ObjectsFinding = SKIPPED
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
@@ -77,7 +83,7 @@ class _Findings:
 def run(migration: Migration, options: VerifyOptions, progress: Progress = silent) -> Result:
     """Compare source and target, along the streams that the ledger knows.
 
-    ``data`` of the result: ``verified``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
+    ``data`` of the result: ``verified``, ``rows_verified``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
     ``rounds``, ``lsn`` (the position in the source's WAL that the last pair of snapshots stands for), ``tables[]``,
     ``differences[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
     """
@@ -108,6 +114,8 @@ def verify_streams(
         raise MigrationError(
             "bad_option", "jobs and max_rounds must be at least 1, max_differences at least 0.", "Correct the options."
         )
+    if options.objects not in ("compare", "report", "skip"):
+        raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
     with Connections(migration) as connections, translated(migration.redactor):
         holders = Holders(
@@ -142,7 +150,8 @@ class _Run:
         source, target = self.holders.source, self.holders.target
         self.say("reading the catalogs")
         foreign_tables = record.options["foreign_tables"] if record else "create"
-        selected = select(Catalog.read(source), self.migration.selection, foreign_tables)
+        whole = Catalog.read(source)
+        selected = select(whole, self.migration.selection, foreign_tables)
         target_catalog = Catalog.read(target)
         _check_distinct(selected.catalog, target_catalog)
         with reading(source), reading(target):
@@ -165,10 +174,20 @@ class _Run:
                 self.findings.refusals.append(found)
         if not self.options.tables:
             self.findings.left_out = left_out(selected, excluded)
+        if self.options.objects != "skip":
+            self._objects(whole, selected, record, tables if self.options.tables else None)
         self.say("comparing", tables=len(self.findings.comparisons), bytes=limits_bytes)
         self.findings.sequences = compare_sequences(
             source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
         )
+
+    def _objects(self, whole: Catalog, selected: Selected, record: Record | None, only: Sequence[Table] | None) -> None:
+        """Compare all that is not rows: definitions, owners, privileges, comments, of every kind of object."""
+        source, target = self.holders.source, self.holders.target
+        self.say("comparing the objects")
+        here, there = scopes(source, target, self.migration.selection, whole, selected, record)
+        redactor = self.migration.redactor
+        self.findings.objects = look((source, here), (target, there), expected(record), redactor, only)
 
     def compare(self, streams: Sequence[Stream]) -> None:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""
@@ -324,7 +343,7 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
     differences = [difference for comparison in findings.comparisons for difference in comparison.differences]
     differences.sort(key=lambda found: (found.schema, found.table, tuple(found.key.values())))
     differing = sum(comparison.differing_rows for comparison in findings.comparisons)
-    is_verified = (
+    rows_verified = (
         not findings.problem
         and bool(tables)
         and all(table["status"] == "verified" for table in tables)
@@ -333,7 +352,9 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
     last = findings.last
     shown = differences[: options.max_differences]
     return {
-        "verified": is_verified,
+        "verified": rows_verified and (options.objects != "compare" or not findings.objects.is_failure),
+        "rows_verified": rows_verified,
+        "objects": findings.objects.as_data(options.max_differences),
         "consistency": "aligned" if last is not None and last.alignment == "aligned" else "unaligned",
         "consistency_reason": findings.problem or (last.reason if last is not None else ""),
         "partial": bool(options.tables),
@@ -374,9 +395,18 @@ def _not_verified(data: dict[str, Any]) -> MigrationError:
     if sequences:
         parts.append(f"{len(sequences)} of {len(data['sequences'])} sequences not equal")
     named = [f"{item['schema']}.{item['name']} ({item['status']}: {item['reason']})" for item in [*bad, *sequences]]
+    objects = data["objects"]
+    if objects["different_count"]:
+        parts.append(f"{objects['different_count']} objects differ")
+    elif objects["status"] == "error":
+        parts.append(objects["reason"])
+    named += [
+        f"{item['kind']} {item['name']} ({item['what']}{': ' if item['attributes'] else ''}{', '.join(item['attributes'])})"
+        for item in objects["different"]
+    ]
     first = named[:NAMED_IN_MESSAGE]
     if len(named) > len(first):
-        first.append(f"and {len(named) - len(first)} more, in tables and sequences")
+        first.append(f"and {len(named) - len(first)} more, in tables, sequences and objects")
     return MigrationError(
         "not_verified",
         "Source and target are not proven equal: "
@@ -385,6 +415,7 @@ def _not_verified(data: dict[str, Any]) -> MigrationError:
         + "; ".join(first)
         + ("." if first else ""),
         "Read differences for rows by key, and the reason of each table. Rows that differ need repair or a new copy; an"
-        " unverified table needs its reason removed (lag, privileges, row security, a type); then verify again.",
-        {"tables": dict(counts), "differences": len(data["differences"])},
+        " unverified table needs its reason removed (lag, privileges, row security, a type). An object that differs was changed"
+        " on one side since it was migrated: change the other side alike, or give objects: report. Then verify again.",
+        {"tables": dict(counts), "differences": len(data["differences"]), "objects": objects["different_count"]},
     )

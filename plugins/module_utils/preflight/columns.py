@@ -52,17 +52,69 @@ SELECT c.oid::bigint AS sequence, p.is_readable,
 """
 
 
+_GENERATED_BELOW = """
+SELECT n.nspname AS schema, c.relname AS relation, a.attname AS column,
+       o.nspname AS parent_schema, r.relname AS parent, c.relispartition AS is_partition
+  FROM pg_catalog.pg_attribute AS a
+  JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = c.oid
+  JOIN pg_catalog.pg_class AS r ON r.oid = i.inhparent
+  JOIN pg_catalog.pg_namespace AS o ON o.oid = r.relnamespace
+  JOIN pg_catalog.pg_attribute AS p ON p.attrelid = i.inhparent AND p.attname = a.attname
+ WHERE c.oid = ANY (%(oids)s::oid[]) AND a.attgenerated <> '' AND p.attgenerated = '' AND NOT p.attisdropped
+ ORDER BY 1, 2, 3, 4, 5
+"""
+
+
 @check(CHECKS, "generated_columns", "The target can compute each generated column", side="both")
 def generated_columns(context: Context) -> Outcome:
-    """R5. They are neither copied nor sent. Virtual ones exist from 18 on."""
+    """R5. They are neither copied nor sent. Virtual ones exist from 18 on.
+
+    From 16 on a child's column may be generated only where its parent's is, too.
+    """
     generated = [(t, column) for t in context.selected.catalog.tables for column in t.columns if column.generated]
     virtual = [(table, column) for table, column in generated if column.generated == "v"]
+    if generated and context.source.major < 16 <= context.target.major:
+        rows = context.source.rows(_GENERATED_BELOW, {"oids": sorted({table.oid for table, _column in generated})})
+        if rows:
+            return failed(
+                f"PostgreSQL {context.target.major} refuses generated columns in children of tables whose column is not "
+                "generated.",
+                _plain_columns(rows, context.source.major),
+                objects=list(dict.fromkeys(f"{row['schema']}.{row['relation']}.{row['column']}" for row in rows)),
+            )
     if not virtual or context.target.major >= 18:
         return passed(f"{len(generated)} generated columns are computed by the target." if generated else "")
     return failed(
         f"PostgreSQL {context.target.major} has no virtual generated columns, so these tables cannot be restored.",
         "Choose a target of major 18 or newer, or make these columns STORED (drop them and add them again).",
         objects=[f"{table.qualified}.{column.name}" for table, column in virtual],
+    )
+
+
+def _plain_columns(rows: list[Row], source_major: int) -> str:
+    """Return what makes generated columns plain ones; PostgreSQL refuses that while they are inherited."""
+    note = "-- their values stay; the application, or a trigger, has to fill them from then on"
+    if source_major < 13 or any(row["is_partition"] for row in rows):
+        return f"{note}\n-- take the tables from their parents, make these columns plain ones, and give the tables back"
+    children = [
+        ((row["schema"], row["relation"]), row["column"], (row["parent_schema"], row["parent"])) for row in rows
+    ]
+    pairs = dict.fromkeys((child, parent) for child, _column, parent in children)
+    found = dict.fromkeys((child, column) for child, column, _parent in children)
+    return (
+        statements(
+            statement("BEGIN"),
+            *(statement("ALTER TABLE {} NO INHERIT {}", name(*child), name(*parent)) for child, parent in pairs),
+            *(
+                statement("ALTER TABLE {} ALTER COLUMN {} DROP EXPRESSION", name(*child), name(column))
+                for child, column in found
+            ),
+            *(statement("ALTER TABLE {} INHERIT {}", name(*child), name(*parent)) for child, parent in pairs),
+            statement("COMMIT"),
+        )
+        + f"\n{note}"
     )
 
 

@@ -14,16 +14,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from .. import clients, database, dealing, ledger, register, roles, schema, stream
+from .. import clients, database, dealing, ledger, owned, register, role_making, role_policy, roles, schema, stream
+from .. import extensions as of_extensions
 from ..catalog import Catalog
 from ..conninfo import subscription_conninfo
 from ..driver import Row
 from ..endpoint import DEFAULT_CONNECT_TIMEOUT_S, Side
 from ..errors import MigrationError
 from ..migration import Migration
+from ..role_names import RoleNames
 from ..selection import Selected, select
 from ..session import Session
-from . import offer
 from .asking import once
 from .measured import Measured
 from .sides import Server
@@ -178,21 +179,53 @@ class Context:
         return [row for row in rows if (row["classid"], row["oid"]) not in self.left_behind]
 
     @once
-    def extensions(self) -> tuple[offer.Extension, ...]:
+    def extensions(self) -> tuple[of_extensions.Extension, ...]:
         """The source's extensions and the target's."""
-        return offer.read(self.source.rows, self.target.rows, is_there=not self.target_is_absent)
+        return of_extensions.read(self.source.rows, self.target.rows, is_there=not self.target_is_absent)
+
+    @once
+    def extensions_plan(self) -> of_extensions.ExtensionsPlan:
+        """What becomes of the source's extensions."""
+        policy, source = self.options.extension_versions, self.source
+        return of_extensions.plan(policy, source.rows, self.extensions, source.provider, self.left_behind)
 
     @once
     def role_plan(self) -> roles.RolePlan:
         """The roles that init will make."""
-        sessions = self.source.session, self.target.session
-        return roles.plan_by_policy(self.options.roles, *sessions, self.selected.left_out)
+        return roles.plan(
+            role_policy.policy(self.options),
+            self.source.session,
+            self.target.session,
+            self.selected.left_out,
+            database=self.migration.target.dbname,
+            passwords=self.options.role_passwords,
+            made=() if self.record is None else role_making.Made.of(self.record).roles,
+        )
 
     @once
-    def unusable_roles(self) -> roles.Unusable:
-        """The roles because of which owners and privileges stay behind."""
+    def names(self) -> RoleNames:
+        """What the roles of the source are called on the target, once init has made those that are missing."""
         sessions = self.source.session, self.target.session
-        return roles.unusable(self.options.roles, *sessions, self.selected.left_out)
+        coming = [role.name for role in self.role_plan.create]
+        policy = role_policy.policy(self.options)
+        return roles.names(policy, *sessions, owner=self.options.sole_owner, coming=coming)
+
+    @once
+    def holdings(self) -> owned.Holdings:
+        """Who owns, and may use, what on the source."""
+        return owned.read(self.source.session)
+
+    @property
+    def handed_over(self) -> list[tuple[owned.Owned, str]]:
+        """The objects that init gives to another role of the target than its own, with that role's name."""
+        names, first = self.names, self.holdings.owner_of_public
+        travelling = [
+            item
+            for item in self.holdings.objects.values()
+            if (item.classid, item.oid) not in self.left_behind and not (item.is_public and item.owner == first)
+        ]
+        pairs = [(item, names.owner_of(item.owner)) for item in travelling]
+        return [(item, owner) for item, owner in pairs if owner != names.connected]
 
     @once
     def target_catalog(self) -> Catalog | None:

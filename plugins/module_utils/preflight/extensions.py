@@ -6,28 +6,31 @@ from __future__ import annotations
 
 import re
 
+from .. import extension_data
 from ..driver import sql
+from ..extensions import CRON, SPREADING, Extension
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
 from .context import Context
-from .offer import Extension
 from .sides import RESTART
 
 CHECKS: list[Check] = []
 
-# Tables of these hold what their own scripts, or nobody, put there.
-_EXTENSION_TABLES = """
-SELECT e.extname AS extension, n.nspname AS schema, c.relname AS name,
-       c.oid = ANY (e.extconfig) AND coalesce(e.extcondition[pg_catalog.array_position(e.extconfig, c.oid)], '') = ''
-         AS is_data,
-       c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0 AS has_rows
-  FROM pg_catalog.pg_depend AS d
-  JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
-  JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
- WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
-   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-   AND d.deptype = 'e' AND c.relkind IN ('r', 'p')
- ORDER BY e.extname, n.nspname, c.relname
+# Where the extensions list what they have spread; asked only of those that may be read.
+_SPREAD = {
+    "citus": (
+        "pg_catalog.pg_dist_partition",
+        "SELECT d.logicalrelid::text AS name FROM pg_catalog.pg_dist_partition AS d",
+    ),
+    "timescaledb": (
+        "_timescaledb_catalog.hypertable",
+        "SELECT h.schema_name || '.' || h.table_name AS name FROM _timescaledb_catalog.hypertable AS h",
+    ),
+}
+_CAN_BE_ASKED = """
+SELECT w.name
+  FROM unnest(%(names)s::text[]) AS w(name)
+ WHERE CASE WHEN pg_catalog.to_regclass(w.name) IS NULL THEN false
+            ELSE pg_catalog.has_table_privilege(pg_catalog.to_regclass(w.name), 'SELECT') END
 """
 
 _JOBS = "SELECT j.jobid, j.schedule, j.database AS database FROM cron.job AS j WHERE j.active ORDER BY j.jobid"
@@ -48,28 +51,64 @@ PRELOAD = {
     "pgaudit": True,
     "timescaledb": True,
 }
-SPREADING = ("citus", "timescaledb")
-CRON = "pg_cron"
 
 
 def _arriving(context: Context) -> list[Extension]:
     """The extensions that init creates."""
-    return [item for item in context.extensions if (item.classid, item.oid) not in context.left_behind]
+    return list(context.extensions_plan.arriving)
 
 
-@check(CHECKS, "extension_tables", "No row is kept in a table of an extension", side="source", severity="warning")
+@check(
+    CHECKS, "extension_tables", "No row of users is kept in a table of an extension", side="source", severity="warning"
+)
 def extension_tables(context: Context) -> Outcome:
-    """R16. Tables that an extension has marked as its users' data (pg_extension_config_dump) count."""
-    rows = context.source.rows(_EXTENSION_TABLES)
-    data = [row for row in rows if row["is_data"] and row["has_rows"] and row["extension"] != CRON]
+    """R16. Tables that an extension has marked as its users' data (pg_extension_config_dump), as far as its condition goes."""
+    tables = extension_data.read(context.source.rows(extension_data.QUERY))
+    left_behind = context.left_behind | context.extensions_plan.behind
+    chosen, never = extension_data.eligible(tables, context.source.provider, left_behind)
+    # The jobs of pg_cron have a check of their own.
+    chosen += [item for item, _reason in never if item.extension != CRON]
+    if not chosen:
+        return passed()
+    hidden = [item for item in chosen if not item.is_readable]
+    readable = [item for item in chosen if item.is_readable]
+    query = extension_data.holding(readable).as_string(None) if readable else ""
+    used = {row["oid"] for row in context.source.rows(query)} if query else set()
+    data = [item for item in readable if item.oid in used]
+    policy = context.options.extension_data
+    if policy == "skip" or not (data or hidden):
+        return passed(
+            f"{len(data)} tables and sequences hold some, left behind as extension_data says." if data else ""
+        )
+    objects = [f"{item.schema}.{item.name} ({item.extension})" for item in (*data, *hidden)]
+    if policy == "fail":
+        return failed(
+            "Extensions' tables hold rows of users, which are never replicated.",
+            "Say what shall become of them: extension_data: copy (once, as they are at the time of the copy) or skip.",
+            objects=objects,
+            severity="blocker",
+        )
     if not data:
-        return passed(f"{len(rows)} tables come with their extensions, without rows of users." if rows else "")
-    return failed(
-        "CREATE EXTENSION makes these tables on the target. Their rows, which are an application's or its "
-        "administrator's, are not migrated.",
-        "Copy the rows by hand, for instance with COPY, once init has made the extensions.",
-        objects=[f"{row['schema']}.{row['name']} ({row['extension']})" for row in data],
-    )
+        return unknown(
+            f"Role {context.source.role.name} may not read these tables of extensions, so what they hold stays behind.",
+            "-- on the source\n"
+            + statements(
+                *(
+                    statement("GRANT SELECT ON {} TO {}", name(item.schema, item.name), name(context.source.role.name))
+                    for item in hidden
+                )
+            ),
+            objects=objects,
+        )
+    said = "init copies the rows of users in these tables of extensions once; what is written to them later is not replicated."
+    kept = [item for item, _reason in never if item in data]
+    if kept:
+        said += f" Those of {', '.join(sorted({item.extension for item in kept}))} stay behind."
+    if hidden:
+        said += f" Role {context.source.role.name} may not read all of them; left will list these."
+    if not context.target.role.is_superuser:
+        said += " Where the target's role may not write to such a table, left will list it."
+    return failed(said, "Copy what changes later by hand at the cut-over; or extension_data: skip.", objects=objects)
 
 
 @check(CHECKS, "spread_tables", "No extension spreads tables over others", side="source")
@@ -78,11 +117,18 @@ def spread_tables(context: Context) -> Outcome:
     names = [item.name for item in context.extensions if item.name in SPREADING]
     if not names:
         return passed()
+    places = [_SPREAD[item][0] for item in names]
+    known = {row["name"] for row in context.source.rows(_CAN_BE_ASKED, {"names": places})}
+    hidden = [item for item in names if _SPREAD[item][0] not in known]
+    spread = [row["name"] for item in names if item not in hidden for row in context.source.rows(_SPREAD[item][1])]
+    if not spread and not hidden:
+        return passed(f"{', '.join(names)}: installed, and nothing is spread.")
     return failed(
-        "Logical replication of PostgreSQL does not carry hypertables (TimescaleDB) or distributed tables (Citus).",
+        "Logical replication of PostgreSQL does not carry hypertables (TimescaleDB) or distributed tables (Citus)."
+        + (f" Whether there are some cannot be asked of {', '.join(hidden)}." if hidden else ""),
         "Move those tables with the extension's own means. When it has none here, DROP EXTENSION on the source, or leave "
         "this check out with skip_checks.",
-        objects=names,
+        objects=[*hidden, *spread],
     )
 
 
@@ -116,9 +162,10 @@ def extensions(context: Context) -> Outcome:
     arriving = _arriving(context)
     missing = [f"{item.name} {item.version}" for item in arriving if item.offered is None]
     if not missing:
-        return passed(f"{len(arriving)} extensions.")
+        behind = [item["object"] for item in context.extensions_plan.left]
+        return passed(f"{len(arriving)} extensions." + (f" Left behind: {', '.join(behind)}." if behind else ""))
     provider = context.source.provider
-    own = [item.name for item in arriving if item.offered is None and provider.owns_extension(item.name)]
+    own = [item.name for item in arriving if item.offered is None and provider.owns_extension(item.name)]  # and needed
     return failed(
         "The source uses extensions that cannot be installed on the target."
         + (f" Only {provider.title} has {', '.join(own)}." if own else ""),
@@ -182,8 +229,10 @@ def parts_of_version(text: str) -> list[int]:
 
 @check(CHECKS, "target_extension_versions", "No extension is older on the target", side="target", severity="warning")
 def extension_versions(context: Context) -> Outcome:
-    """X15."""
+    """X15. With extension_versions: source, none may have another version."""
     arriving = [item for item in _arriving(context) if item.coming is not None and item.coming != item.version]
+    if context.options.extension_versions == "source":
+        return _same_versions([item for item in arriving if item.installed or item.version not in item.versions])
     older = [item for item in arriving if parts_of_version(item.coming or "") < parts_of_version(item.version)]
     if not older:
         newer = ", ".join(f"{item.name} {item.version} -> {item.coming}" for item in arriving)
@@ -193,6 +242,29 @@ def extension_versions(context: Context) -> Outcome:
         "Install newer packages on the target's server. Where an extension is already created on the target, update it: "
         "ALTER EXTENSION ... UPDATE.",
         objects=[f"{item.name} {item.version} -> {item.coming}" for item in older],
+    )
+
+
+def _same_versions(others: list[Extension]) -> Outcome:
+    if not others:
+        return passed("Every extension gets the version that it has on the source.")
+    update = [item for item in others if item.installed]
+    remedy = "extension_versions: default takes the target's versions."
+    if update:
+        remedy += "\n-- or on the target, where it knows the version\n" + statements(
+            *(statement("ALTER EXTENSION {} UPDATE TO {}", name(item.name), name(item.version)) for item in update)
+        )
+    return failed(
+        "extension_versions: source asks for the versions of the source. The target does not offer them, or has created the "
+        "extension in another one, which init never changes.",
+        remedy,
+        objects=[
+            f"{item.name} {item.version} ("
+            + (f"installed: {item.installed}" if item.installed else f"offered: {', '.join(sorted(item.versions))}")
+            + ")"
+            for item in others
+        ],
+        severity="blocker",
     )
 
 

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from .. import never_carried, security_labels
+from .. import user_mappings as mappings
 from ..driver import sql
 from ..migration import stream_names
+from ..session import Session
 from .check import Check, Outcome, check, failed, name, passed, statement, statements
 from .context import Context
 
@@ -16,44 +19,6 @@ STREAMS = 16
 # A refresh writes the whole view: minutes, or what its readers notice.
 SLOW_VIEW_BYTES = 4 << 30
 LOCKED_VIEW_BYTES = 256 << 20
-
-# Rows are read from servers through these; a mapping for everybody is called "public".
-_USER_MAPPINGS = """
-SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass::bigint AS classid, u.srvid::bigint AS oid,
-       u.srvname AS server, u.usename AS role, u.umuser = 0 AS is_public
-  FROM pg_catalog.pg_user_mappings AS u
- ORDER BY u.srvname, u.usename
-"""
-
-# Those of migrations carry a comment of ours, and go with them.
-_PUBLICATIONS = """
-SELECT p.pubname AS name
-  FROM pg_catalog.pg_publication AS p
- WHERE coalesce(pg_catalog.obj_description(p.oid, 'pg_publication'), '') !~ '^seren[.]migrator '
-   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass
-                      AND d.objid = p.oid AND d.deptype = 'e')
- ORDER BY p.pubname
-"""
-
-_SECURITY_LABELS = """
-SELECT s.classoid::bigint AS classid, s.objoid::bigint AS oid, s.provider,
-       pg_catalog.pg_describe_object(s.classoid, s.objoid, s.objsubid) AS shown
-  FROM pg_catalog.pg_seclabel AS s
- WHERE s.objoid >= 16384
- ORDER BY shown, s.provider
- LIMIT 100
-"""
-
-_TABLESPACES = """
-SELECT n.nspname AS schema, c.relname AS name, t.spcname AS tablespace
-  FROM pg_catalog.pg_class AS c
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-  JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace
-  LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
- WHERE c.oid = ANY (%(oids)s::oid[]) OR i.indrelid = ANY (%(oids)s::oid[])
- ORDER BY n.nspname, c.relname
-"""
 
 _LARGE_VIEWS = """
 SELECT c.oid::bigint AS oid, pg_catalog.pg_table_size(c.oid) AS bytes,
@@ -108,25 +73,38 @@ def materialized_views(context: Context) -> Outcome:
     severity="warning",
 )
 def user_mappings(context: Context) -> Outcome:
-    """O4. init restores servers, but no user mapping, because these hold secrets."""
-    rows = context.restored(context.source.rows(_USER_MAPPINGS))
-    if not rows:
+    """O4. init restores servers, but makes user mappings, which hold secrets, only when it is told to."""
+    found = mappings.read(context.source.session, context.left_behind)
+    if context.options.user_mappings == "create":
+        found = [item for item in found if not item.is_readable or _is_homeless(context, item)]
+    if not found:
         return passed()
     return failed(
-        "User mappings hold secrets and are never migrated; foreign tables cannot be read on the target without them.",
+        (
+            "Their options cannot be read, or nobody on the target stands for their role, so these user mappings are not "
+            "made; foreign tables cannot be read on the target without them."
+            if context.options.user_mappings == "create"
+            else "User mappings hold secrets and are not migrated without being asked for; foreign tables cannot be read on "
+            "the target without them."
+        ),
         "-- on the target, once init has made the servers\n"
         + statements(
             *(
                 statement(
                     "CREATE USER MAPPING FOR {} SERVER {} OPTIONS (user :'user', password :'password')",
-                    sql.SQL("PUBLIC") if row["is_public"] else name(row["role"]),
-                    name(row["server"]),
+                    sql.SQL("PUBLIC") if item.role is None else name(context.names.of(item.role) or item.role),
+                    name(item.server),
                 )
-                for row in rows
+                for item in found
             )
-        ),
-        objects=[f"{row['role']} on {row['server']}" for row in rows],
+        )
+        + ("" if context.options.user_mappings == "create" else "\n-- or user_mappings: create"),
+        objects=[f"{item.role or 'public'} on {item.server}" for item in found],
     )
+
+
+def _is_homeless(context: Context, item: mappings.UserMapping) -> bool:
+    return item.role is not None and context.names.of(item.role) is None
 
 
 @check(CHECKS, "publications", "Nobody else subscribes to the source", side="source", severity="info")
@@ -134,7 +112,7 @@ def publications(context: Context) -> Outcome:
     """O11. Publications and subscriptions stay behind; a restored subscription would steal its slot."""
     # Without the comment it is somebody else's, or left by the old command-line tool: names_taken speaks of it.
     taken = {stream_names(context.migration.name, "0" * 32, number).publication for number in range(1, STREAMS + 1)}
-    names = [row["name"] for row in context.source.rows(_PUBLICATIONS) if row["name"] not in taken]
+    names = [row["name"] for row in context.source.rows(never_carried.PUBLICATIONS) if row["name"] not in taken]
     if not names:
         return passed()
     return failed(
@@ -144,16 +122,30 @@ def publications(context: Context) -> Outcome:
     )
 
 
-@check(CHECKS, "security_labels", "No object has a security label", side="source", severity="info")
-def security_labels(context: Context) -> Outcome:
-    """O12."""
-    rows = context.restored(context.source.rows(_SECURITY_LABELS))
-    if not rows:
+@check(CHECKS, "security_labels", "The target knows the providers of security labels", side="target", severity="info")
+def labels(context: Context) -> Outcome:
+    """O12. Labels of roles travel with those that init makes; which a server has loaded, only a statement tells."""
+    rows = context.source.rows(security_labels.QUERY)
+    labelled = {row["role"] for row in rows} - {None}
+    coming = {role.name for role in context.role_plan.create} if labelled else set()
+    made = [role for role in labelled if context.names.of(role) in coming]
+    with_objects = context.options.large_objects == "copy"
+    found = security_labels.travelling(
+        security_labels.read(rows), context.left_behind, made, large_objects=with_objects
+    )  # fmt: skip
+    if not found:
         return passed()
+    # A read-only session would refuse the question itself.
+    with Session.open(context.target.session.endpoint, context.migration.log, purpose="validate") as session:
+        providers = sorted({item.provider for item in found})
+        missing = [item for item in providers if not security_labels.is_loaded(session, item)]
+    if not missing:
+        return passed(f"{len(found)} labels.")
     return failed(
-        "Security labels are not migrated: the target would need the same label provider.",
-        "Set them on the target with SECURITY LABEL before the cut-over.",
-        objects=[f"{row['shown']} ({row['provider']})" for row in rows],
+        f"The target's sessions have not loaded the label provider(s) {', '.join(missing)}: these labels stay behind.",
+        "Load the provider's library on the target (shared_preload_libraries), or set the labels there with SECURITY LABEL "
+        "before the cut-over.",
+        objects=[f"{item.what} ({item.provider})" for item in found if item.provider in missing],
     )
 
 
@@ -162,7 +154,7 @@ def tablespaces(context: Context) -> Outcome:
     """O12."""
     catalog = context.selected.catalog
     oids = [item.oid for item in catalog.tables] + [item.oid for item in catalog.materialized_views]
-    rows = context.source.rows(_TABLESPACES, {"oids": oids})
+    rows = context.source.rows(never_carried.TABLESPACES, {"oids": oids})
     if not rows:
         return passed()
     return failed(

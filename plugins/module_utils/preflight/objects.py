@@ -165,8 +165,8 @@ def foreign_tables(context: Context) -> Outcome:
     if readers and context.options.foreign_tables == "create":
         return failed(
             "These materialized views read foreign tables. User mappings are not migrated, because they hold secrets, "
-            "so init will stop where it refreshes the views.",
-            "When init stops there, create the user mappings on the target and run it again; or foreign_tables: skip.",
+            "so the views stay empty on the target; init lists them under left.",
+            "After init create the user mappings on the target and refresh the views; or foreign_tables: skip.",
             objects=readers,
             severity="warning",
         )
@@ -259,7 +259,7 @@ def forced_row_security(context: Context) -> Outcome:
     rows = context.source.rows(_FORCED_ROW_SECURITY, {"oids": oids})
     if not rows:
         return passed()
-    is_ours = context.target.major < 16 or bool(context.unusable_roles.roles)
+    is_ours = context.target.major < 16 or not any(item.kind == "TABLE" for item, _owner in context.handed_over)
     if is_ours:
         stopped = [] if role.is_superuser or role.bypasses_row_security else rows
         exempted, later = [role.name], []

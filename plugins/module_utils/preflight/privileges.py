@@ -21,11 +21,6 @@ NEED_STATISTICS: Mapping[Side, tuple[str, ...]] = {
     "target": ("target_connections", "target_worker_processes"),
 }
 
-_READS_PASSWORDS = """
-SELECT pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolname', 'SELECT')
-       AND pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS reads_passwords
-"""
-
 _REPLICATION_ROLE = """
 SELECT r.rolreplication OR r.rolsuper AS can_replicate, r.rolcanlogin AS can_login,
        pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CONNECT') AS can_connect,
@@ -198,20 +193,19 @@ def row_security(context: Context) -> Outcome:
 )
 def passwords(context: Context) -> Outcome:
     """P9. Only superusers read them by default, and most providers give that to nobody."""
-    if context.source.rows(_READS_PASSWORDS)[0]["reads_passwords"]:
-        return passed()
-    wanted = [role.name for role in context.role_plan.create if role.login]
+    wanted = context.role_plan.without_password
     if not wanted:
-        return passed("No role with LOGIN is to be made.")
+        return passed()
+    me = name(context.source.role.name)
+    ways = [
+        statements(statement("GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO {}", me)),
+        "-- or give init their passwords, from a vault: role_passwords",
+        "-- or give them passwords on the target, between init and the cut-over:",
+        statements(*(statement("ALTER ROLE {} PASSWORD :'new_password'", name(item)) for item in wanted)),
+    ]
     return failed(
         "These roles log in; they will be made on the target without a password, because the source does not show theirs.",
-        statements(
-            statement(
-                "GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO {}", name(context.source.role.name)
-            )
-        )
-        + "\n-- or give them passwords on the target, between init and the cut-over:\n"
-        + statements(*(statement("ALTER ROLE {} PASSWORD :'new_password'", name(item)) for item in wanted)),
+        "\n".join(ways),
         objects=wanted,
     )
 

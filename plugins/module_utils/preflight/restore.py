@@ -7,20 +7,12 @@ The schema is restored as a whole or not at all, so one refused statement stops 
 
 from __future__ import annotations
 
+from .. import event_triggers
 from ..driver import Row, sql
-from .check import Check, Outcome, Severity, check, failed, name, passed, statement, statements
+from .check import Check, Outcome, Severity, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
 CHECKS: list[Check] = []
-
-_EVENT_TRIGGERS = """
-SELECT 'pg_catalog.pg_event_trigger'::pg_catalog.regclass::bigint AS classid, t.oid::bigint AS oid, t.evtname AS name
-  FROM pg_catalog.pg_event_trigger AS t
- WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass
-                      AND d.objid = t.oid AND d.deptype = 'e')
- ORDER BY t.evtname
-"""
 
 # A cast by a function is made by the owner of one of its types. What PostgreSQL itself makes with a type (an array
 # type, a range's constructors, which are "internal") is an internal part of it. 2281 is the type internal.
@@ -113,7 +105,7 @@ SELECT 'pg_catalog.pg_default_acl'::pg_catalog.regclass::bigint AS classid, d.oi
 
 # The privileges of the role itself are what ALTER DEFAULT PRIVILEGES FOR ROLE asks for from 16 on.
 _NOT_OURS = """
-SELECT r.rolname AS name
+SELECT r.rolname AS name, r.rolsuper AS is_superuser
   FROM pg_catalog.pg_roles AS r
  WHERE r.rolname = ANY (%(roles)s::name[]) AND NOT pg_catalog.pg_has_role(r.oid, %(privilege)s)
  ORDER BY r.rolname
@@ -125,19 +117,29 @@ def _usual(context: Context) -> Severity | None:
     return None if context.target.provider.is_self_hosted else "warning"
 
 
-@check(CHECKS, "event_triggers", "The role may create the source's event triggers on the target", side="target")
-def event_triggers(context: Context) -> Outcome:
+@check(CHECKS, "event_triggers", "Event triggers are treated as wanted, and the role may create them", side="target")
+def event_trigger_policy(context: Context) -> Outcome:
     """O5, X8. Several providers let their administrators do it all the same."""
+    policy = context.options.event_triggers
+    found = event_triggers.read(context.source.rows(event_triggers.QUERY))
+    names = [
+        item.name for item in event_triggers.plan("copy", found, context.source.provider, context.left_behind).make
+    ]
+    if not names or policy == "skip":
+        return passed("Left behind, as event_triggers says." if names else "")
+    if policy == "fail":
+        return failed(
+            "The source has event triggers.",
+            "Say what shall become of them: event_triggers: copy (disabled until the cut-over) or skip.",
+            objects=names,
+        )
     if context.target.role.is_superuser:
-        return passed()
-    names = [row["name"] for row in context.restored(context.source.rows(_EVENT_TRIGGERS))]
-    if not names:
-        return passed()
+        return passed(f"{len(names)} are made on the target, and disabled until the cut-over.")
     return failed(
         f"Event triggers are for superusers to create, and {context.target.role.name} is none.",
-        "-- on the source; create them on the target after the cut-over, as its administrator\n"
-        + statements(*(statement("DROP EVENT TRIGGER {}", name(item)) for item in names))
-        + "\n-- or migrate with a superuser of the target",
+        "event_triggers: skip leaves them behind; create them on the target at the cut-over, as its administrator, or migrate "
+        "with a superuser of the target.\n-- or on the source\n"
+        + statements(*(statement("DROP EVENT TRIGGER {}", name(item)) for item in names)),
         objects=names,
         severity=_usual(context),
     )
@@ -209,26 +211,29 @@ def foreign_data_wrappers(context: Context) -> Outcome:
 
 @check(
     CHECKS, "default_privileges", "The role may act for those who have default privileges on the target",
-    side="target",
+    side="target", severity="warning",
 )  # fmt: skip
 def default_privileges(context: Context) -> Outcome:
-    """O9, X7."""
+    """O9, X7. What it may not give stays behind, and is named."""
     role = context.target.role
-    if role.is_superuser or context.unusable_roles.roles:
+    if role.is_superuser:
         return passed()
     found: list[Row] = context.restored(context.source.rows(_DEFAULT_PRIVILEGES))
+    wanted = {called for row in found if (called := context.names.of(row["role"])) is not None}
     privilege = "USAGE" if context.target.major >= 16 else "MEMBER"
-    rows = context.target.rows(
-        _NOT_OURS, {"roles": sorted({row["role"] for row in found}), "privilege": privilege}
-    )  # fmt: skip
-    names = [row["name"] for row in rows]
-    if not names:
+    rows = context.target.rows(_NOT_OURS, {"roles": sorted(wanted), "privilege": privilege})
+    if not rows:
         return passed()
+    grants = [
+        statement("GRANT {} TO {}", name(row["name"]), name(role.name)) for row in rows if not row["is_superuser"]
+    ]
+    superusers = [row["name"] for row in rows if row["is_superuser"]]  # nobody should have to be made one for this
+    parts = ["-- on the target, as its administrator\n" + statements(*grants)] if grants else []
+    if superusers:
+        parts.append(comment(f"superusers, for whom only a superuser may do it: {', '.join(superusers)}"))
     return failed(
         f"ALTER DEFAULT PRIVILEGES FOR ROLE needs the rights of that role, and {role.name} has not those of "
-        f"{', '.join(names)}.",
-        "-- on the target, as its administrator\n"
-        + statements(*(statement("GRANT {} TO {}", name(item), name(role.name)) for item in names))
-        + "\n-- or roles: none, which leaves owners and privileges behind",
-        objects=names,
+        f"{', '.join(row['name'] for row in rows)}: their default privileges stay behind.",
+        "\n".join(parts),
+        objects=[row["name"] for row in rows],
     )

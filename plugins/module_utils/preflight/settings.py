@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .. import roles
+from .. import database_properties, database_settings
 from ..driver import sql
-from .check import Check, Outcome, check, failed, name, passed, statement, statements, unknown
+from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -33,22 +33,6 @@ SELECT w.name, s.context, {} AS may_set
 """
 # GRANT SET ON PARAMETER exists from 15 on.
 _MAY_SET = {True: "pg_catalog.has_parameter_privilege(w.name, 'SET')", False: "false"}
-
-_OF_DATABASE = """
-SELECT c.entry
-  FROM pg_catalog.pg_db_role_setting AS s
-  JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
- CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS c(entry, number)
- WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0
- ORDER BY c.number
-"""
-
-_MD5 = """
-SELECT a.rolname AS name
-  FROM pg_catalog.pg_authid AS a
- WHERE a.rolname = ANY (%(names)s::name[]) AND a.rolpassword LIKE 'md5%%'
- ORDER BY a.rolname
-"""
 
 
 def unsettable(context: Context, names: Iterable[str]) -> dict[str, bool]:
@@ -131,35 +115,44 @@ def role_settings(context: Context) -> Outcome:
 
 
 @check(
-    CHECKS, "database_settings", "The target database has the settings of the source database", side="target",
+    CHECKS, "database_settings", "Every setting of the source database can be given to the target's", side="target",
     severity="warning",
 )  # fmt: skip
-def database_settings(context: Context) -> Outcome:
-    """O8. ALTER DATABASE ... SET does not travel."""
-    wanted = [row["entry"] for row in context.source.rows(_OF_DATABASE)]
-    if not wanted:
-        return passed()
-    database = context.target_database
-    present = {row["entry"] for row in database.rows(_OF_DATABASE)} if database is not None else set()
-    missing = [entry for entry in wanted if entry not in present]
-    if not missing:
-        return passed(f"{len(wanted)} settings.")
+def settings_of_database(context: Context) -> Outcome:
+    """O8. init carries over what it may, lists the rest under left, and gives nothing that would hinder itself."""
+    wanted = database_properties.Properties.of(context.source.rows(database_properties.QUERY)[0])
+    there = database_properties.Properties.of(context.target.rows(database_properties.QUERY)[0])
+    if context.target_database is None:
+        there = database_properties.new(context.migration.target.dbname, there)
+    planned = database_settings.plan(wanted.settings, there.settings, there.access_methods)
+    refused = unsettable(context, (item.name for item in planned.give))
+    if not there.is_ours:
+        refused = {item.name: True for item in planned.give}
+    if not planned.left and not refused:
+        return passed(f"{len(planned.give)} settings are carried over." if planned.give else "")
+    reasons = [f"{item['object']}: {item['reason']}" for item in planned.left]
     target = name(context.migration.target.dbname)
-    lines = ["-- on the target" + ("" if database is not None else ", once init has made the database")]
-    hidden = []
-    for setting, value in (entry.split("=", 1) for entry in missing):
-        change = "ALTER DATABASE {} SET {} TO {}"
-        if "." in setting:
-            hidden.append(statements(statement(change, target, _qualified(setting), sql.SQL(":'value'"))))
-        else:
-            given = roles.setting_value(setting, value)
-            lines.append(statements(statement(change, target, _qualified(setting), given)))
-    if hidden:
-        lines += ["-- or with the source's values, not shown here because applications keep secrets in them:", *hidden]
+    change = "ALTER DATABASE {} SET {} TO :'value'"
+    lines = []
+    if not there.is_ours:
+        lines += [comment(f"on the target, as {there.owner}, who owns the database")]
+    elif refused:
+        lines += ["-- on the target, as its administrator; what it does not know stays behind"]
+    lines += [statements(statement(change, target, _qualified(item))) for item, exists in refused.items() if exists]
+    lines += [comment("init lists what it does not set under left, with what to do at the cut-over")]
     return failed(
-        "Settings of the database itself are not migrated; sessions on the target would start with other values.",
+        " ".join(
+            [
+                "These settings of the database itself will not be on the target before somebody sets them.",
+                *(f"{reason}." for reason in reasons),
+                *(f"setting {item}: the role may not give it, or the target does not know it." for item in refused),
+            ]
+        ),
         "\n".join(lines),
-        objects=[entry.split("=", 1)[0] for entry in missing],
+        objects=[
+            *(item.name for item in wanted.settings if item.what in {e["object"] for e in planned.left}),
+            *refused,
+        ],
     )
 
 
@@ -169,18 +162,16 @@ def database_settings(context: Context) -> Outcome:
 )  # fmt: skip
 def password_hashes(context: Context) -> Outcome:
     """V6, P9. An md5 hash travels as it is, but a target that asks for SCRAM (pg_hba.conf) cannot use it."""
-    logins = [item.name for item in context.role_plan.create if item.login]
-    if not logins:
+    created = context.role_plan.create
+    if not any(item.login for item in created):
         return passed()
-    if not context.source.role.is_superuser and any(
-        "not readable" in item["reason"] for item in context.role_plan.left
-    ):
+    if context.role_plan.without_password:
         return unknown(
             "The passwords of the source's roles cannot be read, so init makes these roles without one.",
-            "Give them passwords on the target before the cut-over: ALTER ROLE ... PASSWORD.",
-            objects=logins,
+            "Give them to init with role_passwords, or on the target before the cut-over: ALTER ROLE ... PASSWORD.",
+            objects=context.role_plan.without_password,
         )
-    names = [row["name"] for row in context.source.rows(_MD5, {"names": logins})]
+    names = [item.name for item in created if item.login and (item.verifier or "").startswith("md5")]
     if not names:
         return passed()
     return failed(

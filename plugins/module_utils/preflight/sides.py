@@ -51,7 +51,7 @@ SETTINGS = (
 
 _ROLE = """
 SELECT r.rolname AS name, r.rolsuper AS is_superuser, r.rolreplication AS can_replicate,
-       r.rolcreaterole AS can_create_roles, r.rolcreatedb AS can_create_databases,
+       r.rolinherit AS inherits_rights, r.rolcreaterole AS can_create_roles, r.rolcreatedb AS can_create_databases,
        r.rolbypassrls AS bypasses_row_security, r.rolconnlimit AS connection_limit,
        pg_catalog.pg_has_role(r.oid, 'pg_read_all_stats', 'USAGE') AS reads_all_statistics,
        pg_catalog.has_database_privilege(r.oid, d.oid, 'CREATE') AS can_create_in_database,
@@ -124,6 +124,7 @@ class Role:
     name: str
     is_superuser: bool
     can_replicate: bool
+    inherits_rights: bool
     can_create_roles: bool
     can_create_databases: bool
     bypasses_row_security: bool

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from .. import roles
+from .. import role_making
+from ..role_policy import is_predefined
+from ..role_statements import create_role
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
 from .context import Context
 
@@ -16,44 +18,6 @@ SELECT n.nspname AS schema
   FROM pg_catalog.pg_namespace AS n
  WHERE n.nspname = ANY (%(schemas)s::name[]) AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
  ORDER BY n.nspname
-"""
-
-# Owners that the catalog of tables does not show: of views, routines, types and the like. Members of extensions belong to
-# whoever creates these, internal parts (a range type's constructors) come with their whole. The bootstrap superuser (10)
-# is pinned, so dependencies do not tell what it owns. Before 15 schema public is its own by default; the target's keeps
-# the owner that it has there.
-_OTHER_OWNERS = """
-SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, r.rolname AS owner
-  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner, c.relnamespace
-          FROM pg_catalog.pg_class AS c
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
-         UNION ALL
-        SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proowner, p.pronamespace
-          FROM pg_catalog.pg_proc AS p
-         UNION ALL
-        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typowner, t.typnamespace
-          FROM pg_catalog.pg_type AS t
-         WHERE t.typtype IN ('d', 'e', 'r')
-         UNION ALL
-        SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, n.nspowner, n.oid
-          FROM pg_catalog.pg_namespace AS n
-         WHERE n.nspname <> 'public' OR n.nspowner <> 10
-         UNION ALL
-        SELECT d.classid, d.objid, d.refobjid, NULL
-          FROM pg_catalog.pg_shdepend AS d
-          JOIN pg_catalog.pg_database AS b ON b.oid = d.dbid AND b.datname = pg_catalog.current_database()
-         WHERE d.deptype = 'o' AND d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-           AND d.classid = ANY (ARRAY[
-             'pg_catalog.pg_collation', 'pg_catalog.pg_conversion', 'pg_catalog.pg_foreign_data_wrapper',
-             'pg_catalog.pg_foreign_server', 'pg_catalog.pg_opclass', 'pg_catalog.pg_operator',
-             'pg_catalog.pg_opfamily', 'pg_catalog.pg_statistic_ext', 'pg_catalog.pg_ts_config',
-             'pg_catalog.pg_ts_dict']::pg_catalog.regclass[])) AS o(classid, oid, owner, namespace)
-  JOIN pg_catalog.pg_roles AS r ON r.oid = o.owner
-  LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = o.namespace
- WHERE NOT r.rolname = ANY (%(known)s::name[]) AND NOT o.oid = ANY (%(left_out)s::oid[])
-   AND coalesce(n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'seren_migrator'), true)
-   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
 """
 
 # SET is what ALTER ... OWNER TO needs from 16 on, membership before. To be allowed to grant the role is not enough.
@@ -76,35 +40,19 @@ SELECT r.rolname AS role
 """
 
 
-# Owners of objects in a schema that is not theirs. Members of extensions belong to whoever creates these.
-_OWNERS_IN_SCHEMAS = """
-SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(o.owner) AS owner, min(o.name) AS example
-  FROM (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, c.relowner, c.relname::text
-          FROM pg_catalog.pg_class AS c
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT c.oid = ANY (%(left_out)s::oid[])
-         UNION ALL
-        SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, p.proowner, p.proname::text
-          FROM pg_catalog.pg_proc AS p
-         UNION ALL
-        SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typnamespace, t.typowner, t.typname::text
-          FROM pg_catalog.pg_type AS t
-         WHERE t.typtype IN ('d', 'e', 'r')) AS o(classid, oid, namespace, owner, name)
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = o.namespace
- WHERE n.nspname = ANY (%(schemas)s::name[]) AND n.nspowner <> o.owner
-   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
- GROUP BY n.nspname, o.owner
- ORDER BY 1, 2
+# An owner that may not create in a schema is allowed to for a moment, by who may allow it.
+_CLOSED = """
+SELECT w.schema, w.owner
+  FROM unnest(%(schemas)s::name[], %(owners)s::name[]) AS w(schema, owner)
+  JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
+  LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.owner
+ WHERE NOT coalesce(pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE'), false)
+   AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE')
+   AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE WITH GRANT OPTION')
+ ORDER BY w.schema, w.owner
 """
 
-_MAY_CREATE = """
-SELECT w.schema, w.owner, n.oid IS NOT NULL AS is_there,
-       CASE WHEN n.oid IS NULL OR r.oid IS NULL THEN false
-            ELSE pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') END AS may_create
-  FROM unnest(%(schemas)s::name[], %(owners)s::name[]) AS w(schema, owner)
-  LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
-  LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = w.owner
-"""
+_IS_THERE = "SELECT 1 AS found FROM pg_catalog.pg_roles AS r WHERE r.rolname = %(name)s"
 
 
 @check(CHECKS, "target_create_privilege", "The role may create schemas on the target", side="target")
@@ -151,13 +99,7 @@ def create_in_schemas(context: Context) -> Outcome:
 
 def _owners(context: Context) -> list[str]:
     """The roles that are to own something on the target, without our own."""
-    catalog = context.selected.catalog
-    used = {table.owner for table in catalog.tables}
-    used |= {sequence.owner for sequence in catalog.sequences}
-    used |= {view.owner for view in catalog.materialized_views}
-    known = {"known": [*used, context.target.role.name], "left_out": sorted(context.selected.left_out)}
-    used |= {row["owner"] for row in context.restored(context.source.rows(_OTHER_OWNERS, known))}
-    return sorted(owner for owner in used - {context.target.role.name} if not roles.is_reserved(owner))
+    return sorted({owner for _item, owner in context.handed_over if not is_predefined(owner)})
 
 
 def _may_give(context: Context) -> str:
@@ -167,28 +109,25 @@ def _may_give(context: Context) -> str:
 
 @check(CHECKS, "target_roles", "The roles of the selected objects can be made and used on the target", side="target")
 def owners(context: Context) -> Outcome:
-    """P12, P13, X1."""
+    """P12, P13, X1. What init makes it may use; what is there already is never changed for it."""
     role = context.target.role
-    if context.options.roles != "referenced" or role.is_superuser:
+    if context.options.roles == "none" or role.is_superuser:
         return passed()
-    wanted = _owners(context)
-    missing = [item.name for item in context.role_plan.create]
-    if role.can_create_roles:
-        # From 16 on init may give objects to the roles that it makes; before, it would have to be made their member.
-        missing = [] if context.target.major >= 16 else sorted(set(missing) & set(wanted))
-    rows = context.target.rows(_ROLES, {"roles": wanted, "privilege": _may_give(context)})
+    missing = [] if role.can_create_roles else list(context.role_plan.create)
+    rows = context.target.rows(_ROLES, {"roles": _owners(context), "privilege": _may_give(context)})
     foreign = [row["role"] for row in rows if row["is_there"] and not row["can_be_set"]]
+    if foreign:  # init lets itself use what it may grant
+        own = role_making.grantable_to_ourselves(context.target.session, foreign)
+        foreign = [item for item in foreign if item not in own]
     if not missing and not foreign:
         return passed()
     me = name(role.name)
     superusers = [row["role"] for row in rows if row["is_superuser"] and row["role"] in foreign]
     if missing and context.target.major >= 16:
         making = [statement("ALTER ROLE {} CREATEROLE", me)]
-    else:  # before 16, who makes a role is not its member; what is there is never changed, so it needs its attributes
-        making = [
-            roles.create_role(item, with_password=False) for item in context.role_plan.create if item.name in missing
-        ]
-        making += [statement("GRANT {} TO {}", name(item), me) for item in missing]
+    else:  # what is there is never changed, so it needs its attributes
+        making = [create_role(item, with_password=False) for item in missing]
+        making += [statement("GRANT {} TO {}", name(item.name), me) for item in missing]
     grants = [
         *making,
         *(statement("GRANT {} TO {}", name(item), me) for item in foreign if item not in superusers),
@@ -199,31 +138,96 @@ def owners(context: Context) -> Outcome:
             f"superusers there, so give what they own to another role on the source: {', '.join(superusers)}"
         )
         parts.append(comment(of_superusers))
+    names = [item.name for item in missing]
     return failed(
         f"Role {role.name} cannot make all roles that the selected objects refer to, or give objects to them: "
         + "; ".join(
             part
             for part in (
-                f"missing, and it may not create them with membership: {', '.join(missing)}" if missing else "",
+                f"missing, and it may not create them: {', '.join(names)}" if names else "",
                 f"present, but it is not a member: {', '.join(foreign)}" if foreign else "",
             )
             if part
         )
         + ".",
-        "\n".join([*parts, "-- or leave owners out: roles: none"]),
-        objects=[*missing, *foreign],
+        "\n".join(
+            [
+                *parts,
+                comment(f"or let {role.name} own what is theirs, by a mapping: roles: {{NAME: null}}"),
+                comment(f"or let one role own everything: owner: {role.name}"),
+            ]
+        ),
+        objects=[*names, *foreign],
+    )
+
+
+@check(
+    CHECKS, "existing_roles", "Roles that the target has already are like those of the source", side="target",
+    severity="warning",
+)  # fmt: skip
+def existing_roles(context: Context) -> Outcome:
+    """O8. init never changes them, and lists what is different under left."""
+    differences = context.role_plan.differences
+    if not differences:
+        return passed()
+    return failed(
+        "Roles of these names exist on the target and differ; they are used as they are there.",
+        "Change them there where it matters (ALTER ROLE, GRANT)."
+        "\n-- or let another role stand for one, by a mapping: roles: {NAME: OTHER}",
+        objects=[f"{item['object'].removeprefix('role ')}: {item['reason']}" for item in differences],
+    )
+
+
+@check(
+    CHECKS, "role_attributes", "Roles can be made on the target with all that they have", side="target",
+    severity="warning",
+)  # fmt: skip
+def role_attributes(context: Context) -> Outcome:
+    """P13, X6. init makes them without what is refused, and lists it under left."""
+    plan = context.role_plan
+    lost = [item for item in (*plan.left, *plan.expected) if "is not readable" not in item["reason"]]
+    if not lost:
+        return passed()
+    return failed(
+        "The target gives these roles less than they have on the source; init lists it under left.",
+        "Give them on the target what they need, as its administrator, after init.",
+        objects=[f"{item['object']}: {item['reason']}" for item in lost],
+    )
+
+
+@check(CHECKS, "target_owner", "The role that is to own everything is on the target, or will be", side="target")
+def sole_owner(context: Context) -> Outcome:
+    """The option ``owner``."""
+    owner = context.options.sole_owner
+    if owner is None or owner in [role.name for role in context.role_plan.create]:
+        return passed()
+    if context.target.row(_IS_THERE, {"name": owner}) is not None:
+        return passed()
+    return failed(
+        f"owner: {owner} is no role of the target, nor one that init makes there.",
+        statements(
+            statement("CREATE ROLE {}", name(owner)),
+            *(
+                [statement("GRANT {} TO {}", name(owner), name(context.target.role.name))]
+                if not context.target.role.is_superuser
+                else []
+            ),
+        ),
+        objects=[owner],
     )
 
 
 @check(CHECKS, "target_owner_rights", "The role acts with the rights of each owner on the target", side="target")
 def owner_rights(context: Context) -> Outcome:
     """P8. What it has given to an owner it goes on filling and indexing; the subscription acts in its name, too."""
-    role, left_out = context.target.role, context.selected.left_out
-    source, target = context.source.session, context.target.session
-    if role.is_superuser or roles.unusable(context.options.roles, source, target, left_out).roles:
+    role = context.target.role
+    if role.is_superuser:
         return passed()
     rows = context.target.rows(_NOT_INHERITED, {"roles": _owners(context), "privilege": _may_give(context)})
     found = [row["role"] for row in rows]
+    if context.target.major < 16 and not role.inherits_rights:
+        # It will be made their member, and may then only SET ROLE.
+        found += sorted({item.name for item in context.role_plan.create} & {*_owners(context)})
     if not found:
         return passed()
     me = name(role.name)
@@ -241,39 +245,26 @@ def owner_rights(context: Context) -> Outcome:
     )
 
 
-@check(CHECKS, "target_owners", "Each owner may create in the schemas of its objects on the target", side="target")
+@check(CHECKS, "target_owners", "Each owner may be let into the schemas of its objects on the target", side="target")
 def owners_in_schemas(context: Context) -> Outcome:
-    """X1. Without superuser ALTER ... OWNER TO asks for that, and privileges are restored last."""
-    role, left_out = context.target.role, context.selected.left_out
-    source, target = context.source.session, context.target.session
-    if role.is_superuser or roles.unusable(context.options.roles, source, target, left_out).roles:
+    """X1. Without superuser ALTER ... OWNER TO asks for CREATE, which init grants for a moment where it may."""
+    role, database = context.target.role, context.target_database
+    if role.is_superuser or database is None:
         return passed()
-    parameters = {
-        "left_out": sorted(left_out),
-        "schemas": [schema.name for schema in context.selected.catalog.schemas],
-    }
-    found = {(row["schema"], row["owner"]): row["example"] for row in source.rows(_OWNERS_IN_SCHEMAS, parameters)}
-    pairs = [pair for pair in found if pair[1] != role.name]
-    if context.target_database is None:
-        # init gives the new database its owner before the objects; before 15 everybody may create in its public.
-        pairs = [
-            (schema, owner)
-            for schema, owner in pairs
-            if schema != "public" or (context.target.major >= 15 and owner != context.catalog.database.owner)
-        ]
-    rows = target.rows(_MAY_CREATE, {"schemas": [pair[0] for pair in pairs], "owners": [pair[1] for pair in pairs]})
-    lacking = [row for row in rows if not row["may_create"] or context.target_database is None]
-    lacking.sort(key=lambda row: (row["schema"], row["owner"]))
-    if not lacking:
+    pairs = sorted({(item.schema, owner) for item, owner in context.handed_over if item.schema is not None})
+    rows = database.rows(_CLOSED, {"schemas": [pair[0] for pair in pairs], "owners": [pair[1] for pair in pairs]})
+    if not rows:
         return passed()
-    grants = [
-        statement("GRANT CREATE ON SCHEMA {} TO {}", name(row["schema"]), name(row["owner"]))
-        for row in lacking
-        if row["is_there"]
-    ]
+    closed = {(row["schema"], row["owner"]) for row in rows}
     return failed(
-        f"Role {role.name} is no superuser, so it can give objects only to owners that may create in their schema.",
-        (statements(*grants) if grants else "Give these schemas to the owner of what is in them, on the source.")
-        + "\n-- or leave owners out: roles: none",
-        objects=[f"{row['schema']}.{found[row['schema'], row['owner']]} ({row['owner']})" for row in lacking],
+        f"Role {role.name} is no superuser, so it can give objects only to owners that may create in their schema, and it "
+        "may let these owners into none of these schemas, which are there already.",
+        "-- on the target, as its administrator\n"
+        + statements(
+            *(statement("GRANT CREATE ON SCHEMA {} TO {}", name(row["schema"]), name(row["owner"])) for row in rows)
+        )
+        + f"\n-- or let everything belong to one role: owner: {role.name}",
+        objects=sorted(
+            f"{item.shown} ({owner})" for item, owner in context.handed_over if (item.schema, owner) in closed
+        ),
     )

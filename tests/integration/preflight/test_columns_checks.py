@@ -14,6 +14,14 @@ from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 
 CASES = (
     Case(
+        "generated_columns",
+        f"CREATE TABLE parent (id int PRIMARY KEY, {H} int);"
+        f"CREATE TABLE {H} (id int PRIMARY KEY, {H} int GENERATED ALWAYS AS (id * 2) STORED); ALTER TABLE {H} INHERIT parent",
+        objects=(f"public.{HOSTILE}.{HOSTILE}",),
+        cure="source",
+        name="below a plain column",
+    ),
+    Case(
         "local_values",
         f"CREATE DOMAIN ref AS oid; CREATE TABLE {H} (id int PRIMARY KEY, {H} regclass[], d ref, x xid, ok text)",
         objects=(

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
-from tests.support.template import server_user
 
 CASES = (
     Case(
@@ -55,43 +52,6 @@ INSERT INTO own VALUES (1);
 """
 
 
-@pytest.fixture
-def offered(source_cluster: Cluster, target_cluster: Cluster, source_db: Database) -> Iterator[Callable[..., None]]:
-    """Let servers offer an extension that this makes: `offered(name, script, source=version, target=version)`."""
-    with contextlib.ExitStack() as stack:
-
-        def offer(name: str, script: str, **versions: str) -> None:
-            for cluster, version in (
-                (source_cluster, versions.get("source")),
-                (target_cluster, versions.get("target")),
-            ):
-                if version is not None:
-                    stack.enter_context(_extension(_extension_folder(cluster), name, version, script))
-
-        yield offer
-        # Without its files an extension cannot be looked at any more; the database goes with the sweep.
-        for (name,) in source_db.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"):
-            source_db.execute(f'DROP EXTENSION "{name}" CASCADE')
-
-
-def _extension_folder(cluster: Cluster) -> Path:
-    rows = cluster.execute("SELECT setting FROM pg_catalog.pg_config() WHERE name = 'SHAREDIR'")
-    return Path(rows[0][0]) / "extension"
-
-
-@contextlib.contextmanager
-def _extension(folder: Path, name: str, version: str, script: str) -> Iterator[None]:
-    control, sql = folder / f"{name}.control", folder / f"{name}--{version}.sql"
-    try:
-        for path, content in ((control, f"default_version = '{version}'\nrelocatable = false\n"), (sql, script)):
-            path.write_text(content, encoding="ascii")
-            server_user().give(path)
-        yield
-    finally:
-        control.unlink(missing_ok=True)
-        sql.unlink(missing_ok=True)
-
-
 @pytest.mark.fires("target_extensions")
 def test_extensions_that_the_target_does_not_offer_are_found(
     examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
@@ -128,24 +88,82 @@ def test_rows_in_tables_of_extensions_are_found_where_they_are_users(
 ) -> None:
     offered("seren_kept", KEPT, source="1.0", target="1.0")
     source_db.execute("CREATE EXTENSION seren_kept")
-    report = examine(Case(""))
-    assert report.with_status("fail", "unknown") == {}
-    assert report["extension_tables"]["detail"].startswith("3 tables")
-    source_db.execute("INSERT INTO kept VALUES (1)")
+    assert examine(Case("")).with_status("fail", "unknown") == {}
+    source_db.execute("INSERT INTO filtered VALUES (2); INSERT INTO own VALUES (20)")
+    assert examine(Case("")).with_status("fail", "unknown") == {}  # not those that the condition means
+    source_db.execute("INSERT INTO filtered VALUES (11)")
     report = examine(Case(""))
     assert report.with_status("fail", "unknown") == {"extension_tables": "fail"}
-    assert report["extension_tables"]["objects"] == ["public.kept (seren_kept)"]
+    assert report["extension_tables"]["objects"] == ["public.filtered (seren_kept)"]
+    assert report.error is None
+    assert examine(Case("", options={"extension_data": "skip"})).with_status("fail", "unknown") == {}
+    report = examine(Case("", options={"extension_data": "fail"}))
+    assert report["extension_tables"]["severity"] == "blocker"
+    assert report.error is not None
+
+
+def test_tables_of_extensions_that_the_role_may_not_read_are_unknown(
+    source_db: Database, target_db: Database, target_cluster: Cluster, offered: Callable[..., None]
+) -> None:
+    offered("seren_kept", KEPT, source="1.0", target="1.0")
+    source_db.execute(
+        "CREATE EXTENSION seren_kept; CREATE ROLE plain LOGIN PASSWORD 'its password'; CREATE TABLE p (id int PRIMARY KEY)"
+    )
+    plain = {**source_db.params, "user": "plain", "password": "its password"}
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    found = run_validate(plain, target_db.params, **client)["extension_tables"]
+    assert (found["status"], len(found["objects"])) == ("unknown", 2)
+    for line in found["remedy"].splitlines()[1:]:
+        source_db.execute(line)
+    assert run_validate(plain, target_db.params, **client)["extension_tables"]["status"] == "pass"
+
+
+def test_the_versions_of_the_source_can_be_asked_for(
+    examine: Callable[[Case], Report], source_db: Database, target_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("seren_newer", "", source="1.9", target="1.10")
+    source_db.execute("CREATE EXTENSION seren_newer; CREATE EXTENSION citext")
+    wanted = Case("", options={"extension_versions": "source"})
+    found = examine(wanted)["target_extension_versions"]
+    assert (found["status"], found["severity"]) == ("fail", "blocker")
+    assert found["objects"] == ["seren_newer 1.9 (offered: 1.10)"]
+    target_db.execute("CREATE EXTENSION seren_newer")
+    found = examine(wanted)["target_extension_versions"]
+    assert found["objects"] == ["seren_newer 1.9 (installed: 1.10)"]
+    assert 'ALTER EXTENSION "seren_newer" UPDATE TO "1.9"' in found["remedy"]
+    source_db.execute("DROP EXTENSION seren_newer")
+    assert examine(wanted)["target_extension_versions"]["status"] == "pass"
+    target_db.execute("DROP EXTENSION seren_newer")
+
+
+HYPERTABLES = """
+CREATE SCHEMA _timescaledb_catalog;
+CREATE TABLE _timescaledb_catalog.hypertable (schema_name name, table_name name);
+"""
 
 
 @pytest.mark.fires("spread_tables", "target_preload")
 def test_hypertables_and_distributed_tables_are_refused(
     examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
 ) -> None:
-    offered("timescaledb", "", source="2.0", target="2.0")
+    offered("timescaledb", HYPERTABLES, source="2.0", target="2.0")
     source_db.execute("CREATE EXTENSION timescaledb")
     report = examine(Case(""))
+    assert report.with_status("fail", "unknown") == {"target_preload": "fail"}
+    source_db.execute("INSERT INTO _timescaledb_catalog.hypertable VALUES ('public', 'metrics')")
+    report = examine(Case(""))
     assert report.with_status("fail", "unknown") == {"spread_tables": "fail", "target_preload": "fail"}
+    assert report["spread_tables"]["objects"] == ["public.metrics"]
     assert {report[check]["severity"] for check in ("spread_tables", "target_preload")} == {"blocker"}
+
+
+def test_where_nobody_can_tell_whether_something_is_spread_it_is_refused(
+    examine: Callable[[Case], Report], source_db: Database, offered: Callable[..., None]
+) -> None:
+    offered("timescaledb", "", source="2.0", target="2.0")
+    source_db.execute("CREATE EXTENSION timescaledb")
+    found = examine(Case(""))["spread_tables"]
+    assert (found["status"], found["objects"]) == ("fail", ["timescaledb"])
 
 
 @pytest.mark.fires("scheduled_jobs")

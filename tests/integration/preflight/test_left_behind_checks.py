@@ -38,6 +38,19 @@ def test_no_secret_of_a_user_mapping_is_shown(examine: Callable[[Case], Report],
     assert "unshown" not in str(examine(CASES[0]).data)
 
 
+def test_labels_of_roles_that_are_called_otherwise_are_named(source_db: Database, target_db: Database) -> None:
+    source_db.execute(
+        f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO {H};"
+        "INSERT INTO pg_catalog.pg_shseclabel (objoid, classoid, provider, label)"
+        f" VALUES ('{H}'::regrole, 'pg_authid'::regclass, 'anon', 'MASKED')"
+    )
+    found = run_validate(source_db.params, target_db.params, roles={HOSTILE: "plain"})["security_labels"]
+    assert (found["status"], found["objects"]) == ("fail", [f"role {H} (anon)"])
+    target_db.execute("CREATE ROLE plain")
+    found = run_validate(source_db.params, target_db.params, roles={HOSTILE: "plain"})["security_labels"]
+    assert found["status"] == "pass"
+
+
 @pytest.mark.fires("materialized_views")
 def test_large_materialized_views_are_named(
     examine: Callable[[Case], Report], source_db: Database, monkeypatch: pytest.MonkeyPatch

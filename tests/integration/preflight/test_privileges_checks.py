@@ -115,20 +115,22 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     report = run_validate(source_db.params, plain, **client)
     assert report["target_row_security"]["objects"] == ["public.q"]
     cure(report["target_row_security"]["remedy"], target_db)
-    assert report["target_owners"]["objects"] == [f"public.q ({HOSTILE})", "public.p (owner1)"]
+    assert report["target_owners"]["objects"] == ["table public.p (owner1)", f"table public.q ({HOSTILE})"]
     target_db.execute(report["target_owners"]["remedy"].split("\n-- or")[0])
     report = run_validate(source_db.params, plain, **client)
-    assert report.with_status("fail", "unknown") == {}
+    # What cured the row security is more than the role has on the source.
+    assert report.with_status("fail", "unknown") == {"existing_roles": "fail"}
+    assert "BYPASSRLS there" in report["existing_roles"]["objects"][0]
     assert run_validate(source_db.params, plain, roles="none", **client)["target_roles"]["status"] == "pass"
 
 
-def test_the_owner_of_a_database_to_be_made_may_create_in_its_public_schema(
+def test_owners_are_let_into_the_public_schema_of_a_database_to_be_made(
     source_db: Database, target_cluster: Cluster
 ) -> None:
     source_db.execute("CREATE ROLE boss; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO boss")
     target_cluster.execute("CREATE ROLE maker LOGIN PASSWORD 'plain' CREATEDB CREATEROLE")
     there = target_cluster.params("not_there_yet", "maker", "plain")
-    assert run_validate(source_db.params, there)["target_owners"]["objects"] == ["public.p (boss)"]
+    assert run_validate(source_db.params, there)["target_owners"]["status"] == "pass"
     source_db.execute(sql.SQL("ALTER DATABASE {} OWNER TO boss").format(sql.Identifier(source_db.name)))
     assert run_validate(source_db.params, there)["target_owners"]["status"] == "pass"
 
@@ -250,13 +252,48 @@ def test_an_owner_whose_rights_are_not_inherited_is_found(source_db: Database, t
 def test_before_16_owners_must_be_there_and_ours(source_db: Database, make_cluster: Callable[..., Cluster]) -> None:
     source_db.execute(f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
     cluster = make_cluster(15)
-    cluster.execute("CREATE ROLE me LOGIN NOINHERIT CREATEROLE PASSWORD 'plain'")
+    cluster.execute("CREATE ROLE me LOGIN NOINHERIT PASSWORD 'plain'")
     plain = cluster.params("postgres", "me", "plain")
     for check in ("target_roles", "target_owner_rights"):
         found = run_validate(source_db.params, plain)[check]
         assert (found["status"], found["objects"]) == ("fail", [HOSTILE])
         cure(found["remedy"], Database(cluster, "postgres"))
         assert run_validate(source_db.params, plain)[check]["status"] == "pass"
+
+
+def test_before_16_whoever_makes_an_owner_has_to_inherit_its_rights(
+    source_db: Database, make_cluster: Callable[..., Cluster]
+) -> None:
+    source_db.execute(f"CREATE ROLE {H}; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
+    cluster = make_cluster(15)
+    cluster.execute("CREATE ROLE me LOGIN NOINHERIT CREATEROLE PASSWORD 'plain'")
+    plain = cluster.params("postgres", "me", "plain")
+    report = run_validate(source_db.params, plain)
+    assert report["target_roles"]["status"] == "pass"
+    assert (report["target_owner_rights"]["status"], report["target_owner_rights"]["objects"]) == ("fail", [HOSTILE])
+    cluster.execute(report["target_owner_rights"]["remedy"])
+    assert run_validate(source_db.params, plain)["target_owner_rights"]["status"] == "pass"
+
+
+@pytest.mark.fires("existing_roles")
+def test_a_role_that_the_target_has_and_that_differs_is_named(source_db: Database, target_db: Database) -> None:
+    source_db.execute(f"CREATE ROLE {H} LOGIN; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO {H}")
+    target_db.execute(f"CREATE ROLE {H}")
+    found = run_validate(source_db.params, target_db.params)["existing_roles"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert found["objects"] == [f"{HOSTILE}: exists on the target and differs: NOLOGIN there. It was not changed"]
+    target_db.execute(f"ALTER ROLE {H} LOGIN")
+    assert run_validate(source_db.params, target_db.params)["existing_roles"]["status"] == "pass"
+
+
+@pytest.mark.fires("role_attributes")
+def test_what_a_new_role_will_not_get_is_named(source_db: Database, target_db: Database) -> None:
+    source_db.execute(f"CREATE ROLE {H} SUPERUSER; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO {H}")
+    found = run_validate(source_db.params, target_db.params)["role_attributes"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert found["objects"] == [f"role {HOSTILE}: SUPERUSER is never given to a new role"]
+    source_db.execute(f"ALTER ROLE {H} NOSUPERUSER")
+    assert run_validate(source_db.params, target_db.params)["role_attributes"]["status"] == "pass"
 
 
 def test_before_14_each_object_is_granted(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
@@ -270,3 +307,70 @@ def test_before_14_each_object_is_granted(make_cluster: Callable[..., Cluster], 
     assert (found["status"], found["objects"]) == ("fail", [HOSTILE, f"{HOSTILE}.{HOSTILE}", f"{HOSTILE}.s"])
     cure(found["remedy"], Database(cluster, "postgres"))
     assert run_validate(plain, target_db.params)["source_readable"]["status"] == "pass"
+
+
+@pytest.mark.fires("target_owner")
+def test_the_role_that_is_to_own_everything_must_be_there_or_be_made(source_db: Database, target_db: Database) -> None:
+    source_db.execute("CREATE ROLE app; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO app")
+    found = run_validate(source_db.params, target_db.params, owner=HOSTILE)["target_owner"]
+    assert (found["status"], found["severity"], found["objects"]) == ("fail", "blocker", [HOSTILE])
+    target_db.execute(found["remedy"])
+    assert run_validate(source_db.params, target_db.params, owner=HOSTILE)["target_owner"]["status"] == "pass"
+    assert run_validate(source_db.params, target_db.params, owner="app")["target_owner"]["status"] == "pass"
+
+
+ACTING = f"""
+CREATE ROLE lim; CREATE ROLE boss; CREATE TABLE secrets (id int PRIMARY KEY, o text); ALTER TABLE secrets OWNER TO boss;
+ALTER TABLE secrets ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON secrets TO lim USING (o = 'pub');
+GRANT SELECT ON secrets TO lim;
+CREATE VIEW {H} AS SELECT * FROM secrets; ALTER VIEW {H} OWNER TO lim; GRANT SELECT ON {H} TO PUBLIC;
+CREATE VIEW own AS SELECT * FROM secrets; ALTER VIEW own OWNER TO lim;
+CREATE VIEW invoked WITH (security_invoker = on) AS SELECT * FROM secrets; ALTER VIEW invoked OWNER TO lim;
+GRANT SELECT ON invoked TO PUBLIC; GRANT SELECT ON invoked TO lim;
+CREATE VIEW through AS SELECT * FROM invoked; ALTER VIEW through OWNER TO lim; GRANT SELECT ON through TO PUBLIC;
+CREATE TABLE open (id int PRIMARY KEY); GRANT SELECT ON open TO lim;
+CREATE VIEW harmless AS SELECT * FROM open; ALTER VIEW harmless OWNER TO lim; GRANT SELECT ON harmless TO PUBLIC;
+CREATE FUNCTION f() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
+CREATE FUNCTION g() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT 1::text'; REVOKE ALL ON FUNCTION g() FROM PUBLIC;
+CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
+REVOKE ALL ON FUNCTION t() FROM PUBLIC;
+ALTER FUNCTION f() OWNER TO lim; ALTER FUNCTION g() OWNER TO lim; ALTER FUNCTION t() OWNER TO lim;
+"""
+
+
+@pytest.mark.fires("stronger_owners")
+@pytest.mark.silent("stronger_owners")
+def test_nothing_acts_for_others_as_a_stronger_owner(source_db: Database, target_db: Database) -> None:
+    source_db.execute(ACTING)
+    assert run_validate(source_db.params, target_db.params)["stronger_owners"]["status"] == "pass"
+    target_db.execute("CREATE ROLE other")
+    mapped = run_validate(source_db.params, target_db.params, roles={"lim": "other"})["stronger_owners"]
+    assert mapped["status"] == "pass"
+    for options in ({"roles": {"lim": None}}, {"roles": "none"}, {"owner": target_db.params["user"]}):
+        found = run_validate(source_db.params, target_db.params, **options)["stronger_owners"]
+        assert (found["status"], found["severity"]) == ("fail", "blocker")
+        assert {each.partition(" (")[0] for each in found["objects"]} == {
+            f"view public.{HOSTILE}",
+            "view public.through",
+            "routine public.f()",
+            "routine public.t()",
+        }
+    # A role without more rights than its own is another role all the same; as the owner of the rows it sees them all.
+    found = run_validate(source_db.params, target_db.params, owner="other")["stronger_owners"]
+    assert (found["status"], found["severity"]) == ("fail", "blocker")
+    source_db.execute("ALTER TABLE secrets FORCE ROW LEVEL SECURITY")
+    found = run_validate(source_db.params, target_db.params, owner="other")["stronger_owners"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert [each.partition(" (")[0] for each in found["objects"]] == ["routine public.f()", "routine public.t()"]
+    found = run_validate(source_db.params, target_db.params, roles="none")["stronger_owners"]
+    target_db.execute(found["remedy"])
+    assert run_validate(source_db.params, target_db.params, roles="none")["stronger_owners"]["status"] == "pass"
+    # A superuser's could do everything before.
+    source_db.execute("ALTER ROLE lim SUPERUSER")
+    assert run_validate(source_db.params, target_db.params, roles={"lim": None})["stronger_owners"]["status"] == "pass"
+
+
+def test_a_provider_s_own_role_was_never_narrow(source_db: Database, target_db: Database) -> None:
+    source_db.execute(ACTING.replace("lim", "neon_superuser"))
+    found = run_validate(source_db.params, target_db.params)["stronger_owners"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")

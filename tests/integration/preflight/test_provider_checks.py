@@ -149,12 +149,16 @@ def test_a_source_that_does_not_fit_under_the_targets_size_limit_is_refused(
 def test_an_extension_that_only_the_provider_has_is_named_as_such(
     examine: Callable[[Case], Report], source_db: Database
 ) -> None:
-    """Its name alone makes it one."""
+    """Its name alone makes it one; it stays behind unless something needs it."""
     source_db.execute("CREATE EXTENSION citext")
     source_db.execute(
         "SET allow_system_table_mods = on; UPDATE pg_extension SET extname = 'neon' WHERE extname = 'citext'"
     )
     report = examine(Case(""))
     assert report.data["source"]["provider"] == "neon"
+    assert report["target_extensions"]["detail"] == "0 extensions. Left behind: extension neon."
+    source_db.execute("CREATE SCHEMA apart; CREATE TABLE apart.needs_it (id int PRIMARY KEY, t public.citext)")
+    assert examine(Case("", selection={"schemas": ["public"]}))["target_extensions"]["status"] == "pass"
+    report = examine(Case(""))
     assert report["target_extensions"]["status"] == "fail"
     assert report["target_extensions"]["detail"].endswith("Only Neon has neon.")

@@ -7,18 +7,25 @@ from collections.abc import Callable
 
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, Case, H, Report, fires_and_is_cured, run_validate
+from tests.support.preflight import HOSTILE, Case, H, Report, run_validate
 
 # The name of the database is known only there.
 SET = """
 DO $$ BEGIN
   EXECUTE format('ALTER DATABASE %I SET search_path = "Weird ""Näme""; --", public', current_database());
-  EXECUTE format('ALTER DATABASE %I SET datestyle = %L', current_database(), 'German, YMD');
+  EXECUTE format('ALTER DATABASE %I SET lock_timeout = %L', current_database(), '1h');
+  EXECUTE format('ALTER DATABASE %I SET session_preload_libraries = %L', current_database(), 'auto_explain');
+END $$
+"""
+OF_APPLICATION = """
+DO $$ BEGIN
+  EXECUTE format('ALTER DATABASE %I SET "app.jwt" = %L', current_database(), 'unshown');
+  EXECUTE format('ALTER DATABASE %I SET work_mem = %L', current_database(), '5MB');
 END $$
 """
 CASES = (
     Case(
-        "database_settings", SET, objects=("search_path", "DateStyle"), severity="warning", cure="target"
+        "database_settings", SET, objects=("lock_timeout", "session_preload_libraries"), severity="warning"
     ),
     Case(
         "password_hashes",
@@ -31,30 +38,46 @@ CASES = (
 )  # fmt: skip
 
 
-def test_settings_of_the_database_arrive_as_they_were(
-    examine: Callable[[Case], Report], source_db: Database, target_db: Database
-) -> None:
-    fires_and_is_cured(CASES[0], examine, source_db, target_db)
-    for setting in ("search_path", "DateStyle"):
-        assert target_db.execute(f"SHOW {setting}") == source_db.execute(f"SHOW {setting}")
-
-
-def test_what_applications_keep_in_settings_is_not_shown(
-    examine: Callable[[Case], Report], source_db: Database
-) -> None:
-    source_db.execute(SET.replace("SET datestyle", 'SET "app.jwt"').replace("German, YMD", "unshown"))
-    report = examine(CASES[0])
-    assert report["database_settings"]["objects"] == ["search_path", "app.jwt"]
+def test_settings_that_are_carried_over_are_no_finding(examine: Callable[[Case], Report], source_db: Database) -> None:
+    source_db.execute(OF_APPLICATION)
+    report = examine(Case(""))
+    assert report["database_settings"]["status"] == "pass"
     assert "unshown" not in str(report.data)
 
 
-def test_settings_of_a_database_that_is_not_there_yet_are_named(source_db: Database, target_cluster: Cluster) -> None:
-    source_db.execute(f"CREATE TABLE p (id int PRIMARY KEY); {SET}")
-    report = run_validate(
-        source_db.params, target_cluster.params(HOSTILE), client_bin_dir=str(target_cluster.client_dir)
-    )
-    assert report.with_status("fail", "unknown") == {"database_settings": "fail"}
-    assert f"ALTER DATABASE {H} SET" in report["database_settings"]["remedy"]
+def test_a_setting_that_the_target_has_otherwise_is_named(
+    examine: Callable[[Case], Report], source_db: Database, target_db: Database
+) -> None:
+    source_db.execute(OF_APPLICATION)
+    target_db.execute(OF_APPLICATION.replace("unshown", "concealed"))
+    report = examine(Case(""))
+    assert report["database_settings"]["objects"] == ["app.jwt"]
+    assert "unshown" not in str(report.data)
+    assert "concealed" not in str(report.data)
+
+
+def test_settings_of_a_database_that_is_not_there_yet_are_judged(source_db: Database, target_cluster: Cluster) -> None:
+    source_db.execute(f"CREATE TABLE p (id int PRIMARY KEY); {OF_APPLICATION}")
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    assert run_validate(source_db.params, target_cluster.params(HOSTILE), **client).with_status("fail", "unknown") == {}
+    source_db.execute(SET)
+    report = run_validate(source_db.params, target_cluster.params(HOSTILE), **client)
+    assert report["database_settings"]["objects"] == ["lock_timeout", "session_preload_libraries"]
+
+
+def test_what_only_a_superuser_may_set_is_named_with_what_to_run(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute(f"CREATE TABLE p (id int PRIMARY KEY); {OF_APPLICATION}")
+    target_db.execute("CREATE ROLE plain LOGIN PASSWORD 'its password'")
+    plain = {**target_db.params, "user": "plain", "password": "its password"}
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    found = run_validate(source_db.params, plain, **client)["database_settings"]
+    assert found["objects"] == ["app.jwt", "work_mem"]
+    target_db.execute(f"ALTER DATABASE {target_db.name} OWNER TO plain")
+    found = run_validate(source_db.params, plain, **client)["database_settings"]
+    assert found["objects"] == ["app.jwt"]
+    assert f'ALTER DATABASE "{target_db.name}" SET "app"."jwt" TO' in found["remedy"]
 
 
 def test_passwords_that_cannot_be_read_are_unknown(

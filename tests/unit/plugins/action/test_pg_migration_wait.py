@@ -78,7 +78,9 @@ def test_it_returns_as_soon_as_the_target_is_in_sync(waiter):
 
 def test_the_status_module_gets_its_own_arguments_as_they_were_given(waiter):
     done = waiter([status()], max_lag_bytes=5, until="in_sync", wait_sleep=1)
-    assert done.asked == [("seren.migrator.pg_migration_status", {**ENDPOINTS, "max_lag_bytes": 5})]
+    assert done.asked == [
+        ("seren.migrator.pg_migration_status", {**ENDPOINTS, "max_lag_bytes": 5, "schema_drift": False})
+    ]
 
 
 def test_an_unknown_lag_is_not_ready_and_ends_in_a_timeout_with_the_last_samples(waiter):

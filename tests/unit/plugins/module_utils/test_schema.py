@@ -8,10 +8,9 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from ansible_collections.seren.migrator.plugins.module_utils.roles import Unusable
 from ansible_collections.seren.migrator.plugins.module_utils.schema import (
     LeftObject,
-    Skips,
+    chosen_list,
     filtered_list,
     quoted_pattern,
     refresh_order,
@@ -90,14 +89,8 @@ def left(classid: int, objid: int) -> LeftObject:
 
 
 def test_left_objects_and_waiting_foreign_keys_are_skipped() -> None:
-    found = skips([left(1255, 7)], [foreign_key(70, "k", 1, 2)], Unusable())
-    assert (found.objects, found.owners) == ({(1255, 7), (2606, 70)}, False)
-    assert skips([], [], Unusable()) == Skips()
-
-
-def test_a_role_that_cannot_be_used_costs_all_owners_and_its_policies() -> None:
-    found = skips([], [], Unusable(("app",), {77: "policy p on table t"}))
-    assert (found.objects, found.owners) == ({(3256, 77)}, True)
+    assert skips([left(1255, 7)], [foreign_key(70, "k", 1, 2)]) == {(1255, 7), (2606, 70)}
+    assert skips([], []) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -167,3 +160,13 @@ def test_a_view_that_reads_one_which_is_not_refreshed_is_refreshed_all_the_same(
 def test_a_circle_ends() -> None:
     views = [view(1, "a", depends_on=(2,)), view(2, "b", depends_on=(1,))]
     assert {item.oid for item in refresh_order(catalog(), views)} == {1, 2}
+
+
+def test_what_was_chosen_comes_with_its_comments_and_attachments_and_nothing_else_does() -> None:
+    chosen = chosen_list(LISTING, frozenset({(1259, 16428), (1259, 16445)}))
+    # The comment and row security of the table, and the attachment of the partition to what the target has.
+    assert [line.split(";")[0] for line in chosen.splitlines() if not line.startswith(";")] == [
+        *("216", "2616", "220", "2457", "2604"),
+    ]
+    assert filtered_list(chosen, frozenset({(1259, 16428)})).startswith("220;")
+    assert chosen_list(LISTING, frozenset()).strip() == ""

@@ -11,7 +11,7 @@ pytest.importorskip("psycopg")
 from ansible_collections.seren.migrator.plugins.module_utils.catalog import Catalog
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Selection
-from ansible_collections.seren.migrator.plugins.module_utils.selection import Selected, parse, select
+from ansible_collections.seren.migrator.plugins.module_utils.selection import Selected, covers, parse, select
 from ansible_collections.seren.migrator.tests.unit.plugins.module_utils.catalogs import (
     catalog,
     foreign_key,
@@ -204,3 +204,23 @@ def test_an_empty_database_selects_nothing() -> None:
     with pytest.raises(MigrationError) as caught:
         chosen(catalog())
     assert caught.value.code == "nothing_selected"
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "is_covered"),
+    [
+        ({}, [("any", "table")], True),
+        ({"schemas": ["app_*"]}, [("app_1", "t")], True),
+        ({"schemas": ["app_*"]}, [("other", "t")], False),
+        ({"exclude_schemas": ["other"]}, [("other", "t")], False),
+        ({"tables": ["orders"]}, [("shop", "orders")], True),
+        ({"tables": ["orders"]}, [("shop", "orders_later")], False),
+        ({"tables": ["shop.orders"]}, [("shop", "orders_2025"), ("shop", "orders")], True),
+        ({"exclude_tables": ["orders"]}, [("shop", "orders_2025"), ("shop", "orders")], False),
+        ({"exclude_tables": ["nothing_of_this_name"]}, [("shop", "orders")], True),
+    ],
+)
+def test_a_table_that_comes_later_belongs_to_the_selection_by_its_name(
+    options: dict[str, Any], line: list[tuple[str, str]], is_covered: bool
+) -> None:
+    assert covers(Selection.from_options(options), line) is is_covered
