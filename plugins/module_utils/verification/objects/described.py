@@ -123,11 +123,6 @@ def whole(described: Mapping[Key, Described]) -> dict[Key, list[Described]]:
     return found
 
 
-def fingerprints(described: Mapping[Key, Described]) -> dict[Key, str]:
-    """Return one fingerprint for each object with its parts: small enough to be kept."""
-    return {key: fingerprint(*parts) for key, parts in whole(described).items()}
-
-
 def top(described: Mapping[Key, Described], item: Described) -> Key:
     """Return what an object is, in the end, a part of, or itself."""
     key = item.key
