@@ -248,9 +248,10 @@ def test_many_tables_cost_no_more_round_trips_than_one(
 
     few = round_trips()
     source_db.execute("".join(f"CREATE TABLE t{n} (id int PRIMARY KEY, v text);" for n in range(300)))
-    # Which questions meet in one round trip is a matter of chance; connecting takes some, too.
-    assert few < 100
-    assert round_trips() <= few + 20
+    # Which questions meet in one round trip is a matter of chance, more so on a busy machine; connecting takes some, too.
+    # One a table would be 300 more, one a check 137.
+    assert few < 130
+    assert round_trips() <= few + 60
 
 
 def test_secrets_of_every_option_stay_out_of_the_answer(
