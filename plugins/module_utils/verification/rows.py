@@ -356,7 +356,7 @@ def column_hashes(
 ) -> dict[Place, tuple[Any, ...]]:
     """Read one hash per column of rows at some places, inside an epoch; NULL is None."""
     columns: Sequence[HashedColumn] = side_columns(unit, side)
-    hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules) for n, column in enumerate(columns)]
+    hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules, n) for n, column in enumerate(columns)]
     return _values_at(pair, side, unit.half(side), hashes, places)
 
 
