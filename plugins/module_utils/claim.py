@@ -183,10 +183,13 @@ class Claim:
             self.write("DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND state <> 'copied'")
             insert_relations(self.session, self.id, relations)
 
-    def replace_index_builds(self, builds: Sequence[IndexBuild]) -> None:
-        """Write anew what is to be built on the tables; nothing may have been built yet."""
+    def replace_index_builds(self, builds: Sequence[IndexBuild], oids: Collection[int] | None = None) -> None:
+        """Write anew what is to be built on the tables ``oids`` (None: on all); nothing may have been built there yet."""
         self.write(
-            f"DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s;\n{INSERT_INDEX_BUILDS}",
+            "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s"
+            " AND (%(oids)s::bigint[] IS NULL OR table_oid = ANY (%(oids)s::bigint[]));\n"
+            f"{INSERT_INDEX_BUILDS}",
+            oids=None if oids is None else sorted(oids),
             builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
         )
 
@@ -208,15 +211,6 @@ class Claim:
                 "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step = ANY (%(steps)s)",
                 steps=list(steps),
             )
-
-    def add_index_builds(self, builds: Sequence[IndexBuild]) -> None:
-        """Write what is to be built on tables that join the migration."""
-        self.write(
-            "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s AND table_oid = ANY (%(oids)s);\n"
-            f"{INSERT_INDEX_BUILDS}",
-            oids=sorted({build.table_oid for build in builds}),
-            builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
-        )
 
     def index_builds(self) -> list[IndexBuild]:
         """Read what is built on the tables, and how far it is."""

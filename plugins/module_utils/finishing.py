@@ -11,34 +11,28 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import (
-    access,
     database_properties,
     firing,
     foreign_keys,
-    indexes,
     inherited_comments,
     materialized_views,
     native_copy,
-    policies,
-    role_policy,
-    roles,
     schema,
     sequences,
     unsaid,
     whole_database,
 )
-from .catalog import Catalog, ForeignKey
+from .bringing import Bringing, Options
+from .catalog import Catalog
 from .claim import Claim
-from .clients import Client
 from .driver import psycopg, sql
 from .ledger import Record
-from .migration import Migration, backend_name
+from .migration import Migration
 from .progress import Event, Progress
-from .schema import Archive
-from .selection import Selected, select
+from .selection import select
 from .session import Session
 
 # Statements that go in one round trip.
@@ -56,52 +50,26 @@ SELECT n.nspname AS schema, c.relname AS name
 """
 
 
-class Policies(whole_database.Policies, Protocol):
+class Policies(Options, whole_database.Policies, Protocol):
     """The options of init that matter here."""
-
-    @property
-    def jobs(self) -> int:
-        """How many things may be done at the same time."""
 
     @property
     def validate_foreign_keys(self) -> str:
         """before_sync or after_sync."""
 
-    @property
-    def foreign_tables(self) -> str:
-        """Create, skip or fail."""
-
-    @property
-    def roles(self) -> Any:
-        """What becomes of roles, as ``role_policy.py`` reads it."""
-
-    @property
-    def reserved_roles(self) -> Sequence[str] | None:
-        """Names of roles that belong to a provider."""
-
-    @property
-    def sole_owner(self) -> str | None:
-        """Who is to own everything, None where owners are kept."""
-
-    @property
-    def user_mappings(self) -> str:
-        """Create or skip."""
-
 
 def finish(
-    migration: Migration,
-    claim: Claim,
-    source: Session,
-    target: Session,
-    client: Client,
+    bringing: Bringing,
     options: Policies,
     progress: Progress,
     analyzed: Collection[tuple[str, str]],
 ) -> None:
-    """Do every finishing step that the ledger does not call done.
+    """Do every finishing step of init that the ledger does not call done.
 
     ``analyzed`` are tables (schema, name) whose statistics were collected when their rows and indexes were there.
     """
+    migration, claim = bringing.migration, bringing.claim
+    source, target = bringing.source, bringing.target
     whole = Catalog.read(source)
     selected = select(whole, migration.selection, options.foreign_tables)
     record = claim.read()
@@ -109,7 +77,7 @@ def finish(
         with native_copy.paused(claim, target):
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
-                _post_data(migration, claim, record, source, target, client, options, whole, selected)
+                bringing.post_data(record, selected.catalog, schema.left_behind(source, whole, selected))
             names = [item.name for item in selected.catalog.schemas]
             claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
             _let_rest(claim, target, names)
@@ -141,53 +109,8 @@ def finish(
     if not record.is_done(database_properties.STEP):
         progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
         left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
-        stands_for = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
-        whole_database.finish(claim, record, source, target, options, stands_for, left_behind)
-
-
-def _post_data(
-    migration: Migration,
-    claim: Claim,
-    record: Record,
-    source: Session,
-    target: Session,
-    client: Client,
-    options: Policies,
-    whole: Catalog,
-    selected: Selected,
-) -> None:
-    left = schema.left_behind(source, whole, selected)
-    carried = [relation for relation in record.relations if relation.stream is not None]
-    postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    names = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
-    left_behind = schema.skips(left, ())
-    # The archive and what it left out are of the snapshot; the source has moved on.
-    restored = record.steps["pre_data"].detail
-    named = policies.renamed(policies.kept(restored), names, left_behind)
-    left_then = frozenset((classid, objid) for classid, objid in restored["skipped"])
-    by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
-    skipped = schema.skips(left, postponed) | left_then | by_us
-    archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
-    script = schema.post_data_script(migration, archive)
-    built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
-    unchecked = foreign_keys.checked_later(selected.catalog, postponed)
-    detail = {
-        "postponed_foreign_keys": [key_name(selected.catalog, key) for key in postponed],
-        "unchecked_foreign_keys": [foreign_keys.as_data(selected.catalog, key) for key in unchecked],
-    }
-    claim.begin("post_data", detail)
-    remaining = script.without(built, {key.oid for key in unchecked})
-    on_source = access.read(source, names, left_behind)
-    # What its restore has made is ours; any other schema was there before.
-    made = set(restored["created"])
-    there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)
-
-    def and_then(session: Session) -> None:
-        outcome = access.after_rows(session, source, on_source, there_before, named, options.user_mappings)
-        found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
-        session.connection.execute(claim.added_to_mark("post_data", found))
-
-    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"), and_then)
+        names_there = bringing.role_names()
+        whole_database.finish(claim, record, source, target, options, names_there, left_behind)
 
 
 def validate_foreign_keys(
@@ -231,11 +154,6 @@ def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], pref
         for item in found:
             target.execute(firing.disable(item))
     claim.finish(f"{prefix}firing")
-
-
-def key_name(catalog: Catalog, key: ForeignKey) -> str:
-    """Return how results name a foreign key."""
-    return f"{key.name} on {catalog.by_oid[key.table].qualified}"
 
 
 def set_sequences(source: Session, target: Session, catalog: Catalog, there: Catalog) -> None:

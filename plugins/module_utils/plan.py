@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,13 +87,14 @@ def relations(plan: Plan, options: Policies) -> list[Relation]:
     return rows
 
 
-def shape(plan: Plan) -> tuple[Any, ...]:
-    """Return what must not change between publishing and the snapshot."""
+def shape(plan: Plan, oids: Collection[int] | None = None) -> tuple[Any, ...]:
+    """Return what must not change between publishing and the snapshot, about the tables ``oids`` or (None) everything."""
     tables = [
         (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
         for table in plan.selected.catalog.tables
+        if oids is None or table.oid in oids
     ]
-    return tables, schema.exclusions(plan.whole, plan.selected, plan.left)
+    return tables, schema.exclusions(plan.whole, plan.selected, plan.left) if oids is None else None
 
 
 @dataclass(frozen=True)
