@@ -36,6 +36,7 @@ from .crew import Crew
 from .driver import sql
 from .errors import MigrationError
 from .ledger import IndexBuild, Record, Relation
+from .left_behind import LeftObject
 from .migration import Migration, backend_name
 from .plan import Dealt, Plan
 from .post_data import PG_CONSTRAINT, Script
@@ -332,7 +333,7 @@ class Bringing:
 
     # --- what follows the rows ---------------------------------------------------------------------------------
 
-    def post_data(self, record: Record, catalog: Catalog, left: Sequence[schema.LeftObject]) -> None:
+    def post_data(self, record: Record, catalog: Catalog, left: Sequence[LeftObject]) -> None:
         """Restore constraints, triggers and the rest; then everything gets its owner and privileges.
 
         ``catalog`` is what is selected of the source now, ``left`` what stays behind. Foreign keys between tables of

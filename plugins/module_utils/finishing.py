@@ -18,9 +18,9 @@ from . import (
     firing,
     foreign_keys,
     inherited_comments,
+    left_behind,
     materialized_views,
     native_copy,
-    schema,
     sequences,
     unsaid,
     whole_database,
@@ -77,7 +77,7 @@ def finish(
         with native_copy.paused(claim, target):
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
-                bringing.post_data(record, selected.catalog, schema.left_behind(source, whole, selected))
+                bringing.post_data(record, selected.catalog, left_behind.read(source, whole, selected))
             names = [item.name for item in selected.catalog.schemas]
             claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
             _let_rest(claim, target, names)
@@ -108,9 +108,9 @@ def finish(
             detail["left"] += analyze(migration, target, record, there, options.jobs, analyzed)
     if not record.is_done(database_properties.STEP):
         progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
-        left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
+        behind = {(item.classid, item.objid) for item in left_behind.read(source, whole, selected)}
         names_there = bringing.role_names()
-        whole_database.finish(claim, record, source, target, options, names_there, left_behind)
+        whole_database.finish(claim, record, source, target, options, names_there, behind)
 
 
 def validate_foreign_keys(

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from . import dealing, schema, stream
+from . import dealing, left_behind, schema, stream
 from .catalog import Catalog, Table
 from .dealing import Share
 from .ledger import Record, Relation
+from .left_behind import LeftObject
 from .migration import Migration
 from .selection import Selected, select
 from .session import Session
@@ -40,7 +41,7 @@ class Plan:
 
     whole: Catalog
     selected: Selected
-    left: list[schema.LeftObject]
+    left: list[LeftObject]
     notes: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -53,7 +54,7 @@ def read(migration: Migration, options: Policies, source: Session) -> Plan:
     """Read the source as its transaction sees it and apply the selection and the policies."""
     whole = Catalog.read(source)
     selected = select(whole, migration.selection, options.foreign_tables)
-    left = schema.left_behind(source, whole, selected)
+    left = left_behind.read(source, whole, selected)
     reason = "not selected, or depends on what is not"
     by_policy = "foreign_tables: skip" if options.foreign_tables == "skip" else reason
     notes = [
