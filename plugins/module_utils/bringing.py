@@ -182,12 +182,11 @@ class Bringing:
 
     # --- rounds ------------------------------------------------------------------------------------------------
 
-    def copy_all(self, crew: Crew, copy_round: Callable[[Record], None]) -> None:
+    def copy_all(self, crew: Crew, record: Record, copy_round: Callable[[Record], None]) -> None:
         """Call ``copy_round`` with the record until nothing is pending, once ``crew`` goes on with an earlier run's indexes.
 
-        Raises ``rewritten_too_often``.
+        ``record`` is what the ledger says now. Raises ``rewritten_too_often``.
         """
-        record = self.claim.read()
         if record.is_done(self.share.step("pre_data")):
             self._plan_builds(crew, record)
             crew.build(item.source_oid for item in self.share.relations(record.relations) if item.state == "copied")
@@ -220,8 +219,11 @@ class Bringing:
     def reader(self, snapshot: str) -> Iterator[Session]:
         """Open a session on the source that sees the snapshot."""
         with self.migration.open("source", "snapshot reader", read_only=True) as reader:
-            reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            reader.connection.execute(
+                sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}").format(
+                    sql.Literal(snapshot)
+                )
+            )
             yield reader
 
     def check_target(self, plan: Plan, pending: Collection[int]) -> None:

@@ -182,12 +182,15 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
             _reset(held, record)
     for oid in dropped:
         slots.drop_sync_slots(source, oid, record.target.get("system_identifier"))
-    drop_large_objects(claim)
+    drop_large_objects(claim, claim.read())
 
 
-def drop_large_objects(claim: Claim) -> None:
-    """Drop the large objects of a copy that was taken back; also what a run before this one has left of them."""
-    step = claim.read().steps.get(DROPPING_LARGE_OBJECTS)
+def drop_large_objects(claim: Claim, record: Record) -> None:
+    """Drop the large objects of a copy that was taken back; also what a run before this one has left of them.
+
+    ``record`` is what the ledger says now.
+    """
+    step = record.steps.get(DROPPING_LARGE_OBJECTS)
     if step is not None:
         large_objects.drop(claim, step.detail["oids"])
         claim.write("DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step = %(step)s", step=step.step)

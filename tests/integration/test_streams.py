@@ -269,14 +269,13 @@ def test_a_slot_that_cannot_be_copied_leaves_nothing(case: Case, monkeypatch: py
 def test_a_copy_that_does_not_stand_at_the_consistent_point_is_refused(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = slots.SlotHold.__enter__
+    real = slots.SlotHold.create
 
-    def elsewhere(hold: slots.SlotHold) -> slots.SlotHold:
+    def elsewhere(hold: slots.SlotHold) -> None:
         real(hold)
         hold.consistent_point = "0/1"
-        return hold
 
-    monkeypatch.setattr(slots.SlotHold, "__enter__", elsewhere)
+    monkeypatch.setattr(slots.SlotHold, "create", elsewhere)
     with pytest.raises(MigrationError) as caught:
         case.init(streams=2)
     assert caught.value.code == "slot_not_copied"

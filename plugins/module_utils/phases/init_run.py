@@ -88,13 +88,12 @@ class Run:
 
     def carry_out(self) -> None:
         """Do everything that the ledger does not call done."""
-        starting_over.drop_large_objects(self.claim)
-        stream.settle(self.migration, self.claim, self.source, self.target)
-        record = self.claim.read()
+        record = stream.settle(self.migration, self.claim, self.source, self.target)
+        starting_over.drop_large_objects(self.claim, record)
         analyzed: frozenset[tuple[str, str]] = frozenset()
         if record.pending or not record.is_done("pre_data") or not record.is_done("post_data"):
             with Crew(self.migration, self.claim, self._sizes(record), self.progress, self._watch) as crew:
-                self.bringing.copy_all(crew, lambda record: self._copy_round(crew, record))
+                self.bringing.copy_all(crew, record, lambda now: self._copy_round(crew, now))
                 if self._is_native:
                     parts = (self.migration, self.claim, self.source, self.target, self.options, self.progress)
                     native_copy.carry_out(*parts, crew)

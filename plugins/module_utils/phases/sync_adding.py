@@ -275,7 +275,7 @@ class Adding:
         index_jobs = max(1, min(self.options.index_jobs or self.options.jobs, len(begun.oids)))
         sizes = Sizes(jobs, index_jobs, tuning.settings(self.target, index_jobs), self.options.max_rate)
         with Crew(self.migration, self.claim, sizes, self.progress, retention.check) as crew:
-            bringing.copy_all(crew, lambda record: self._round(crew, begun, bringing, record))
+            bringing.copy_all(crew, self.record, lambda now: self._round(crew, begun, bringing, now))
             self.progress(Event("sync", "building indexes of the new tables"))
             crew.finish()
         self.record = self.claim.read()
