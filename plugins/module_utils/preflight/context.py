@@ -205,10 +205,7 @@ class Context:
     @once
     def names(self) -> RoleNames:
         """What the roles of the source are called on the target, once init has made those that are missing."""
-        sessions = self.source.session, self.target.session
-        coming = [role.name for role in self.role_plan.create]
-        policy = role_policy.policy(self.options)
-        return roles.names(policy, *sessions, owner=self.options.sole_owner, coming=coming)
+        return replace(self.role_plan.names, owner=self.options.sole_owner)
 
     @once
     def holdings(self) -> owned.Holdings:
