@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,11 +33,11 @@ from .catalog import Catalog, Table
 from .claim import Claim
 from .clients import Client
 from .crew import Crew
-from .driver import sql
+from .driver import Row, sql
 from .errors import MigrationError
 from .ledger import IndexBuild, Record, Relation
 from .left_behind import LeftObject
-from .migration import Migration, backend_name
+from .migration import Migration, backend_purpose
 from .plan import Dealt, Plan
 from .post_data import PG_CONSTRAINT, Script
 from .progress import Event, Progress
@@ -45,6 +45,7 @@ from .role_names import RoleNames
 from .roles import RolePlan
 from .schema import Archive
 from .session import Session
+from .side_by_side import both
 
 # A table that the application rewrites again and again is copied with a new stream each time, up to this often.
 MAX_ROUNDS = 20
@@ -140,6 +141,21 @@ class Restored:
     def created(self) -> frozenset[int]:
         """The OIDs, on the target, of what was made."""
         return frozenset(self.detail["created"])
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the snapshot shows besides the archive: the relations, and the tables whose rows are copied, with their indexes.
+
+    ``skipped`` are objects that stay behind, as (classid, objid).
+    """
+
+    relations: Sequence[Relation]
+    stored: Sequence[Table]
+    indexes: Sequence[Row]
+    skipped: frozenset[tuple[int, int]]
+    access: access.Access
+    policies: Sequence[policies.Policy]
 
 
 @dataclass(frozen=True)
@@ -254,36 +270,41 @@ class Bringing:
         with ThreadPoolExecutor(1) as pool:
             # pg_dump waits for the source most of the time; meanwhile all else that comes before the restore.
             dump = pool.submit(schema.dump, self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
-            with self.reader(snapshot) as reader:
-                seen = plans.read(self.migration, self.options, reader)
-                if plans.shape(seen, self.share.oids) != plans.shape(plan, self.share.oids):
-                    raise Moved
-                wanted = prepare(reader, seen)
-                with self.migration.open("target", "restore") as restoring:
-                    self._pre_data(crew, seen, dump.result(), reader, restoring, wanted)
+            with self._restoring() as restoring:
+                with self.reader(snapshot) as reader:
+                    seen = plans.read(self.migration, self.options, reader)
+                    if plans.shape(seen, self.share.oids) != plans.shape(plan, self.share.oids):
+                        raise Moved
+                    wanted = prepare(reader, seen)
+                    look = self._look(reader, seen, wanted)
+                self._pre_data(crew, look, dump.result(), restoring(), wanted)
         return seen
 
-    def _pre_data(
-        self, crew: Crew, plan: Plan, content: bytes, reader: Session, restoring: Session, wanted: Wanted
-    ) -> None:
-        """Keep the archive of the schema, plan the indexes, restore what the rows need in the session ``restoring``.
+    def _restoring(self) -> AbstractContextManager[Callable[[], Session]]:
+        """Open the session that will restore; the block goes on meanwhile."""
+        return self.migration.opening("target", backend_purpose(self.claim.id, "restore"))
 
-        ``reader`` sees the snapshot, too; its locks on the catalogs are in nobody's way.
-        """
-        self.claim.keep_dump(self.client.major, content)
-        skipped = schema.skips(plan.left, ()) | wanted.behind
-        archive = self._archive(content, skipped, wanted.only)
-        script = schema.post_data_script(self.migration, archive)
+    def _look(self, reader: Session, plan: Plan, wanted: Wanted) -> _Look:
         relations = self.share.relations(plans.relations(plan, self.options))
         filled = {item.source_oid for item in relations if item.state != "skipped"}
         stored = [table for table in plan.selected.catalog.tables if table.oid in filled]
         # A restore script in SQL_ASCII has bytes of any encoding, which only a session of its own kind may read.
         readable = plan.whole.database.encoding != "SQL_ASCII"
-        builds = indexes.read(reader, stored, script) if readable else []
-        self.claim.replace_index_builds(builds, self.share.oids)
+        skipped = schema.skips(plan.left, ()) | wanted.behind
         on_source = _part(access.read(reader, self.role_names(), skipped), wanted.only)
         named = policies.read(reader, skipped)
-        reader.connection.execute("COMMIT")
+        return _Look(relations, stored, indexes.read(reader, stored) if readable else [], skipped, on_source, named)
+
+    def _pre_data(self, crew: Crew, look: _Look, content: bytes, restoring: Session, wanted: Wanted) -> None:
+        """Keep the archive of the schema, plan the indexes, restore what the rows need in the session ``restoring``."""
+        skipped, named, on_source = look.skipped, look.policies, look.access
+        archive = Archive(content, self.client, skipped, wanted.only)
+        script, _kept = both(
+            lambda: schema.post_data_script(self.migration, archive),
+            lambda: self.claim.keep_dump(self.client.major, content),
+        )
+        builds = indexes.plan(look.indexes, look.stored, script)
+        self.claim.replace_index_builds(builds, self.share.oids)
         detail = {
             "skipped": sorted(skipped),
             "policies": policies.as_data(item for item in named if _is_in((policies.PG_POLICY, item.oid), wanted.only)),
@@ -296,7 +317,7 @@ class Bringing:
             access.before_rows(session, on_source, there_before)
 
         schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, wanted.extensions)
-        crew.plan_builds(script, builds, _names(relations))
+        crew.plan_builds(script, builds, _names(look.relations))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:
         """Tell the crew what an earlier run has left to build, from the ledger and the archive that it keeps."""
@@ -305,7 +326,7 @@ class Bringing:
         if waiting:
             # What was skipped then, not what the selection would leave out of the source as it is today.
             restored = self.restored(record)
-            archive = self._archive(self.claim.kept_dump(), restored.skipped, restored.only)
+            archive = Archive(self.claim.kept_dump(), self.client, restored.skipped, restored.only)
             script = schema.post_data_script(self.migration, archive)
         crew.plan_builds(script, waiting, _names(self.share.relations(record.relations)))
 
@@ -346,38 +367,44 @@ class Bringing:
         mine = [key for key in catalog.foreign_keys if _is_in((PG_CONSTRAINT, key.oid), restored.only)]
         postponed = [key for key in foreign_keys.postponed(catalog, carried) if key in mine]
         unchecked = [key for key in foreign_keys.checked_later(catalog, postponed) if key in mine]
-        names, left_behind = self.role_names(), schema.skips(left, ())
-        # The archive and what it left out are of the snapshot; the source has moved on.
-        named = policies.renamed(policies.kept(restored.detail), names, left_behind)
-        by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
-        skipped = schema.skips(left, postponed) | restored.skipped | by_us
-        archive = self._archive(self.claim.kept_dump(), skipped, restored.only)
-        script = schema.post_data_script(self.migration, archive)
-        # Of all tables: what a foreign key refers to is in the archive as well.
-        built = {item.key for item in self.claim.index_builds() if item.state == indexes.DONE}
         detail = {
             "postponed_foreign_keys": [foreign_keys.shown(catalog, key) for key in postponed],
             "unchecked_foreign_keys": [foreign_keys.as_data(catalog, key) for key in unchecked],
         }
-        step = self.share.step("post_data")
-        self.claim.begin(step, detail)
-        remaining = script.without(built, {key.oid for key in unchecked})
-        on_source = _part(access.read(self.source, names, left_behind), restored.only)
-        # What its restore has made is ours; any other schema was there before.
-        made = restored.created
-        there_before = frozenset(item.name for item in Catalog.read(self.target).schemas if item.oid not in made)
+        left_behind = schema.skips(left, ())
+        with self._restoring() as restoring:
+            names = self.role_names()
+            # The archive and what it left out are of the snapshot; the source has moved on.
+            on_source, (content, builds) = both(
+                lambda: _part(access.read(self.source, names, left_behind), restored.only),
+                lambda: (self.claim.kept_dump(), self.claim.index_builds()),
+            )
+            named = policies.renamed(policies.kept(restored.detail), names, left_behind)
+            by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
+            skipped = schema.skips(left, postponed) | restored.skipped | by_us
+            archive = Archive(content, self.client, skipped, restored.only)
+            script, there = both(
+                lambda: schema.post_data_script(self.migration, archive), lambda: schema.schemas(self.target)
+            )
+            # Of all tables: what a foreign key refers to is in the archive as well.
+            built = {item.key for item in builds if item.state == indexes.DONE}
+            remaining = script.without(built, {key.oid for key in unchecked})
+            # What its restore has made is ours; any other schema was there before.
+            there_before = frozenset(name for name, oid in there.items() if oid not in restored.created)
+            step = self.share.step("post_data")
+            self.claim.begin(step, detail)
 
-        def and_then(session: Session) -> None:
-            found: dict[str, Any] = {}
-            if restored.only is not None:
-                found["left"] = access.after_rows_of(session, on_source, there_before, named)
-            else:
-                mapping_policy = self.options.user_mappings
-                outcome = access.after_rows(session, self.source, on_source, there_before, named, mapping_policy)
-                found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
-            session.connection.execute(self.claim.added_to_mark(step, found))
+            def and_then(session: Session) -> None:
+                found: dict[str, Any] = {}
+                if restored.only is not None:
+                    found["left"] = access.after_rows_of(session, on_source, there_before, named)
+                else:
+                    mapping_policy = self.options.user_mappings
+                    outcome = access.after_rows(session, self.source, on_source, there_before, named, mapping_policy)
+                    found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
+                session.connection.execute(self.claim.added_to_mark(step, found))
 
-        schema.restore_post_data(self.migration, archive, remaining, self.claim.done_mark(step), and_then)
+            schema.restore_post_data(self.migration, restoring(), remaining, self.claim.done_mark(step), and_then)
 
     # --- what is known -----------------------------------------------------------------------------------------
 
@@ -392,11 +419,6 @@ class Bringing:
     def _builds(self) -> list[IndexBuild]:
         oids = self.share.oids
         return [item for item in self.claim.index_builds() if oids is None or item.table_oid in oids]
-
-    def _archive(
-        self, content: bytes, skipped: frozenset[tuple[int, int]], only: frozenset[tuple[int, int]] | None
-    ) -> Archive:
-        return Archive(content, self.client, skipped, backend_name(self.claim.id, "restore"), only)
 
     def _say(self, text: str, **values: Any) -> None:
         self.progress(Event(self.share.phase, text, values))

@@ -242,9 +242,13 @@ class Claim:
         )
 
     @contextmanager
-    def step(self, step: str, detail: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Record that a step starts, run the block, record that it is done."""
-        self.begin(step)
+    def step(self, step: str, detail: Mapping[str, Any] | None = None, *, is_instant: bool = False) -> Iterator[None]:
+        """Record that a step starts, run the block, record that it is done.
+
+        An instant one may be done twice, and is over before anybody could see that it has started.
+        """
+        if not is_instant:
+            self.begin(step)
         yield
         self.finish(step, detail)
 

@@ -34,6 +34,7 @@ from .migration import Migration
 from .progress import Event, Progress
 from .selection import select
 from .session import Session
+from .side_by_side import both
 
 # Statements that go in one round trip.
 STATEMENTS_AT_ONCE = 100
@@ -70,11 +71,10 @@ def finish(
     """
     migration, claim = bringing.migration, bringing.claim
     source, target = bringing.source, bringing.target
-    whole = Catalog.read(source)
+    whole, record = both(lambda: Catalog.read(source), claim.read)
     selected = select(whole, migration.selection, options.foreign_tables)
-    record = claim.read()
     if not record.is_done("post_data") or not record.is_done("firing"):
-        with native_copy.paused(claim, target):
+        with native_copy.paused(claim, record, target):
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
                 bringing.post_data(record, selected.catalog, left_behind.read(source, whole, selected))
@@ -89,17 +89,17 @@ def finish(
     there = Catalog.read(target)
     if not record.is_done("inherited_comments"):
         comments: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step("inherited_comments", comments):
+        with claim.step("inherited_comments", comments, is_instant=True):
             comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
     if not record.is_done("sequences"):
-        with claim.step("sequences"):
+        with claim.step("sequences", is_instant=not selected.catalog.sequences):
             set_sequences(source, target, selected.catalog, there)
     # Streams of one snapshot show the same moment; others do once they have passed the latest one, which sync waits for.
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
         views: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step("materialized_views", views):
+        with claim.step("materialized_views", views, is_instant=not selected.catalog.materialized_views):
             views["left"] += materialized_views.refresh(target, selected.catalog, there)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
@@ -150,9 +150,9 @@ def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], pref
     detail = {"firing": [asdict(item) for item in found], "left": left}
     if found:
         claim.finish(f"{prefix}firing_found", detail)
-    with target.transaction():
-        for item in found:
-            target.execute(firing.disable(item))
+        with target.transaction():
+            for item in found:
+                target.execute(firing.disable(item))
     claim.finish(f"{prefix}firing")
 
 

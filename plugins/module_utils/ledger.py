@@ -118,7 +118,7 @@ CREATE TABLE IF NOT EXISTS seren_migrator.described (
 
 TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump", "described")
 
-_EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
+EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
 
 # Whoever holds the claim lives when the heartbeat is fresh and the backend that took it is still there.
 HOLDER_LIVES = """
@@ -280,7 +280,7 @@ class Record:
 
 def exists(session: Session) -> bool:
     """True when the target has a ledger."""
-    return bool(session.value(_EXISTS))
+    return bool(session.value(EXISTS))
 
 
 _MIGRATION = (

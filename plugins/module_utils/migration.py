@@ -32,7 +32,12 @@ def bounded(name: str, suffix: str) -> str:
 
 def backend_name(migration_id: str, task: str) -> str:
     """Return the application_name of a migration's long-running backends, by which a left-over one is found."""
-    return f"seren_migrator {migration_id[:12]} {task}"
+    return f"seren_migrator {backend_purpose(migration_id, task)}"
+
+
+def backend_purpose(migration_id: str, task: str) -> str:
+    """Return the purpose under which a session is opened that shall have that name from the beginning."""
+    return f"{migration_id[:12]} {task}"
 
 
 @dataclass(frozen=True)

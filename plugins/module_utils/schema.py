@@ -24,6 +24,7 @@ from .migration import Migration
 from .post_data import Script
 from .selection import Selected
 from .session import Session
+from .side_by_side import both
 
 LOCK_WAIT = "30s"
 # Longest list of tables to leave out that fits an argument list everywhere.
@@ -175,7 +176,7 @@ def chosen_list(listing: str, chosen: frozenset[tuple[int, int]]) -> str:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive, the programs that read it, what of it is skipped, and how the restoring backends are called.
+    """An archive, the programs that read it, and what of it is skipped.
 
     ``skipped`` are objects of the source, as (classid, objid); ``only`` is what alone is restored, None for everything.
     """
@@ -183,7 +184,6 @@ class Archive:
     content: bytes
     client: Client
     skipped: frozenset[tuple[int, int]]
-    backend_name: str
     only: frozenset[tuple[int, int]] | None = None
 
 
@@ -205,11 +205,13 @@ def restore_pre_data(
     the schemas that were there before.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
+    (script, listing), found = both(
+        lambda: _script(migration, archive, "pre-data", *(["--verbose"] if extensions else [])),
+        lambda: schemas(session),
+    )
+    before = frozenset(found)
     if extensions:
         script = _with_extensions(post_data.split(script, listing), extensions)
-    session.rename(archive.backend_name)
-    before = frozenset(_schemas(session))
     for name in before:
         create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
         for spelling in (create, b"CREATE SCHEMA " + name.encode()):
@@ -234,15 +236,13 @@ def post_data_script(migration: Migration, archive: Archive) -> Script:
 
 
 def restore_post_data(
-    migration: Migration, archive: Archive, script: bytes, mark: sql.Composed, and_then: Callable[[Session], None]
+    migration: Migration, session: Session, script: bytes, mark: sql.Composed, and_then: Callable[[Session], None]
 ) -> None:
     """Restore what is left of the last section, ``mark`` and ``and_then``, in one transaction, like the first section."""
     migration.log.add("target", "pg_restore --section=post-data")
-    with migration.open("target", "restore") as session:
-        session.rename(archive.backend_name)
-        with session.transaction():
-            run_script(migration, session, script, mark)
-            and_then(session)
+    with session.transaction():
+        run_script(migration, session, script, mark)
+        and_then(session)
 
 
 def _script(
@@ -376,9 +376,10 @@ def _without_psql(script: bytes) -> bytes:
     return b"\n".join(kept)
 
 
-def _schemas(session: Session) -> list[str]:
-    rows = session.rows("SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
-    return [row["nspname"] for row in rows]
+def schemas(session: Session) -> dict[str, int]:
+    """Return the OIDs of all schemas that are not PostgreSQL's own, by their names."""
+    rows = session.rows("SELECT n.nspname, n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
+    return {row["nspname"]: row["oid"] for row in rows}
 
 
 def run_script(migration: Migration, session: Session, script: bytes, mark: sql.Composed) -> None:

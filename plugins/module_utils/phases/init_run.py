@@ -103,7 +103,8 @@ class Run:
                 analyzed = crew.analyzed
         finishing.finish(self.bringing, self.options, self._step, analyzed)
         # Where the servers copied by themselves, replication goes on since.
-        self.claim.set_state("synced" if native_copy.has_begun(self.claim.read()) else "copied")
+        is_synced = self._is_native and native_copy.has_begun(self.claim.read())
+        self.claim.set_state("synced" if is_synced else "copied")
 
     @property
     def _is_native(self) -> bool:
