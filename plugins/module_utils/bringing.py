@@ -71,10 +71,6 @@ class Options(plans.Policies, role_policy.Options, Protocol):
         """From how many bytes on a table is copied in pieces, 0 for never."""
 
     @property
-    def maintenance_db(self) -> str:
-        """The database of the target server that all migrations share."""
-
-    @property
     def role_passwords(self) -> Mapping[str, str] | None:
         """Passwords of roles of the source."""
 
@@ -173,8 +169,11 @@ class Bringing:
 
     # --- roles -------------------------------------------------------------------------------------------------
 
-    def make_roles(self, plan: Plan) -> None:
-        """Make the roles that are missing, one migration at a time on a server: those of ten databases are the same."""
+    def make_roles(self, plan: Plan, maintenance: Session | None) -> None:
+        """Make the roles that are missing, one migration at a time on a server: those of ten databases are the same.
+
+        ``maintenance`` is a session in the maintenance database, where it can be opened.
+        """
         policy, left_out = role_policy.policy(self.options), plan.selected.left_out
 
         def planned(made: Collection[str]) -> RolePlan:
@@ -188,7 +187,7 @@ class Bringing:
                 made=made,
             )
 
-        with role_lock.held(self.migration, self.options.maintenance_db):
+        with role_lock.held(maintenance):
             role_making.carry_out(self.migration, self.claim, self.target, planned)
 
     def role_names(self) -> RoleNames:

@@ -242,13 +242,9 @@ class Claim:
         )
 
     @contextmanager
-    def step(self, step: str, detail: Mapping[str, Any] | None = None, *, is_instant: bool = False) -> Iterator[None]:
-        """Record that a step starts, run the block, record that it is done.
-
-        An instant one may be done twice, and is over before anybody could see that it has started.
-        """
-        if not is_instant:
-            self.begin(step)
+    def step(self, step: str, detail: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Record that a step starts, run the block, record that it is done."""
+        self.begin(step)
         yield
         self.finish(step, detail)
 
@@ -265,13 +261,18 @@ class Claim:
 
     def finish(self, step: str, detail: Mapping[str, Any] | None = None) -> None:
         """Record that a step is done, with what is worth keeping about it."""
+        self.finish_all({step: detail or {}})
+
+    def finish_all(self, details: Mapping[str, Mapping[str, Any]]) -> None:
+        """Record that steps are done, each with what is worth keeping about it, together."""
         self.write(
             "INSERT INTO seren_migrator.step (migration_id, step, state, detail, finished_at)"
-            " VALUES (%(id)s, %(step)s, 'done', %(detail)s, pg_catalog.now())"
+            " SELECT %(id)s, d.step, 'done', d.detail::jsonb, pg_catalog.now()"
+            "   FROM unnest(%(steps)s::text[], %(details)s::text[]) AS d(step, detail)"
             " ON CONFLICT (migration_id, step) DO UPDATE SET state = 'done', detail = excluded.detail,"
             " finished_at = pg_catalog.now()",
-            step=step,
-            detail=json.dumps(detail or {}),
+            steps=list(details),
+            details=[json.dumps(detail) for detail in details.values()],
         )
 
     def done_mark(self, step: str, detail: Mapping[str, Any] | None = None) -> sql.Composed:

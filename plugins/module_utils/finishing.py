@@ -7,11 +7,11 @@ Everything here is done once per migration, on the target, and recorded as a ste
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import (
     database_properties,
@@ -79,28 +79,32 @@ def finish(
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
                 bringing.post_data(record, selected.catalog, left_behind.read(source, whole, selected))
             names = [item.name for item in selected.catalog.schemas]
-            claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
-            _let_rest(claim, target, names)
-        record = claim.read()
+            put_right = {"unsaid": {"left": unsaid.put_right(source, target, names)}}
+            let_rest(claim, target, firing.find(target, names), also=put_right)
+        there, record = both(lambda: Catalog.read(target), claim.read)
     else:
         native_copy.resume(claim, target)  # an earlier run may have ended before it did
+        there = Catalog.read(target)
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
-    there = Catalog.read(target)
+    # What is done in a moment, and may be done twice, is recorded together.
+    done: dict[str, dict[str, Any]] = {}
     if not record.is_done("inherited_comments"):
-        comments: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step("inherited_comments", comments, is_instant=True):
-            comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
+        done["inherited_comments"] = {"left": inherited_comments.carry(source, target, selected.catalog, there)}
     if not record.is_done("sequences"):
-        with claim.step("sequences", is_instant=not selected.catalog.sequences):
+        if selected.catalog.sequences:
+            claim.begin("sequences")
             set_sequences(source, target, selected.catalog, there)
+        done["sequences"] = {}
     # Streams of one snapshot show the same moment; others do once they have passed the latest one, which sync waits for.
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
-        views: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step("materialized_views", views, is_instant=not selected.catalog.materialized_views):
-            views["left"] += materialized_views.refresh(target, selected.catalog, there)
+        if selected.catalog.materialized_views:
+            claim.begin("materialized_views")
+        done["materialized_views"] = {"left": materialized_views.refresh(target, selected.catalog, there)}
+    if done:
+        claim.finish_all(done)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
@@ -136,14 +140,17 @@ def validate_foreign_keys(
     return bool(unchecked)
 
 
-def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
-    let_rest(claim, target, firing.find(target, schemas))
-
-
-def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], prefix: str = "") -> None:
+def let_rest(
+    claim: Claim,
+    target: Session,
+    found: Sequence[firing.Firing],
+    prefix: str = "",
+    *,
+    also: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Disable what would fire during apply, and remember how it was enabled; recorded before it is done.
 
-    ``prefix`` begins the names of the ledger's steps.
+    ``prefix`` begins the names of the ledger's steps; ``also`` are steps that were done just before, with their details.
     """
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
     left = [{"object": str(item), "reason": reason} for item in found if not item.follows]
@@ -153,7 +160,7 @@ def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], pref
         with target.transaction():
             for item in found:
                 target.execute(firing.disable(item))
-    claim.finish(f"{prefix}firing")
+    claim.finish_all({**(also or {}), f"{prefix}firing": {}})
 
 
 def set_sequences(source: Session, target: Session, catalog: Catalog, there: Catalog) -> None:

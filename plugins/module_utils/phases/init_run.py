@@ -163,9 +163,11 @@ class Run:
 
     def _before_schema(self, reader: Session, plan: Plan) -> Wanted:
         """Do what comes before the schema, whose ``plan`` is the snapshot's as ``reader`` sees it; say what else it needs."""
-        # First the register: the cleanup of another migration must not take back what we are about to rely on.
-        self._enter_register(plan)
-        self._roles(plan)
+        place = self.options.maintenance_db
+        with database.maintenance_if_any(self.migration, place) as (maintenance, reason):
+            # First the register: the cleanup of another migration must not take back what we are about to rely on.
+            self._enter_register(plan, maintenance, reason)
+            self._roles(plan, maintenance)
         self._plan_extensions(plan, reader)
         left_out = {(item.classid, item.objid) for item in plan.left}
         baseline.keep(self.claim, baseline.seen(reader, self.migration.selection), left_out)
@@ -174,7 +176,7 @@ class Run:
         detail = {"left": left, "extension_data": bool(rows.copy)}
         return Wanted(behind=made.behind, extensions=made.statements, detail=detail)
 
-    def _enter_register(self, plan: Plan) -> None:
+    def _enter_register(self, plan: Plan, maintenance: Session | None, reason: str) -> None:
         """Tell migrations into other databases of the target server what this one will take, where we may."""
         place = self.options.maintenance_db
         begun = register.Begun(
@@ -185,20 +187,17 @@ class Run:
             min(self.options.streams, max(1, len(plan.carried))),
         )
         self.claim.intend("target", "registration", place)
-        try:
-            with database.maintenance(self.migration, place) as session:
-                reason = register.enter(session, begun)
-        except MigrationError as error:
-            reason = error.message
+        if maintenance is not None:
+            reason = register.enter(maintenance, begun)
         if reason:
             self.claim.removed("target", "registration", place)
             self.notes.append(
                 f"Migrations into other databases of the target server cannot count on what this one will take: {reason}"
             )
 
-    def _roles(self, plan: Plan) -> None:
+    def _roles(self, plan: Plan, maintenance: Session | None) -> None:
         """Make the roles, and say what stays behind whatever happens."""
-        self.bringing.make_roles(plan)
+        self.bringing.make_roles(plan, maintenance)
         self.left = [*plan.notes, *never_carried.left(self.source, plan.selected.catalog)]
         if self.claim.read().plan.get("created_database"):
             self.left += database.lost_locale(plan.whole.database, self.target.major)

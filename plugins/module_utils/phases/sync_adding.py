@@ -19,6 +19,7 @@ from .. import (
     additions,
     baseline,
     clients,
+    database,
     finishing,
     firing,
     inherited_comments,
@@ -313,7 +314,9 @@ class Adding:
 
         def before_schema(reader: Session, seen: Plan) -> Wanted:
             wanted = needed.read(reader, self.target, begun.oids, additions.restored(record))
-            bringing.make_roles(seen)
+            place = self.options.maintenance_db
+            with database.maintenance_if_any(self.migration, place, read_only=True) as (maintenance, _reason):
+                bringing.make_roles(seen, maintenance)
             known = baseline.seen(reader, self.migration.selection)
             baseline.add(self.claim, known, lambda item: (item.classid, item.objid) in wanted.objects)
             names = {table.qualified for table in seen.selected.catalog.tables if table.oid in begun.oids}
