@@ -298,8 +298,11 @@ class Bringing:
         """Keep the archive of the schema, plan the indexes, restore what the rows need in the session ``restoring``."""
         skipped, named, on_source = look.skipped, look.policies, look.access
         archive = Archive(content, self.client, skipped, wanted.only)
-        script, _kept = both(
-            lambda: schema.post_data_script(self.migration, archive),
+        (script, for_rows), _kept = both(
+            lambda: both(
+                lambda: schema.post_data_script(self.migration, archive),
+                lambda: schema.pre_data_script(self.migration, archive, wanted.extensions),
+            ),
             lambda: self.claim.keep_dump(self.client.major, content),
         )
         builds = indexes.plan(look.indexes, look.stored, script)
@@ -315,7 +318,7 @@ class Bringing:
         def and_then(session: Session, there_before: frozenset[str]) -> None:
             access.before_rows(session, on_source, there_before)
 
-        schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, wanted.extensions)
+        schema.restore_pre_data(self.migration, restoring, for_rows, mark, and_then)
         crew.plan_builds(script, builds, _names(look.relations))
 
     def _plan_builds(self, crew: Crew, record: Record) -> None:

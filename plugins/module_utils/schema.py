@@ -24,7 +24,6 @@ from .migration import Migration
 from .post_data import Script
 from .selection import Selected
 from .session import Session
-from .side_by_side import both
 
 LOCK_WAIT = "30s"
 # Longest list of tables to leave out that fits an argument list everywhere.
@@ -187,17 +186,23 @@ class Archive:
     only: frozenset[tuple[int, int]] | None = None
 
 
+def pre_data_script(migration: Migration, archive: Archive, extensions: Mapping[int, sql.Composed]) -> bytes:
+    """Return types, tables, functions and the rest of what rows need, as a script.
+
+    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
+    """
+    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
+    return _with_extensions(post_data.split(script, listing), extensions) if extensions else script
+
+
 def restore_pre_data(
     migration: Migration,
     session: Session,
-    archive: Archive,
+    script: bytes,
     mark: sql.Composed,
     and_then: Callable[[Session, frozenset[str]], None],
-    extensions: Mapping[int, sql.Composed],
 ) -> None:
-    """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
-
-    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
+    """Restore the first section together with ``mark``, in one transaction of a session of their own.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
@@ -205,13 +210,7 @@ def restore_pre_data(
     the schemas that were there before.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    (script, listing), found = both(
-        lambda: _script(migration, archive, "pre-data", *(["--verbose"] if extensions else [])),
-        lambda: schemas(session),
-    )
-    before = frozenset(found)
-    if extensions:
-        script = _with_extensions(post_data.split(script, listing), extensions)
+    before = frozenset(schemas(session))
     for name in before:
         create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
         for spelling in (create, b"CREATE SCHEMA " + name.encode()):
