@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
 from tests.integration.verify_pair import ReplicatedPair, found
 from tests.support.fixtures import Database
+from tests.support.verified import assert_verified
 
 TABLES = """
 CREATE TYPE public.mood AS ENUM ('sad', 'glad');
@@ -99,7 +100,7 @@ def test_one_changed_byte_in_a_column_of_any_type_is_named_by_key_and_column(
     source_db: Database, target_db: Database
 ) -> None:
     pair = prepared(source_db, target_db)
-    assert pair.verify().data["verified"] is True
+    assert_verified(pair.verify())
     source_db.execute("UPDATE public.types SET f4 = 0, f8 = 1.0000000000000001e-16 WHERE id < 100")
     expected = set()
     for number, (column, value) in enumerate(CHANGES.items(), start=1):
@@ -232,5 +233,5 @@ def test_different_settings_of_the_two_databases_change_nothing(source_db: Datab
             database.execute(f"ALTER DATABASE {database.name} SET {name} TO '{value}'")
         database.execute(f"ALTER DATABASE {database.name} SET search_path TO nowhere")
     result = pair.verify()
-    assert result.data["verified"] is True, result.error
+    assert_verified(result)
     assert result.error is None

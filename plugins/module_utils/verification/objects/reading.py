@@ -64,7 +64,7 @@ QUERIES = (
 )
 
 # Columns that name objects in ways of their own, and are no attributes.
-_SPECIAL = NAMING | {
+SPECIAL = NAMING | {
     "mapped",
     "is_shown",
     "creator",
@@ -163,7 +163,7 @@ class _Reading:
         kind = row["kind"]
         attributes: dict[str, str | None] = {}
         for name, value in row.items():
-            if value is None or name in _SPECIAL:
+            if value is None or name in SPECIAL:
                 continue
             text = as_text(value)
             if text is None:
@@ -254,15 +254,3 @@ def _secret_options(row: Mapping[str, Any]) -> dict[str, str | None]:
         "options": as_text(sorted(option.split("=", 1)[0] for option in options)),
         "option values": secret_digest("\0".join(options)) if options else None,
     }
-
-
-def kinds_of_attributes(session: Session) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """Return, for each query, the kinds it has found and every attribute it can answer with."""
-    params = {"schemas": None, "level": session.major}
-    found = []
-    for query in QUERIES:
-        with session.connection.cursor() as cursor:
-            rows = cursor.execute(query.for_major(session.major), params).fetchall()
-            names = {column.name for column in cursor.description or ()} - _SPECIAL
-        found.append((frozenset(row["kind"] for row in rows), frozenset(names)))
-    return found
