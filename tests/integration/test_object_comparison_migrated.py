@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_managed_role import STRICT, managed
 from tests.support import every_kind
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
@@ -91,6 +92,25 @@ def test_the_identity_that_partitions_have_from_17_on_is_no_difference(
     assert changed == {("column", 'public."Weird ""Näme""; --".id', "changed", "identity")}
 
 
+def test_default_privileges_for_a_role_without_a_stand_in_are_not_missing(
+    source_db: Database, target_db: Database
+) -> None:
+    source_db.execute(
+        'CREATE ROLE maker; CREATE ROLE "Nobody""; --"; CREATE ROLE somebody; CREATE SCHEMA s AUTHORIZATION maker;'
+        "CREATE TABLE s.t (id int PRIMARY KEY); GRANT SELECT ON s.t TO somebody;"
+        'ALTER DEFAULT PRIVILEGES FOR ROLE maker GRANT USAGE ON SCHEMAS TO "Nobody""; --";'
+        'ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA s GRANT SELECT ON TABLES TO "Nobody""; --";'
+        'ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA s GRANT USAGE ON SEQUENCES TO "Nobody""; --", somebody;'
+    )
+    case = Case(source_db, target_db)
+    case.init(roles={'Nobody"; --': None})
+    objects = case.verify().data["objects"]
+    assert objects["different"] == []
+    case.target.execute("ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA s REVOKE USAGE ON SEQUENCES FROM somebody")
+    different = named(case.verify().data["objects"]["different"])
+    assert different == {("default privileges", "for role maker in schema s on sequences", "missing")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("source_major", "target_major"), [(12, 18), (14, 15), (17, 18)])
 def test_majors_do_not_make_a_difference(
@@ -100,3 +120,24 @@ def test_majors_do_not_make_a_difference(
     case = Case(source, create_database(make_cluster(target_major)))
     case.init(large_objects="copy")
     assert case.verify().data["objects"]["different"] == []
+
+
+def test_privileges_that_only_the_administrator_of_the_target_may_give_are_expected_to_be_missing(
+    source_db: Database, make_cluster: Callable[..., Cluster]
+) -> None:
+    source_db.execute(
+        'CREATE ROLE "Moni""tor"; CREATE EXTENSION postgres_fdw; CREATE EXTENSION citext;'
+        'CREATE TABLE t (id int PRIMARY KEY); GRANT SELECT ON t TO "Moni""tor";'
+        'GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "Moni""tor";'
+        'GRANT EXECUTE ON FUNCTION pg_ls_dir(text), pg_ls_dir(text, boolean, boolean) TO "Moni""tor";'
+        'GRANT SELECT ON pg_catalog.pg_authid, pg_catalog.pg_user_mapping TO "Moni""tor";'
+        "REVOKE USAGE ON TYPE xml FROM PUBLIC; REVOKE USAGE ON LANGUAGE sql FROM PUBLIC"
+    )
+    target = managed(make_cluster(17), STRICT)
+    target.execute("CREATE EXTENSION postgres_fdw")
+    case = Case(source_db, target)
+    left = {item["object"] for item in case.init(skip_checks=["subscription_probe"], owner="owner1").data["left"]}
+    assert any(item.startswith("privileges on foreign data wrapper") for item in left), left
+    case.verify()
+    objects = case.verify().data["objects"]
+    assert (named(objects["different"]), left) == (set(), left)

@@ -76,6 +76,9 @@ _SPECIAL = NAMING | {
     "database_settings",
 }
 
+# The letters of acldefault for what default privileges are on.
+_LETTERS = {"tables": "r", "sequences": "s", "functions": "f", "types": "T", "schemas": "n", "large objects": "L"}
+
 
 def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # noqa: B008 # frozen
     """Return every object of the connected database by (kind, name), as the session's transaction sees it.
@@ -186,6 +189,8 @@ class _Reading:
         elif "acl" in row and (row["acl"] is not None or row.get("acl_for")):
             held = self._reader.read(row["acl"], row.get("acl_for"), row.get("owner") or row.get("acl_owner"))
             notes += held.notes
+            if "creator" in row and self._says_nothing(row, held):
+                return None
             attributes.update({n: v for n, v in (("privileges", held.held), ("grantors", held.grantors)) if v})
         if "option values" in row:
             attributes.update(_secret_options(row))
@@ -197,6 +202,16 @@ class _Reading:
         if called is None or (kind == "changed privileges" and not attributes):
             return None
         return Described(kind, called, row["classid"], row["objid"], attributes, self._parent(row), notes)
+
+    def _says_nothing(self, row: Row, held: privileges.Privileges) -> bool:
+        """True for default privileges of which nothing is left without the roles for which nobody stands.
+
+        PostgreSQL keeps no entry that says what holds anyway.
+        """
+        if not held.notes:
+            return False
+        letter = None if row["in_schema"] else _LETTERS[row["on_kind"]]
+        return held.held == self._reader.read([] if letter is None else None, letter, row["acl_owner"]).held
 
     def _name(self, row: Row) -> str | None:
         if row.get("label"):
