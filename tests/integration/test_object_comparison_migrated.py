@@ -141,3 +141,22 @@ def test_privileges_that_only_the_administrator_of_the_target_may_give_are_expec
     case.verify()
     objects = case.verify().data["objects"]
     assert (named(objects["different"]), left) == (set(), left)
+
+
+def test_what_the_administrator_of_the_target_granted_us_for_the_migration_is_no_difference(
+    source_db: Database, make_cluster: Callable[..., Cluster]
+) -> None:
+    source_db.execute(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE EXTENSION postgres_fdw;"
+        "CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw"
+    )
+    target = managed(make_cluster(17), STRICT)
+    # As the checks target_extension_rights and foreign_data_wrappers ask for.
+    target.execute('CREATE EXTENSION postgres_fdw; CREATE ROLE "Some""body"')
+    target.execute("GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO owner1")
+    case = Case(source_db, target)
+    case.init(skip_checks=["subscription_probe"], owner="owner1")
+    assert case.verify().data["objects"]["different"] == []
+    target.execute('GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "Some""body"')
+    different = named(case.verify().data["objects"]["different"])
+    assert different == {("changed privileges", "foreign-data wrapper postgres_fdw", "extra")}

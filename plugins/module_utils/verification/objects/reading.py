@@ -99,7 +99,7 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
     defaults, members, comments, labels, large, large_comments, *described = answers
     reader = privileges.Reader(defaults, scope.names, level)
     # Until 15 everyone might create in public: who took that away has what is the default there since.
-    reading = _Reading(reader, is_public_older=session.major < 15 <= (scope.newest or 0))
+    reading = _Reading(reader, scope.connected, is_public_older=session.major < 15 <= (scope.newest or 0))
     left_out = {(row["classid"], row["objid"]) for row in members} | set(scope.excluded)
     for query, rows in zip(QUERIES, described):  # noqa: B905 # strict= is for Python 3.10
         reading.add(query, rows, left_out)
@@ -112,9 +112,10 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, reader: privileges.Reader, *, is_public_older: bool) -> None:
+    def __init__(self, reader: privileges.Reader, connected: str | None, *, is_public_older: bool) -> None:
         self.found: dict[Key, Described] = {}
         self._reader = reader
+        self._connected = connected
         self._is_public_older = is_public_older
         self._at: dict[tuple[int, int, int], Key] = {}
 
@@ -213,6 +214,9 @@ class _Reading:
         letter = None if row["in_schema"] else _LETTERS[row["on_kind"]]
         return held.held == self._reader.read([] if letter is None else None, letter, row["acl_owner"]).held
 
+    def _is_ours(self, role: str | None) -> bool:
+        return self._connected is not None and role is not None and self._reader.role(role) == self._connected
+
     def _name(self, row: Row) -> str | None:
         if row.get("label"):
             return str(spelling.expression(row["label"]))
@@ -254,7 +258,7 @@ class _Reading:
         owner = row["acl_owner"]
         found: dict[str, str | None] = {}
         for word, entries in (("granted", now - then), ("revoked", then - now)):
-            acl = [[*entry, owner] for entry in entries if entry[0] != owner]
+            acl = [[*entry, owner] for entry in entries if entry[0] != owner and not self._is_ours(entry[0])]
             if acl:
                 found[word] = self._reader.read(acl, None, owner).held
         return found
