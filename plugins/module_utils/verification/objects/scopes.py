@@ -40,7 +40,10 @@ def scopes(
     excluded = frozenset((item.classid, item.objid) for item in left_behind.read(source, whole, selected))
     level, newest = sorted((source.major, target.major))
     names = names_of(source, target, record.options if record else {})
-    return Scope(schemas, excluded, names, level, newest), Scope(schemas, level=level, newest=newest)
+    return (
+        Scope(schemas, excluded, names, level, newest, names.connected),
+        Scope(schemas, level=level, newest=newest, connected=names.connected),
+    )
 
 
 def names_of(source: Session, target: Session, options: Mapping[str, Any]) -> RoleNames:
