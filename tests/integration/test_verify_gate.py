@@ -54,7 +54,11 @@ def replicated(source: Database, target: Database, streams: int = 1, options: st
         made.replicate(marker=True, options=options)
     else:
         made.replicate("FOR TABLE public.account, public.log", marker=True, options=options)
-        made.replicate("FOR TABLE public.branch, public.queue, public.event, public.flag", marker=True, options=options)
+        made.replicate(
+            "FOR TABLE public.branch, public.queue, public.event_0, public.event_1, public.flag",
+            marker=True,
+            options=options,
+        )
     return made
 
 
