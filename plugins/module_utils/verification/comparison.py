@@ -20,7 +20,6 @@ from .readers import Pair
 from .rows import (
     LOOKUP_ABOVE_BYTES,
     Group,
-    Place,
     Probe,
     Sighting,
     Version,
@@ -35,7 +34,7 @@ from .rows import (
     texts_of_keys,
 )
 from .scan import Grid, Recipe, bits_for, differing, grid_query, rows_in, side_columns, summed
-from .snapshots import Epoch, current_xmin, following, reading, wait_until_ended
+from .snapshots import Epoch, Place, current_xmin, following, reading, wait_until_ended
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,7 @@ class Comparison:
     sightings: dict[int, list[Sighting]] = field(default_factory=dict)
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
+    in_doubt: int = 0  # rows that no round has settled, once the table is given up
 
     @property
     def is_settled(self) -> bool:
@@ -142,6 +142,7 @@ class Comparison:
             "source_rows": self.source_rows,
             "target_rows": self.target_rows,
             "differing_rows": self.differing_rows,
+            "in_doubt": self.in_doubt,
             "rounds": self.rounds,
             "method": self.unit.method,
             "not_compared": list(self.unit.not_compared),
@@ -324,14 +325,20 @@ def _judge(
 ) -> None:
     unit = comparison.unit
     seen = _probe(pair, unit, recipe, groups, epoch, limits)
+    # With writes stopped, nothing lies between the two snapshots.
+    is_still = epoch.is_still([heap.oid for heap in unit.source.heaps])
     proven: list[Group] = []
     doubtful: dict[int, tuple[str, ...]] = {}
     sightings: dict[int, list[Sighting]] = {}
     for group in groups:
         places = [row.place for row in group.source]
-        untouched = frozenset(place for place in places if is_untouched(place, seen, epoch.horizon))
+        untouched = frozenset(
+            place for place in places if place in epoch.locked or is_untouched(place, seen, epoch.horizon)
+        )
         earlier = comparison.sightings.get(group.identity, [])
-        if epoch.alignment == "aligned":
+        if is_still:
+            is_real = True
+        elif epoch.alignment == "aligned":
             is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=bool(unit.key))
         else:
             is_real = comparison.rounds >= limits.max_rounds and is_standing(
@@ -477,7 +484,7 @@ def give_up(comparison: Comparison, reason: str) -> None:
     """Settle what is still undecided after the last round: never as verified."""
     if comparison.is_settled:
         return
-    doubt = len(comparison.suspects)
+    doubt = comparison.in_doubt = len(comparison.suspects)
     if comparison.obstacle:
         comparison.settle("unverified", comparison.obstacle)
     elif comparison.differing_rows:
