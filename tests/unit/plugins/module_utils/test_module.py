@@ -77,13 +77,6 @@ def test_a_result_is_answered_at_top_level_with_the_common_fields(run):
     assert "failed" not in answer
 
 
-def test_warnings_are_given_as_ansible_wants_them(run):
-    answer, output = run(lambda *_given: Result("sync", True, {"warnings": [f"beware of {PASSWORD}"]}))
-    assert "beware of" in str(answer["warnings"])
-    assert PASSWORD not in str(answer["warnings"])
-    assert "deprecations" not in answer, output
-
-
 def test_endpoints_arrive_as_libpq_keywords_without_aliases(run):
     seen = {}
 
