@@ -45,6 +45,11 @@ options:
     description: Whether the task fails unless equality is proven.
     type: bool
     default: true
+  strong:
+    description:
+      - Hash each row twice, with independent seeds, 128 bits in all, for about the double cost. With 64 bits one wrong row in 10^19 goes unnoticed.
+    type: bool
+    default: false
   objects:
     description:
       - What becomes of everything that is not rows, from columns, indexes and constraints to functions, types, owners, privileges, comments and settings
@@ -326,7 +331,7 @@ settings:
   description: How the rows were hashed on both sides.
   returned: when the comparison could be carried out
   type: dict
-  sample: {hash: native, text_instead_of_typed: [], text_forms_that_differ: [], encodings_differ: false}
+  sample: {hash: native, bits: 64, text_instead_of_typed: [], text_forms_that_differ: [], encodings_differ: false}
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -354,6 +359,7 @@ SPEC = {
     "max_rounds": {"type": "int", "default": 5},
     "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
+    "strong": {"type": "bool", "default": False},
     "objects": {"type": "str", "choices": ["compare", "report", "skip"], "default": "compare"},
 }
 

@@ -62,6 +62,7 @@ class VerifyOptions:
 
     mode: str = "gate"
     strict: bool = False
+    strong: bool = False
     jobs: int = 2
     tables: tuple[str, ...] = ()
     max_differences: int = 100
@@ -225,7 +226,7 @@ class _Run:
         comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
         limits = Limits(max_rounds=self.options.max_rounds, max_differences=self.options.max_differences)
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
-        recipe = Recipe(assert_rules, new_seeds())
+        recipe = Recipe(assert_rules, new_seeds(), self.options.strong)
         with (
             Pairs(self.connections, self.options.jobs) as pairs,
             self._epochs(streams) as epochs,
@@ -465,7 +466,7 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "differences_truncated": differing > len(shown),
         "sequences": [sequence.as_data() for sequence in findings.sequences],
         "left_out": findings.left_out,
-        "settings": findings.rules.as_data() if findings.rules is not None else {},
+        "settings": {**findings.rules.as_data(), "bits": 128 if options.strong else 64} if findings.rules else {},
     }
 
 
