@@ -169,6 +169,12 @@ def test_a_transaction_that_has_written_and_not_ended_is_no_fence(pair: Replicat
     assert result.data["mode"] == "live"
     assert "is changing public.account on the source" in result.data["mode_reason"]
     assert result.data["verified"] is True, result.error
+    # The same when it begins while we compare.
+    with pair.source.connect(autocommit=False) as writer:
+        begin = at_step("round 1", lambda: writer.execute("DELETE FROM public.account WHERE id = 1"))
+        result = pair.verify(mode="fenced", progress=begin)
+    assert result.data["mode"] == "live"
+    assert "is changing public.account on the source" in result.data["mode_reason"]
     # A reader, and a fence's own lock, are none.
     with pair.source.connect(autocommit=False) as reader:
         reader.execute("SELECT count(*) FROM public.account")
