@@ -384,6 +384,12 @@ differences:
       description: Where the row lies on each side, as relation and ctid.
       type: dict
       sample: {source: ['shop.orders (0,1)'], target: ['shop.orders (0,7)']}
+in_doubt:
+  description: Rows that differed in the last round without proof, because the application had changed them; those with a key, at most 100 of each table.
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  sample: [{schema: shop, table: orders, key: {id: '4711'}}]
 differences_truncated:
   description: Whether more rows differ than are listed.
   returned: when the comparison could be carried out

@@ -119,6 +119,22 @@ def test_writes_that_go_on_are_no_fence(pair: ReplicatedPair) -> None:
             assert all(epoch["mode"] == "live" for epoch in result.data["epochs"])
 
 
+def test_a_slot_that_proves_nothing_any_more_is_gone_before_the_next_round(pair: ReplicatedPair) -> None:
+    seen: list[Any] = []
+
+    def progress(event: Any) -> None:
+        if event.text == "round 1":
+            seen.append(pair.source.execute(SLOTS))
+            pair.source.execute("INSERT INTO public.log VALUES (1, 1)")  # so that the extra row stays in doubt
+        if event.text == "round 2":
+            seen.append(pair.source.execute(SLOTS))
+
+    pair.damage("INSERT INTO public.log VALUES (-1, 0, '2020-01-01')")
+    result = pair.verify(mode="fenced", progress=progress)
+    assert found(result) == {("log", "extra", (), ())}
+    assert seen == [[(1,)], [(0,)]]
+
+
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
@@ -285,6 +301,8 @@ def test_strict_finds_the_damage_of_a_hot_row(pair: ReplicatedPair, impatient: N
     assert plain.data["differences"] == []
     assert "in doubt" in status_of(plain, "account")[1]
     assert plain.data["certificate"]["unverified"][0]["rows"] == 1
+    assert plain.data["in_doubt"] == [{"schema": "public", "table": "account", "key": {"id": "77"}}]
+    assert result.data["in_doubt"] == []
     assert found(result) == {("account", "changed", ("77",), ("note",))}
     assert result.data["epochs"][-1]["rows_locked"] == 1
 
