@@ -100,7 +100,7 @@ def run(migration: Migration, options: VerifyOptions, progress: Progress = silen
     ``data`` of the result: ``verified``, ``rows_verified``, ``mode`` (the one of the whole run, with ``mode_reason`` when
     it is not the one asked for), ``epochs[]``, ``certificate``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
     ``rounds``, ``lsn`` (the position in the source's WAL that the last pair of snapshots stands for), ``tables[]``,
-    ``differences[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
+    ``differences[]``, ``in_doubt[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
     """
     try:
         with migration.open("target", "verify ledger", read_only=True) as target, translated(migration.redactor):
@@ -463,6 +463,11 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "started_at": findings.started_at,
         "tables": tables,
         "differences": [difference.as_data() for difference in shown],
+        "in_doubt": [
+            {"schema": comparison.unit.schema, "table": comparison.unit.name, "key": key}
+            for comparison in findings.comparisons
+            for key in comparison.doubtful
+        ],
         "differences_truncated": differing > len(shown),
         "sequences": [sequence.as_data() for sequence in findings.sequences],
         "left_out": findings.left_out,
