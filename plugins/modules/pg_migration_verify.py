@@ -40,6 +40,11 @@ options:
       - Needs O(mode=gate), O(max_rounds) of at least 2, and the privilege to update the tables in question on the source. Only rows of tables with a key.
     type: bool
     default: false
+  strong:
+    description:
+      - Hash each row twice, with independent seeds, 128 bits in all, for about the double cost. With 64 bits one wrong row in 10^19 goes unnoticed.
+    type: bool
+    default: false
   jobs:
     description: How many connections to each server may work at the same time.
     type: int
@@ -67,11 +72,6 @@ options:
     description: Whether the task fails unless equality is proven.
     type: bool
     default: true
-  strong:
-    description:
-      - Hash each row twice, with independent seeds, 128 bits in all, for about the double cost. With 64 bits one wrong row in 10^19 goes unnoticed.
-    type: bool
-    default: false
   objects:
     description:
       - What becomes of everything that is not rows, from columns, indexes and constraints to functions, types, owners, privileges, comments and settings
@@ -450,13 +450,13 @@ from ansible_collections.seren.migrator.plugins.module_utils.phases import verif
 SPEC = {
     "mode": {"type": "str", "choices": ["gate", "live", "fenced"], "default": "gate"},
     "strict": {"type": "bool", "default": False},
+    "strong": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
     "only": {"type": "list", "elements": "str", "default": []},
     "max_differences": {"type": "int", "default": 100},
     "max_rounds": {"type": "int", "default": 5},
     "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
-    "strong": {"type": "bool", "default": False},
     "objects": {"type": "str", "choices": ["compare", "report", "skip"], "default": "compare"},
 }
 
