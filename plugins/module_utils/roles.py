@@ -40,6 +40,7 @@ class RolePlan:
     neither can read nor were given. ``names`` is how it will be once the roles are made. ``connected_joins`` are
     the roles to be made to which the connected role belongs for good, because the role it stands for does. ``parameters``
     are their privileges on configuration parameters. ``owners`` are roles of the target that will own something.
+    ``wider`` are memberships that give more on the target than on the source.
     """
 
     names: RoleNames
@@ -53,6 +54,7 @@ class RolePlan:
     connected_joins: frozenset[str] = frozenset()
     parameters: tuple[ParameterGrant, ...] = ()
     owners: tuple[str, ...] = ()
+    wider: tuple[Left, ...] = ()
 
 
 def names(
@@ -138,7 +140,7 @@ def plan(
     ]
     finished = frozenset(made) & frozenset(theirs.roles)
     parts = _Parts(ours, theirs, naming, wanted | closed, standing, frozenset(missing), finished)
-    grant, lost = parts.grants(target.major)
+    grant, lost, wider = parts.grants(target.major)
     settings, withheld = parts.settings()
     powers = [] if theirs.is_superuser else _lost_powers(create, theirs, target.major)
     refused = [] if theirs.is_superuser or target.major < 16 else _not_grantable(grant, missing, theirs)
@@ -155,6 +157,7 @@ def plan(
         (
             *left,
             *lost,
+            *wider,
             *({"object": item.shown, "reason": reason} for item, reason in withheld.items()),
             *parameters.left,
         ),
@@ -164,6 +167,7 @@ def plan(
         parts.connected_joins,
         parameters.grants,
         tuple(sorted(_owners(naming, role_catalog.owners(source, left_out), theirs))),
+        tuple(wider),
     )
 
 
@@ -292,9 +296,10 @@ class _Parts:
         pairs = ((self.naming.of(item.member), self.naming.of(item.granted)) for item in found)
         return frozenset(granted for member, granted in pairs if member == self.naming.connected and granted)
 
-    def grants(self, target_major: int) -> tuple[list[Membership], list[Left]]:
-        """Return the memberships of the new roles, and those that cannot be had."""
+    def grants(self, target_major: int) -> tuple[list[Membership], list[Left], list[Left]]:
+        """Return the memberships of the new roles, those that cannot be had, and those that give more there."""
         found: list[Membership] = []
+        asked: list[Membership] = []
         left: list[Left] = []
         there = {(item.granted, item.member): item for item in _merged(self.theirs.memberships)}
         for item in self.ours.memberships:
@@ -310,16 +315,36 @@ class _Parts:
                     reason = f"ADMIN OPTION without the rights of the role is unknown to PostgreSQL {target_major}"
                     left.append({"object": item.shown, "reason": reason})
                 continue
-            if target_major < 16 and (item.inherit is False or item.set is False):
-                lost = "INHERIT FALSE" if item.inherit is False else "SET FALSE"
-                reason = f"granted without {lost}, which is unknown to PostgreSQL {target_major}"
-                left.append({"object": item.shown, "reason": reason})
             grantor = None if item.grantor is None else self.naming.of(item.grantor)
             wanted = replace(item, granted=granted, member=member, grantor=grantor)
+            asked.append(wanted)
             other = there.get((granted, member))
             if other is None or role_comparison.memberships([wanted], [other]):
                 found.append(wanted)
-        return in_order(_without_doubles(found, target_major)), left
+        narrower, wider = self._without_options(asked) if target_major < 16 else ([], [])
+        return in_order(_without_doubles(found, target_major)), left + narrower, wider
+
+    def _without_options(self, asked: Iterable[Membership]) -> tuple[list[Left], list[Left]]:
+        """Return what memberships give less and more before 16, where the member's own INHERIT decides, and all may SET ROLE."""
+        narrower: list[Left] = []
+        wider: list[Left] = []
+        for item in _without_doubles(asked, 15):
+            inherits = self.ours.roles[self.standing[item.member]].inherit
+            said = []
+            if item.set is False:
+                said.append(f"SET FALSE is unknown there, so {item.member} may become {item.granted} by SET ROLE")
+            if item.inherit is False and inherits:
+                said.append(
+                    f"INHERIT FALSE is unknown there, so {item.member} has the rights of {item.granted} without SET ROLE"
+                )
+            if said:
+                wider.append({"object": item.shown, "reason": f"wider than on the source: {'; '.join(said)}"})
+            if item.inherit and not inherits:
+                reason = (
+                    f"INHERIT TRUE is unknown there, and {item.member} is NOINHERIT: it needs SET ROLE {item.granted}"
+                )
+                narrower.append({"object": item.shown, "reason": reason})
+        return narrower, wider
 
     def settings(self) -> tuple[list[RoleSetting], dict[RoleSetting, str]]:
         """Return the settings to give, all of new roles, and in this database also those that other roles have not.

@@ -255,11 +255,17 @@ def test_options_that_an_older_target_does_not_know_are_named(make_cluster: Call
     source.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE team; CREATE ROLE app; CREATE ROLE tool")
     source.execute("GRANT team TO app WITH INHERIT FALSE; GRANT team TO tool WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
     source.execute("CREATE ROLE boss; GRANT team TO boss WITH ADMIN OPTION; GRANT SELECT ON t TO team, tool")
+    # Together two grantors give both; and who is NOINHERIT gets no more than he had.
+    source.execute("CREATE ROLE twice; CREATE ROLE aside NOINHERIT; CREATE ROLE taker NOINHERIT")
+    source.execute("GRANT team TO twice WITH INHERIT FALSE; GRANT team TO twice WITH SET FALSE GRANTED BY boss")
+    source.execute("GRANT team TO aside WITH INHERIT FALSE; GRANT team TO taker WITH INHERIT TRUE")
     data = Case(source, target).init().data
-    assert target.execute(MEMBERS) == [("team", "app", False), ("team", "boss", True)]
+    others = [("team", name, False) for name in ("aside", "taker", "twice")]
+    assert sorted(target.execute(MEMBERS)) == sorted([("team", "app", False), ("team", "boss", True), *others])
     assert "INHERIT FALSE" in left(data)["membership of app in team"]
     assert "ADMIN OPTION" in left(data)["membership of tool in team"]
-    assert len(data["left"]) == 2
+    assert "NOINHERIT" in left(data)["membership of taker in team"]
+    assert len(data["left"]) == 3
 
 
 # --- roles that are there --------------------------------------------------------------------------------------------
