@@ -12,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from . import changed_privileges, default_privileges, owned, ownership, policies, privileges, user_mappings
+from . import (
+    changed_privileges,
+    default_privileges,
+    owned,
+    ownership,
+    policies,
+    privileges,
+    stronger_owners,
+    user_mappings,
+)
 from .attempts import Refused
 from .changed_privileges import Changed
 from .owned import Holdings
@@ -81,7 +90,8 @@ def after_rows(
     )
     refused += default_privileges.carry(session, defaults)
     lost.merge(not_carried)
-    left = homeless(access.holdings, names, left_behind) + left
+    stronger = stronger_owners.find(source, session, access.holdings, names, left_behind)
+    left = homeless(access.holdings, names, left_behind) + stronger_owners.left(stronger) + left
     entries = [*left, *lost.entries(session.major), *of_defaults, *(item.as_left for item in refused)]
     return Outcome(_once(entries), mappings.made)
 

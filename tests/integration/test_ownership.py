@@ -474,3 +474,21 @@ def test_a_copy_that_starts_over_ends_with_the_same_owners_and_privileges(case: 
     found = [line for line in differences(case) if not _OWN.fullmatch(line)]
     assert found == ["schema: +GRANT USAGE ON SCHEMA public TO before;"]
     assert case.target.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'public'") == [(1,)]
+
+
+def test_what_acts_with_more_rights_is_named_also_when_the_check_is_skipped(case: Case) -> None:
+    case.source.execute(
+        f"CREATE ROLE lim; CREATE TABLE secrets (id int PRIMARY KEY); ALTER TABLE secrets ENABLE ROW LEVEL SECURITY;"
+        f"GRANT SELECT ON secrets TO lim; CREATE VIEW {H} AS SELECT * FROM secrets; ALTER VIEW {H} OWNER TO lim;"
+        f"GRANT SELECT ON {H} TO PUBLIC; CREATE VIEW own AS SELECT * FROM secrets; ALTER VIEW own OWNER TO lim;"
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO lim"
+    )
+    options = {"roles": {"lim": None}, "skip_checks": ["stronger_owners"]}
+    me = case.target.params["user"]
+    wanted = {
+        f"view public.{HOSTILE}": f"it belonged to lim, and belongs to {me} (shows all rows of public.secrets)",
+        "routine public.f()": f"it belonged to lim, and belongs to {me} (runs as superuser)",
+    }
+    for data in (case.init(check_mode=True, **options).data, case.init(**options).data):
+        found = {item["object"]: item["reason"] for item in data["left"] if "with more rights" in item["reason"]}
+        assert {what: reason.partition(": ")[2] for what, reason in found.items()} == wanted
