@@ -23,6 +23,7 @@ from . import (
     materialized_views,
     native_copy,
     policies,
+    putting_back,
     role_policy,
     roles,
     schema,
@@ -184,7 +185,11 @@ def _post_data(
 
     def and_then(session: Session) -> None:
         outcome = access.after_rows(session, source, on_source, there_before, named, options.user_mappings)
-        found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
+        found = {
+            "left": outcome.left,
+            "user_mappings": outcome.user_mappings,
+            putting_back.DETAIL: outcome.remembered,
+        }
         session.connection.execute(claim.added_to_mark("post_data", found))
 
     schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"), and_then)

@@ -25,6 +25,7 @@ from .. import (
     never_carried,
     policies,
     provider,
+    putting_back,
     register,
     role_lock,
     role_making,
@@ -318,7 +319,8 @@ class Run:
         mark = self.claim.done_mark("pre_data", detail)
 
         def and_then(session: Session, there_before: frozenset[str]) -> None:
-            access.before_rows(session, source, there_before)
+            found = {putting_back.DETAIL: access.before_rows(session, source, there_before)}
+            session.connection.execute(self.claim.added_to_mark("pre_data", found))
 
         schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, made.statements)
         crew.plan_builds(script, builds, _names(relations))
