@@ -183,17 +183,27 @@ def homeless(source: Holdings, names: RoleNames, left_behind: Collection[tuple[i
         return []
     objects: dict[str, list[str]] = {}
     for item in source.objects.values():
-        if (item.classid, item.oid) not in left_behind and not item.follows and names.of(item.owner) is None:
+        if (
+            (item.classid, item.oid) not in left_behind
+            and not item.follows
+            and (names.owner_of(item.owner) != names.of(item.owner))
+        ):
             if item.is_public and item.owner == source.owner_of_public:
                 continue
             objects.setdefault(item.owner, []).append(item.shown)
     return [
         {
             "object": f"owner {owner}",
-            "reason": f"no role of the target stands for it; {names.connected} owns {summary(shown)}",
+            "reason": f"{_why_homeless(owner, names)}; {names.connected} owns {summary(shown)}",
         }
         for owner, shown in sorted(objects.items())
     ]
+
+
+def _why_homeless(owner: str, names: RoleNames) -> str:
+    if names.of(owner) is None:
+        return "no role of the target stands for it"
+    return f"{names.connected} may not be that role on the target (SET ROLE), which roles: none does not change"
 
 
 def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:

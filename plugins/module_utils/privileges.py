@@ -80,7 +80,7 @@ class Lost:
         left = [
             {
                 "object": f"privileges of role {name}",
-                "reason": f"no role of the target stands for it (with roles: none, only those that the connection may SET do): {summary(objects)}",
+                "reason": f"no role of the target stands for it: {summary(objects)}",
             }
             for name, objects in sorted(self.roles.items())
         ]
@@ -207,7 +207,11 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
                 (passed_on if change.gives else taken_first).append((grants, change))
             else:
                 lost.grantors.setdefault(change.grantor, []).append(grants.item.shown)
-                by_owner.append(_attempt(grants, _by_owner(grants, change)))
+                # After what is taken of the same object, which the pass before this one may have granted so, too.
+                if grants.item.key in contested:
+                    shared.append((grants, _by_owner(grants, change)))
+                else:
+                    by_owner.append(_attempt(grants, _by_owner(grants, change)))
     refused = _pass_on(session, taken_first, lost)
     refused += carry_out(session, by_owner, AT_ONCE) + _as_owner(session, shared)
     return refused + _pass_on(session, passed_on, lost)

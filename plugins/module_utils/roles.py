@@ -64,12 +64,15 @@ def names(
 
     A role that is not there stands for nobody, so init asks once it has made the roles; ``coming`` are names on the target
     that count as if they were there (for a plan). ``owner`` is the role that shall own everything, None to keep owners.
+    With ``roles: none`` nothing is given to a role that the connected one may not be; to be granted something, a role has
+    only to be there.
     """
     privilege = "SET" if target.major >= 16 else "MEMBER"
     rows = target.rows(_USABLE, {"privilege": privilege})
     there = {row["name"]: row["can_be_set"] for row in rows}
     connected = next(row["name"] for row in rows if row["is_connected"])
-    usable = {name for name, can_be_set in there.items() if can_be_set or policy.kind != "none"} | {*coming}
+    known = {*there, *coming}
+    no_owners = {name for name, can_be_set in there.items() if policy.kind == "none" and not can_be_set}
     privileged: str | None = None
     renamed: dict[str, str | None] = {}
     for row in source.rows(_NAMES):
@@ -79,11 +82,11 @@ def names(
             if privileged is None:
                 privileged = _privileged_role(target)
             called = privileged if provider.is_privileged_role(role) else None
-        if called is not None and called not in (there if is_predefined(called) else usable):
+        if called is not None and called not in (there if is_predefined(called) else known):
             called = None
         if called != role:
             renamed[role] = called
-    return RoleNames(connected, renamed, owner)
+    return RoleNames(connected, renamed, owner, frozenset(no_owners))
 
 
 def _privileged_role(target: Session) -> str:
@@ -162,7 +165,7 @@ def plan(
             *parameters.left,
         ),
         (*powers, *refused),
-        tuple(parts.differences([*settings, *withheld])),
+        tuple(parts.differences([*settings, *withheld], _givable(theirs, target.major))),
         tuple(without_password),
         parts.connected_joins,
         parameters.grants,
@@ -239,15 +242,22 @@ def _nobody(role: str, naming: RoleNames) -> str:
 
 def _lost_powers(create: Iterable[Role], theirs: Roles, target_major: int) -> list[Left]:
     """Return what the connected role, which is no superuser, may not give to the roles that it makes."""
-    me = theirs.roles[theirs.connected]
-    givable = {"createdb", "createrole"} if target_major < 16 else {power for power in POWERS if getattr(me, power)}
+    givable = _givable(theirs, target_major)
     found = []
     for role in create:
         lost = [power.upper() for power in POWERS if getattr(role, power) and power not in givable]
         if lost:
-            reason = f"{me.name} may not give {', '.join(lost)}"
+            reason = f"{theirs.connected} may not give {', '.join(lost)}"
             found.append({"object": f"role {role.name}", "reason": reason})
     return found
+
+
+def _givable(theirs: Roles, target_major: int) -> set[str]:
+    """Return the powers that the connected role may give to the roles that it makes."""
+    if theirs.is_superuser:
+        return {*POWERS}
+    me = theirs.roles[theirs.connected]
+    return {"createdb", "createrole"} if target_major < 16 else {power for power in POWERS if getattr(me, power)}
 
 
 def _reached(theirs: Roles) -> set[str]:
@@ -393,14 +403,21 @@ class _Parts:
         called = {name: other for other, name in self.standing.items()}
         return [replace(item, role=called[item.role]) for item in self.ours.settings if item.role in called]
 
-    def differences(self, given: Collection[RoleSetting]) -> list[Left]:
-        """Return how the roles that the target has already differ; ``given`` are the settings that they will get."""
+    def differences(self, given: Collection[RoleSetting], givable: Collection[str]) -> list[Left]:
+        """Return how the roles that the target has already differ; ``given`` are the settings that they will get.
+
+        What is not ``givable`` a migration of another database, which made the role, could not give it either.
+        """
         found = []
+        withheld = {power: f"{self.theirs.connected} may not give it" for power in POWERS if power not in givable}
+        withheld["superuser"] = "never given to a new role"
         for called, name in sorted(self.standing.items()):
             if called in self.fresh:
                 continue
             is_me = called == self.theirs.connected
-            words = role_comparison.attributes(self.ours.roles[name], self.theirs.roles[called])
+            ours, there_too = self.ours.roles[name], self.theirs.roles[called]
+            words = role_comparison.attributes(ours, there_too, withheld)
+            is_known = any(getattr(ours, power) and not getattr(there_too, power) for power in withheld)
             wanted = [
                 replace(item, member=called, granted=granted)
                 for item in self.ours.memberships
@@ -423,6 +440,8 @@ class _Parts:
             )
             if words:
                 reason = f"exists on the target and differs: {'; '.join(words)}. It was not changed"
+                if is_known:
+                    reason += "; if a migration of another database made it, this is what that one has named already"
                 found.append({"object": f"role {called}", "reason": reason})
         return found
 

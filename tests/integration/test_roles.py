@@ -293,6 +293,24 @@ def test_roles_that_the_target_has_are_compared_and_never_changed(company: Case)
     assert company.target.execute(SETTINGS) == [("ann", False, ["work_mem=8MB"]), ("ann", True, ["my.own=here"])]
 
 
+def test_what_the_first_database_could_not_give_a_role_is_told_as_the_same_by_the_second(
+    company: Case, target_cluster: Cluster
+) -> None:
+    company.source.execute("ALTER ROLE job SUPERUSER CREATEDB")
+    assert left(company.init().data)["role job"] == "SUPERUSER is never given to a new role"
+    second = Case(company.source, create_database(target_cluster), {"name": "second"})
+    said = left(second.init().data)["role job"]
+    assert (
+        "NOSUPERUSER there (never given to a new role). It was not changed; if a migration of another database" in said
+    )
+    # What somebody has changed since is another matter.
+    company.target.execute("ALTER ROLE job NOCREATEDB; ALTER ROLE ann CONNECTION LIMIT 7")
+    third = Case(company.source, create_database(target_cluster), {"name": "third"})
+    found = left(third.init().data)
+    assert "NOCREATEDB there." in found["role job"]
+    assert found["role ann"].endswith("It was not changed")
+
+
 def test_check_mode_tells_what_would_be_made_granted_and_lost_and_writes_nothing(company: Case) -> None:
     company.source.execute("ALTER ROLE job SUPERUSER; CREATE ROLE rds_iam; GRANT rds_iam TO ann")
     company.target.execute("CREATE ROLE team LOGIN")
