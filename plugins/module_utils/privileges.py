@@ -176,18 +176,22 @@ def role(name: str) -> sql.Composable:
     return sql.SQL("PUBLIC") if name == acl.PUBLIC else sql.Identifier(name)
 
 
+def may_act_as(session: Session, roles: Collection[str]) -> set[str]:
+    """Return those of the roles with whose rights we may act (SET ROLE)."""
+    if not roles:
+        return set()
+    privilege = "SET" if session.major >= 16 else "MEMBER"
+    return {row["name"] for row in session.rows(_MAY_ACT_AS, {"roles": sorted(roles), "privilege": privilege})}
+
+
 def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refused]:
     """Carry the changes out; return what the server refused. The caller has a transaction open.
 
     What was granted by another than the owner is granted by that role where we may act as it, else by the owner, which
     ``lost`` then tells.
     """
-    privilege = "SET" if session.major >= 16 else "MEMBER"
     others = {c.grantor for grants in planned for c in grants.changes if c.grantor != grants.item.owner}
-    usable: set[str] = set()
-    if others:
-        rows = session.rows(_MAY_ACT_AS, {"roles": sorted(others), "privilege": privilege})
-        usable = {row["name"] for row in rows}
+    usable = may_act_as(session, others)
     # What others passed on is taken first: an owner cannot take what lets them. Then owners' grants, on all objects: who
     # passes something on may need to reach it through its schema.
     by_owner: list[Attempt] = []

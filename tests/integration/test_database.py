@@ -639,7 +639,8 @@ def test_what_never_travels_is_listed(case: Case) -> None:
 # --- large objects -------------------------------------------------------------------------------------------------
 
 LARGE = """
-SELECT oid::bigint, md5(lo_get(oid)), pg_get_userbyid(lomowner), lomacl::text, obj_description(oid, 'pg_largeobject')
+SELECT oid::bigint, md5(lo_get(oid)), pg_get_userbyid(lomowner), obj_description(oid, 'pg_largeobject'),
+       CASE WHEN lomacl IS NOT NULL THEN ARRAY(SELECT a::text FROM unnest(lomacl) AS a ORDER BY 1) END
   FROM pg_largeobject_metadata ORDER BY oid
 """
 
@@ -736,12 +737,37 @@ def test_large_objects_of_a_managed_role_arrive_with_their_rights(
         source.as_admin(
             "GRANT SELECT ON LARGE OBJECT 4711, 4712 TO reader; GRANT SELECT ON LARGE OBJECT 4712 TO owner1"
         )
+        # Who has passed something on stays the one who has granted it.
+        source.execute(
+            f"CREATE ROLE {H}; GRANT {H} TO owner1; SET ROLE owner1; GRANT UPDATE ON LARGE OBJECT 4711 TO {H} WITH GRANT OPTION;"
+            f"SET ROLE {H}; GRANT UPDATE ON LARGE OBJECT 4711 TO reader; RESET ROLE"
+        )
         source.execute("GRANT SELECT ON TABLE public.t TO reader, app")
         data = case.init(large_objects="copy").data
         assert left(data) == {"2 large object(s)": "copied once, never replicated"}
         assert target.execute(LARGE) == source.execute(LARGE)
     finally:
         sweep(source_cluster)
+        sweep(target_cluster)
+
+
+def test_who_has_granted_on_large_objects_is_named_where_we_may_not_act_as_that_role(
+    source_db: Database, target_cluster: Cluster
+) -> None:
+    target = managed(target_cluster, PROVIDER)
+    assert isinstance(target, AsAdmin)
+    try:
+        source_db.execute(
+            f"CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE reader; CREATE ROLE {H}; SELECT lo_from_bytea(4711, 'x');"
+            f"GRANT SELECT ON LARGE OBJECT 4711 TO {H} WITH GRANT OPTION; SET ROLE {H};"
+            "GRANT SELECT ON LARGE OBJECT 4711 TO reader; RESET ROLE"
+        )
+        target.execute(f"CREATE ROLE reader; CREATE ROLE {H}")
+        said = left(Case(source_db, target).init(roles="none", large_objects="copy").data)
+        assert said[f"role {HOSTILE} as the one who has granted of 1 large object(s)"] == "granted by the owner"
+        may = "SELECT grantee::regrole::text FROM pg_largeobject_metadata, aclexplode(lomacl) WHERE grantee <> lomowner ORDER BY 1"
+        assert target.execute(may) == source_db.execute(may)
+    finally:
         sweep(target_cluster)
 
 
