@@ -20,6 +20,7 @@ from . import (
     foreign_keys,
     indexes,
     inherited_comments,
+    languages,
     materialized_views,
     native_copy,
     policies,
@@ -178,7 +179,9 @@ def _post_data(
     }
     claim.begin("post_data", detail)
     remaining = script.without(built, {key.oid for key in unchecked})
-    on_source = access.read(source, names, left_behind)
+    # Languages that were there before keep what they have there.
+    there_too = {key for key in left_then if key[0] in (languages.PG_LANGUAGE, languages.PG_PROC)}
+    on_source = access.read(source, names, left_behind | there_too)
     # What its restore has made is ours; any other schema was there before.
     made = set(restored["created"])
     there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)

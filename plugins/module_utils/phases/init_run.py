@@ -20,6 +20,7 @@ from .. import (
     finishing,
     foreign_keys,
     indexes,
+    languages,
     large_objects,
     native_copy,
     never_carried,
@@ -297,7 +298,8 @@ class Run:
         """
         self.claim.keep_dump(self.client.major, content)
         made, rows = self._extensions, self._extension_rows
-        archive = self._archive(content, plan.left, made.behind)
+        there = languages.present(reader, restoring)
+        archive = self._archive(content, plan.left, made.behind | languages.skipped(there))
         script = schema.post_data_script(self.migration, archive)
         relations = plans.relations(plan, self.options)
         filled = {item.source_oid for item in relations if item.state != "skipped"}
@@ -309,7 +311,7 @@ class Run:
         source = access.read(reader, self._role_names(), archive.skipped)
         named = policies.as_data(policies.read(reader, archive.skipped))
         reader.connection.execute("COMMIT")
-        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left)]
+        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left), *(item.as_left for item in there)]
         detail = {
             "skipped": sorted(archive.skipped),
             "policies": named,
