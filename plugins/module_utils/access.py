@@ -31,6 +31,7 @@ from .policies import Policy
 from .privileges import Lost, summary
 from .role_names import RoleNames
 from .session import Session
+from .side_by_side import both
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,17 @@ def after_rows(
     privileges.
     """
     names, left_behind = access.names, access.left_behind
-    done = _pass(session, access, there_before, is_last=True)
+    done, (mapped, usually) = both(
+        lambda: _pass(session, access, there_before, is_last=True),
+        lambda: (user_mappings.read(source, left_behind), default_privileges.read(source)),
+    )
     target, lost, left, refused = done.target, done.lost, done.left, done.refused
     refused += policies.carry(session, named, names)
     left += policies.left(named, names)
-    mappings = user_mappings.carry(session, user_mappings.read(source, left_behind), names, mapping_policy)
+    mappings = user_mappings.carry(session, mapped, names, mapping_policy)
     left += mappings.left
     defaults, not_carried, of_defaults = default_privileges.plan(
-        default_privileges.read(source),
+        usually,
         default_privileges.read(session),
         names,
         left_behind,

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Phase verify: prove that both sides hold the same rows while both are written to, or name what differs.
 
-Fails closed: the whole is verified only when every selected table and sequence is. Nothing is written on either side.
+Fails closed: the whole is verified only when every selected table and sequence is. Nothing is written on either side but
+our own marker, where the mode needs one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,11 @@ from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import Selected, select
 from ..session import translated
+from ..verification import certificate
+from ..verification.activity import read_activity
 from ..verification.comparison import Comparison, Limits, attempt, give_up
+from ..verification.epochs import MODES, Epochs
+from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
@@ -34,10 +39,11 @@ from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_
 from ..verification.readers import Connections, Pairs
 from ..verification.scan import Recipe
 from ..verification.sequences import SequenceFinding, compare_sequences
-from ..verification.snapshots import Epoch, Holders, encoding, epoch, reading, wait_until_ended
+from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
 
 PHASE = "verify"
 _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended
+STRICT_FROM_ROUND = 4  # the rounds before settle nearly everything without a lock
 _REASON_IN_DOUBT = "in doubt: changed on the source in every round"
 
 
@@ -50,9 +56,12 @@ class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
 
     ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
-    ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
+    ``mode`` is how the two sides are brought to one moment: *gate*, *live* or *fenced*; ``strict`` locks the last rows in
+    doubt on the source, for milliseconds. ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
     """
 
+    mode: str = "gate"
+    strict: bool = False
     jobs: int = 2
     tables: tuple[str, ...] = ()
     max_differences: int = 100
@@ -77,13 +86,18 @@ class _Findings:
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
+    mode: str = "live"
+    mode_reason: str = ""  # why it is not the mode that was asked for
+    history: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # what the certificate says of the two sides
     problem: str = ""  # why not everything could be looked at
 
 
 def run(migration: Migration, options: VerifyOptions, progress: Progress = silent) -> Result:
     """Compare source and target, along the streams that the ledger knows.
 
-    ``data`` of the result: ``verified``, ``rows_verified``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
+    ``data`` of the result: ``verified``, ``rows_verified``, ``mode`` (the one of the whole run, with ``mode_reason`` when
+    it is not the one asked for), ``epochs[]``, ``certificate``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
     ``rounds``, ``lsn`` (the position in the source's WAL that the last pair of snapshots stands for), ``tables[]``,
     ``differences[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
     """
@@ -96,6 +110,8 @@ def run(migration: Migration, options: VerifyOptions, progress: Progress = silen
         raise
     if options.check_mode and (record is None or record.state == "cleaned"):
         return _nothing_there(f"the migration {migration.name} does not exist yet")
+    if record is not None and record.state == "copying":
+        return _unfinished(migration, options, record)
     return verify_streams(migration, options, progress, record.live_streams if record else (), record)
 
 
@@ -114,6 +130,14 @@ def verify_streams(
         raise MigrationError(
             "bad_option", "jobs and max_rounds must be at least 1, max_differences at least 0.", "Correct the options."
         )
+    if options.mode not in MODES:
+        raise MigrationError("bad_option", f"mode is {options.mode!r}.", f"Give one of {', '.join(MODES)}.")
+    if options.strict and (options.mode != "gate" or options.max_rounds < 2):
+        raise MigrationError(
+            "bad_option",
+            "strict ends a comparison in mode gate, from the second round on.",
+            "Give mode gate and max_rounds of at least 2, or leave strict out.",
+        )
     if options.objects not in ("compare", "report", "skip"):
         raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -126,7 +150,8 @@ def verify_streams(
         run_ = _Run(migration, options, progress, connections, holders, findings)
         run_.prepare(streams, record)
         run_.compare(streams)
-    return _result(options, findings)
+        findings.facts["slots"] = run_.slots_now(streams)
+    return _result(migration, options, findings)
 
 
 @dataclass
@@ -140,6 +165,7 @@ class _Run:
     holders: Holders
     findings: _Findings
     alignment_problem: str = ""
+    activity: Mapping[int, int] = field(default_factory=dict)  # writes per heap of the source when the run began
 
     def say(self, text: str, **numbers: Any) -> None:
         """Report progress."""
@@ -149,11 +175,15 @@ class _Run:
         """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
         source, target = self.holders.source, self.holders.target
         self.say("reading the catalogs")
+        self.activity = read_activity(source)
         foreign_tables = record.options["foreign_tables"] if record else "create"
         whole = Catalog.read(source)
         selected = select(whole, self.migration.selection, foreign_tables)
         target_catalog = Catalog.read(target)
         _check_distinct(selected.catalog, target_catalog)
+        self.findings.facts.update(
+            source=certificate.database(source, whole), target=certificate.database(target, target_catalog)
+        )
         with reading(source), reading(target):
             rules = conclude(ask(source), ask(target), encoding(source), encoding(target))
         self.findings.rules = rules
@@ -196,13 +226,16 @@ class _Run:
         limits = Limits(max_rounds=self.options.max_rounds, max_differences=self.options.max_differences)
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
         recipe = Recipe(assert_rules, new_seeds())
-        with Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs:
+        with (
+            Pairs(self.connections, self.options.jobs) as pairs,
+            self._epochs(streams) as epochs,
+        ):
             for number in range(1, self.options.max_rounds + 1):
                 undecided = [comparison for comparison in comparisons if not comparison.is_settled]
                 if not undecided:
                     break
                 try:
-                    self._round(number, undecided, streams, pairs, recipe, limits)
+                    self._round(number, undecided, epochs, pairs, recipe, limits)
                 except psycopg.Error as error:
                     # One of the connections that hold the snapshots is gone.
                     said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
@@ -210,43 +243,91 @@ class _Run:
                     for comparison in undecided:
                         if not comparison.is_settled:
                             comparison.settle("error", self.findings.problem)
+            epochs.conclude()
+        self.findings.mode, self.findings.mode_reason = epochs.mode, epochs.reason
+        self.findings.history = epochs.history
         reason = _REASON_IN_DOUBT
         if self.findings.last is not None and self.findings.last.alignment != "aligned":
             reason = self.findings.last.reason
         for comparison in comparisons:
-            give_up(comparison, reason)
+            give_up(comparison, reason + self._strict_problem(comparison, epochs))
+
+    def _strict_problem(self, comparison: Comparison, epochs: Epochs) -> str:
+        """Say why the strict ending did not settle a table, '' when it was not asked for."""
+        if not self.options.strict:
+            return ""
+        if epochs.mode != "gate":
+            return f"; strict needs the gate: {epochs.reason}"
+        refused = epochs.strict.refused if epochs.strict is not None else {}
+        problem = refused.get((comparison.unit.schema, comparison.unit.name), "")
+        return f"; strict: {problem}" if problem else ""
+
+    def _epochs(self, streams: Sequence[Stream]) -> Epochs:
+        return Epochs(
+            asked=self.options.mode,
+            holders=self.holders,
+            open_session=self.connections.open,
+            streams=streams,
+            timeout_s=self.options.wait_timeout,
+            redactor=self.migration.redactor,
+            may_write=not self.options.check_mode,
+            alignment_problem=self.alignment_problem,
+            is_strict=self.options.strict,
+            tick=lambda waited_s: self.say("waiting for the target", waited_seconds=round(waited_s, 1)),
+        )
+
+    def slots_now(self, streams: Sequence[Stream]) -> list[dict[str, Any]]:
+        """Return where the streams' slots stand, [] when the source cannot be asked any more."""
+        try:
+            return certificate.slots(self.holders.control, [stream.slot for stream in streams])
+        except psycopg.Error:
+            return []
 
     def _round(
         self,
         number: int,
         undecided: Sequence[Comparison],
-        streams: Sequence[Stream],
+        epochs: Epochs,
         pairs: Pairs,
         recipe: Recipe,
         limits: Limits,
     ) -> None:
         if self.findings.last is not None:
             wait_until_ended(self.holders.control, self.findings.last.horizon, _BETWEEN_ROUNDS_S)
-        with epoch(
-            self.holders,
-            number,
-            streams,
-            self.options.wait_timeout,
-            may_nudge=not self.options.check_mode,
-            alignment_problem=self.alignment_problem,
-            tick=lambda waited_s: self.say("waiting for the target", waited_seconds=round(waited_s, 1)),
-        ) as current:
+        is_strict = number >= min(STRICT_FROM_ROUND, self.options.max_rounds) and number > 1
+        suspects = [(c.unit, dict(c.suspects)) for c in undecided if is_strict and c.is_complete and c.suspects]
+        with epochs.open(number, suspects) as current:
             self.findings.last, self.findings.rounds = current, number
             self.say(
                 f"round {number}", tables=len(undecided), lsn=current.lsn, waited_seconds=round(current.waited_s, 3)
             )
+
+            for comparison in undecided:
+                comparison.begin_round()
+            busy = self._busy_since(self.activity)
+            look = FirstLook(pairs, current, recipe, limits, self.migration.redactor)
+            look.take([c for c in undecided if not c.is_complete], busy, self.connections, self._say_how_far)
 
             def work(comparison: Comparison) -> Comparison:
                 with pairs.one() as lent:
                     attempt(comparison, lent, current, recipe, limits, self.migration.redactor)
                 return comparison
 
-            self._in_parallel(work, undecided)
+            self._in_parallel(work, [c for c in undecided if c.is_complete or c.leaves])
+
+    def _say_how_far(self) -> None:
+        comparisons = self.findings.comparisons
+        self.say(
+            "comparing",
+            tables_done=sum(c.is_settled for c in comparisons),
+            tables_total=len(comparisons),
+            rows=sum(c.rows_read for c in comparisons),
+        )
+
+    def _busy_since(self, before: Mapping[int, int]) -> frozenset[int]:
+        """Return the heaps of the source that have been written to since an earlier reading."""
+        now = read_activity(self.holders.control)
+        return frozenset(oid for oid, writes in now.items() if before.get(oid) != writes)
 
     def _in_parallel(self, work: Callable[[Comparison], Comparison], undecided: Sequence[Comparison]) -> None:
         total = len(self.findings.comparisons)
@@ -325,11 +406,25 @@ def _check_distinct(source: Catalog, target: Catalog) -> None:
 def _nothing_there(reason: str) -> Result:
     """Return the answer of check mode where there is nothing to compare yet."""
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"), problem=reason)
-    return Result(PHASE, False, _data(VerifyOptions(), findings))
+    return Result(PHASE, False, {**_data(VerifyOptions(), findings), "certificate": None})
 
 
-def _result(options: VerifyOptions, findings: _Findings) -> Result:
+def _unfinished(migration: Migration, options: VerifyOptions, record: Record) -> Result:
+    """Answer for a copy that is not finished: nothing could be equal yet."""
+    pending = len(record.pending)
+    if options.check_mode:
+        return _nothing_there(f"the copy of the migration {migration.name} is not finished")
+    raise MigrationError(
+        "not_initialised",
+        f"The migration {migration.name!r} has no finished copy on the target ({pending} table(s) are still to be copied).",
+        "Run pg_migration_init first; it continues an interrupted copy.",
+    )
+
+
+def _result(migration: Migration, options: VerifyOptions, findings: _Findings) -> Result:
     data = _data(options, findings)
+    finished_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    data["certificate"] = certificate.issued(migration.name, data, findings.facts, finished_at)
     error = None
     if not data["verified"] and options.fail_on_difference:
         error = _not_verified(data)
@@ -355,6 +450,9 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "verified": rows_verified and (options.objects != "compare" or not findings.objects.is_failure),
         "rows_verified": rows_verified,
         "objects": findings.objects.as_data(options.max_differences),
+        "mode": findings.mode,
+        "mode_reason": findings.mode_reason or findings.problem if findings.mode != options.mode else "",
+        "epochs": findings.history,
         "consistency": "aligned" if last is not None and last.alignment == "aligned" else "unaligned",
         "consistency_reason": findings.problem or (last.reason if last is not None else ""),
         "partial": bool(options.tables),
@@ -380,6 +478,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
         "source_rows": None,
         "target_rows": None,
         "differing_rows": 0,
+        "in_doubt": 0,
         "rounds": 0,
         "method": None,
         "not_compared": [],

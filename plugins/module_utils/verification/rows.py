@@ -20,8 +20,7 @@ from .hashing import HashedColumn, column_hash, text_form
 from .pairing import Half, Heap, Unit
 from .readers import Pair, SortedRows
 from .scan import Recipe, from_heap, in_leaves, int8_array, side_columns
-
-Place = tuple[int, str, str]  # heap OID, ctid, xmin
+from .snapshots import Place
 
 # Types whose values a lookup by index finds again from their text form.
 _LOOKED_UP = frozenset(
@@ -172,6 +171,22 @@ def is_standing(group: Group, untouched: frozenset[Place], earlier: Sequence[Sig
     )
 
 
+_REWRITTEN = """
+SELECT c.oid::bigint AS oid
+  FROM pg_catalog.pg_class AS c
+ WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)
+"""
+
+
+def rewritten(pair: Pair, side: Side, heaps: Sequence[int]) -> frozenset[int]:
+    """Return those heaps (OIDs) of which a snapshot may have seen less than it should: TRUNCATE and rewrites are not MVCC-safe.
+
+    Asked in the transaction that has read the rows, whose locks keep the table as it is. The catalog's row is the
+    snapshot's, the function's answer the present one.
+    """
+    return frozenset(row["oid"] for row in pair.session(side).rows(_REWRITTEN, {"oids": list(heaps)}))
+
+
 # --- reading rows ----------------------------------------------------------------------------------------------
 
 
@@ -284,7 +299,7 @@ def rows_of_identities(
         half, found = unit.half(side), Found()
         for heap in half.heaps:
             if by_key:
-                source = _lookup(half, heap, unit.key, list(keys.values()))
+                source = lookup(half, heap, unit.key, list(keys.values()))
             else:
                 wanted = sql.SQL("{} = ANY({}::pg_catalog.int8[])").format(
                     recipe.identity(unit, half), sql.Literal(int8_array(keys))
@@ -304,7 +319,7 @@ def can_look_up(unit: Unit) -> bool:
     return all(unit.half(side).columns[p].base_type in _LOOKED_UP for side in ("source", "target") for p in unit.key)
 
 
-def _lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str, ...]]) -> sql.Composed:
+def lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str, ...]]) -> sql.Composed:
     """Return ``FROM ONLY heap AS k WHERE (key) IN (...)``. Type names come from ``format_type``, quoted by the server."""
     columns = [half.columns[position] for position in key]
     arrays = sql.SQL(", ").join(
@@ -356,7 +371,7 @@ def column_hashes(
 ) -> dict[Place, tuple[Any, ...]]:
     """Read one hash per column of rows at some places, inside an epoch; NULL is None."""
     columns: Sequence[HashedColumn] = side_columns(unit, side)
-    hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules) for n, column in enumerate(columns)]
+    hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules, n) for n, column in enumerate(columns)]
     return _values_at(pair, side, unit.half(side), hashes, places)
 
 
