@@ -103,8 +103,8 @@ options:
         the key V(shop) with the value V(shop_eu). Such a role is made under that name when it is missing. Where the value is V(null), nobody stands for
         the role. What is granted to it stays behind, what it owns goes to the role of O(target).
       - Roles that PostgreSQL predefines, and those of O(reserved_roles), are never made. SUPERUSER is never given.
-      - With V(none) nobody stands for a role that is missing on the target, or whose rights O(target) may not take (SET ROLE).
-        What is granted to such a role stays behind even where it exists, and is listed; grant it by hand.
+      - With V(none) nobody stands for a role that is missing on the target. What is granted to a role that exists there is granted; what it
+        owns is given to it only where the role of O(target) may take its rights (SET ROLE), and otherwise belongs to that role, and is listed.
       - A role that exists on the target is never changed. RV(ignore:left) of M(seren.migrator.pg_migration_init) tells how it differs from
         the one of the source. Only settings that a role of the source has in this database alone are given to it,
         without those that would hinder a migration; the role of O(target) itself gets none.

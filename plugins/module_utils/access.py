@@ -11,8 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from . import changed_privileges, default_privileges, owned, ownership, policies, privileges, user_mappings
+from . import (
+    changed_privileges,
+    default_privileges,
+    owned,
+    ownership,
+    policies,
+    privileges,
+    putting_back,
+    stronger_owners,
+    user_mappings,
+)
 from .attempts import Refused
 from .changed_privileges import Changed
 from .owned import Holdings
@@ -38,21 +49,26 @@ def read(source: Session, names: RoleNames, left_behind: frozenset[tuple[int, in
     return Access(names, left_behind, owned.read(source), changed_privileges.read(source))
 
 
-def before_rows(session: Session, access: Access, there_before: Collection[str]) -> None:
+def before_rows(session: Session, access: Access, there_before: Collection[str]) -> list[dict[str, Any]]:
     """Give what the first section has made to its owners, and grant what is granted on it.
 
     ``session`` is on the target, inside the transaction of the restore; ``there_before`` are the schemas that it did not
-    make. What is refused here is tried again, and told, after the rows.
+    make. What is refused here is tried again, and told, after the rows. Returns what the ledger has to remember
+    (``putting_back``).
     """
-    _pass(session, access, there_before, is_last=False)
+    return _pass(session, access, there_before, is_last=False).remembered
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stays behind, and which user mappings were made (their server and role, None for PUBLIC)."""
+    """What stays behind, and which user mappings were made (their server and role, None for PUBLIC).
+
+    ``remembered`` is how that was which the target had before, for the ledger.
+    """
 
     left: list[dict[str, str]]
     user_mappings: list[tuple[str, str | None]]
+    remembered: list[dict[str, Any]]
 
 
 def after_rows(
@@ -67,10 +83,11 @@ def after_rows(
     privileges.
     """
     names, left_behind = access.names, access.left_behind
-    (target, lost, left, refused), (mapped, usually) = both(
+    done, (mapped, usually) = both(
         lambda: _pass(session, access, there_before, is_last=True),
         lambda: (user_mappings.read(source, left_behind), default_privileges.read(source)),
     )
+    target, lost, left, refused = done.target, done.lost, done.left, done.refused
     refused += policies.carry(session, named, names)
     left += policies.left(named, names)
     mappings = user_mappings.carry(session, mapped, names, mapping_policy)
@@ -85,9 +102,10 @@ def after_rows(
     )
     refused += default_privileges.carry(session, defaults)
     lost.merge(not_carried)
-    left = homeless(access.holdings, names, left_behind) + left
+    stronger = stronger_owners.find(source, session, access.holdings, names, left_behind)
+    left = homeless(access.holdings, names, left_behind) + stronger_owners.left(stronger) + left
     entries = [*left, *lost.entries(session.major), *of_defaults, *(item.as_left for item in refused)]
-    return Outcome(_once(entries), mappings.made)
+    return Outcome(_once(entries), mappings.made, done.remembered)
 
 
 def only(access: Access, chosen: Collection[tuple[int, int]]) -> Access:
@@ -100,17 +118,25 @@ def after_rows_of(
     session: Session, access: Access, there_before: Collection[str], named: Sequence[Policy]
 ) -> list[dict[str, str]]:
     """Do what :func:`after_rows` does for a part of it (:func:`only`) with its policies ``named``; return what stays behind."""
-    _target, lost, left, refused = _pass(session, access, there_before, is_last=True)
-    refused += policies.carry(session, named, access.names)
-    left = [*homeless(access.holdings, access.names, access.left_behind), *left, *policies.left(named, access.names)]
-    return _once([*left, *lost.entries(session.major), *(item.as_left for item in refused)])
+    done = _pass(session, access, there_before, is_last=True)
+    refused = done.refused + policies.carry(session, named, access.names)
+    named_left = policies.left(named, access.names)
+    left = [*homeless(access.holdings, access.names, access.left_behind), *done.left, *named_left]
+    return _once([*left, *done.lost.entries(session.major), *(item.as_left for item in refused)])
 
 
-def _pass(
-    session: Session, access: Access, there_before: Collection[str], *, is_last: bool
-) -> tuple[Holdings, Lost, list[dict[str, str]], list[Refused]]:
+@dataclass(frozen=True)
+class _Pass:
+    target: Holdings
+    lost: Lost
+    left: list[dict[str, str]]
+    refused: list[Refused]
+    remembered: list[dict[str, Any]]
+
+
+def _pass(session: Session, access: Access, there_before: Collection[str], *, is_last: bool) -> _Pass:
     source, names, left_behind = access.holdings, access.names, access.left_behind
-    target = owned.read(session)
+    target = before = owned.read(session)
     handovers = ownership.plan(source, target, names, left_behind)
     refused = ownership.give(session, handovers)
     if handovers:
@@ -127,9 +153,10 @@ def _pass(
         there_before,
         (source.usual, target.usual),
     )
+    remembered = putting_back.remembered(before, handovers, repeated, there_before)
     refused += changed_privileges.carry(session, repeated)
     lost.merge(not_repeated)
-    return target, lost, unlike + left, refused
+    return _Pass(target, lost, unlike + left, refused, remembered)
 
 
 def _unlike(
@@ -160,17 +187,27 @@ def homeless(source: Holdings, names: RoleNames, left_behind: Collection[tuple[i
         return []
     objects: dict[str, list[str]] = {}
     for item in source.objects.values():
-        if (item.classid, item.oid) not in left_behind and not item.follows and names.of(item.owner) is None:
+        if (
+            (item.classid, item.oid) not in left_behind
+            and not item.follows
+            and (names.owner_of(item.owner) != names.of(item.owner))
+        ):
             if item.is_public and item.owner == source.owner_of_public:
                 continue
             objects.setdefault(item.owner, []).append(item.shown)
     return [
         {
             "object": f"owner {owner}",
-            "reason": f"no role of the target stands for it; {names.connected} owns {summary(shown)}",
+            "reason": f"{_why_homeless(owner, names)}; {names.connected} owns {summary(shown)}",
         }
         for owner, shown in sorted(objects.items())
     ]
+
+
+def _why_homeless(owner: str, names: RoleNames) -> str:
+    if names.of(owner) is None:
+        return "no role of the target stands for it"
+    return f"{names.connected} may not be that role on the target (SET ROLE), which roles: none does not change"
 
 
 def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:

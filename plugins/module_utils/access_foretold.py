@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from . import changed_privileges, default_privileges, owned, ownership, policies, privileges, user_mappings
+from . import (
+    changed_privileges,
+    default_privileges,
+    owned,
+    ownership,
+    policies,
+    privileges,
+    stronger_owners,
+    user_mappings,
+)
 from .access import homeless
 from .acl import Usual
 from .owned import Holdings
@@ -40,6 +49,7 @@ def foretell(
     mappings = user_mappings.plan(user_mappings.read(source, left_behind), names, mapping_policy)
     left = [
         *homeless(ours, names, left_behind),
+        *stronger_owners.left(stronger_owners.find(source, target, ours, names, left_behind)),
         *policies.left(policies.read(source, left_behind), names),
         *mappings.left,
     ]

@@ -19,7 +19,9 @@ from . import (
     copying,
     foreign_keys,
     indexes,
+    languages,
     policies,
+    putting_back,
     role_lock,
     role_making,
     role_policy,
@@ -316,7 +318,10 @@ class Bringing:
         mark = self.claim.done_mark(self.share.step("pre_data"), detail)
 
         def and_then(session: Session, there_before: frozenset[str]) -> None:
-            access.before_rows(session, on_source, there_before)
+            remembered = access.before_rows(session, on_source, there_before)
+            if remembered:
+                found = {putting_back.DETAIL: remembered}
+                session.connection.execute(self.claim.added_to_mark(self.share.step("pre_data"), found))
 
         schema.restore_pre_data(self.migration, restoring, for_rows, mark, and_then)
         crew.plan_builds(script, builds, _names(look.relations))
@@ -376,9 +381,11 @@ class Bringing:
         left_behind = schema.skips(left, ())
         with self._restoring() as restoring:
             names = self.role_names()
+            # Languages that were there before keep what they have there.
+            there_too = {key for key in restored.skipped if key[0] in (languages.PG_LANGUAGE, languages.PG_PROC)}
             # The archive and what it left out are of the snapshot; the source has moved on.
             on_source, (content, builds) = both(
-                lambda: _part(access.read(self.source, names, left_behind), restored.only),
+                lambda: _part(access.read(self.source, names, left_behind | there_too), restored.only),
                 lambda: (self.claim.kept_dump(), self.claim.index_builds()),
             )
             named = policies.renamed(policies.kept(restored.detail), names, left_behind)
@@ -403,7 +410,11 @@ class Bringing:
                 else:
                     mapping_policy = self.options.user_mappings
                     outcome = access.after_rows(session, self.source, on_source, there_before, named, mapping_policy)
-                    found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
+                    found = {
+                        "left": outcome.left,
+                        "user_mappings": outcome.user_mappings,
+                        putting_back.DETAIL: outcome.remembered,
+                    }
                 session.connection.execute(self.claim.added_to_mark(step, found))
 
             schema.restore_post_data(self.migration, restoring(), remaining, self.claim.done_mark(step), and_then)

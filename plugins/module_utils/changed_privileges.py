@@ -115,6 +115,10 @@ SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CONNECT
 """
 
 
+# Kind, schema, name, arguments and column.
+Key = tuple[str, "str | None", str, "str | None", "str | None"]
+
+
 @dataclass(frozen=True)
 class Changed:
     """An object, or a column of one, with its privileges, and those that it had at first; both as aclitem[] in text."""
@@ -134,7 +138,7 @@ class Changed:
     is_ours: bool
 
     @property
-    def key(self) -> tuple[str, str | None, str, str | None, str | None]:
+    def key(self) -> Key:
         """What names the same object on the other side."""
         return self.kind, self.schema, self.name, self.arguments, self.column
 
@@ -173,12 +177,15 @@ def _changed(row: Row) -> Changed:
     return Changed(**values)
 
 
-def there(
-    target: Session, items: Sequence[Changed]
-) -> dict[tuple[str, str | None, str, str | None, str | None], Changed]:
+def there(target: Session, items: Sequence[Changed]) -> dict[Key, Changed]:
     """Return the same objects as the target has them, by key."""
+    return there_by_key(target, [item.key for item in items])
+
+
+def there_by_key(target: Session, wanted: Sequence[Key]) -> dict[Key, Changed]:
+    """Return the objects of these keys that the target has."""
     # A column without privileges is not in the list, but its table is.
-    keys = list(dict.fromkeys(key for item in items for key in (item.key, (*item.key[:4], None))))
+    keys = list(dict.fromkeys(key for item in wanted for key in (item, (*item[:4], None))))
     words = ("kinds", "schemas", "names", "arguments", "columns")
     parameters = {word: [key[number] for key in keys] for number, word in enumerate(words)}
     return {item.key: item for item in map(_changed, target.rows(_THERE, parameters))} if keys else {}
@@ -186,7 +193,7 @@ def there(
 
 def plan(
     source: Sequence[Changed],
-    target: Mapping[tuple[str, str | None, str, str | None, str | None], Changed],
+    target: Mapping[Key, Changed],
     names: RoleNames,
     left_behind: Collection[tuple[int, int]],
     there_before: Collection[str],

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from . import attempts
+from . import acl, attempts, privileges
+from .acl import Change, Usual
 from .attempts import Attempt
 from .claim import Claim
 from .driver import psycopg, sql
@@ -36,15 +37,10 @@ SELECT min(n.oid)::bigint AS first, max(n.oid)::bigint AS last
  ORDER BY 1
 """
 
-# In the order in which they are granted: whoever has passed a privilege on got it before.
 _BATCH = """
 SELECT m.oid::bigint AS oid, pg_catalog.pg_get_userbyid(m.lomowner) AS owner,
        pg_catalog.obj_description(m.oid, 'pg_largeobject') AS comment,
-       CASE WHEN m.lomacl IS NOT NULL THEN
-         (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
-                   CASE a.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END,
-                   a.privilege_type, a.is_grantable)), '[]')
-            FROM pg_catalog.aclexplode(m.lomacl) AS a) END AS privileges
+       m.lomacl::text[] AS acl
   FROM pg_catalog.pg_largeobject_metadata AS m
  WHERE m.oid > %(after)s::bigint::oid
  ORDER BY m.oid
@@ -163,15 +159,12 @@ def check_free(target: Session, wanted: Sequence[Sequence[int]], ours: Sequence[
 
 @dataclass(frozen=True)
 class LargeObject:
-    """A large object without its bytes. ``privileges`` are (grantee, privilege, is grantable), '' being PUBLIC.
-
-    They are None where nothing was ever granted or revoked.
-    """
+    """A large object without its bytes. ``acl`` is an aclitem[] as text, None where nothing was ever granted or revoked."""
 
     oid: int
     owner: str
     comment: str | None
-    privileges: tuple[tuple[str, str, bool], ...] | None
+    acl: tuple[str, ...] | None
 
 
 @dataclass
@@ -219,9 +212,7 @@ def _batches(source: Session) -> Iterator[list[LargeObject]]:
                 row["oid"],
                 row["owner"],
                 row["comment"],
-                None
-                if row["privileges"] is None
-                else tuple((who, what, give) for who, what, give in row["privileges"]),
+                None if row["acl"] is None else tuple(row["acl"]),
             )
             for row in rows
         ]
@@ -256,6 +247,10 @@ def _copy_bytes(source: Session, target: Session, batch: Sequence[LargeObject]) 
         starts = {oid: starts[oid] + length for oid, piece in pieces.items() if len(piece) == length}
 
 
+# What there is to be granted on a large object: SELECT and UPDATE.
+_USUAL = Usual(frozenset("rw"), frozenset())
+
+
 def _give_rights(target: Session, batch: Sequence[LargeObject], names: RoleNames, done: Copied) -> None:
     """Give comments, owners and privileges: one statement for all objects that want the same."""
     wanted: list[tuple[Attempt, int]] = []
@@ -267,60 +262,80 @@ def _give_rights(target: Session, batch: Sequence[LargeObject], names: RoleNames
         ]
         wanted.append((Attempt("comment", sql.SQL(";\n").join(texts)), len(comments)))
     of_owner: dict[str, list[int]] = {}
-    alike: dict[tuple[str, tuple[tuple[str, str, bool], ...]], list[int]] = {}
+    alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for item in batch:
         owner = names.owner_of(item.owner)
         if owner != names.connected:
             of_owner.setdefault(owner, []).append(item.oid)
-        if item.privileges is not None:
-            alike.setdefault((item.owner, item.privileges), []).append(item.oid)
+        if item.acl is not None:
+            alike.setdefault((item.owner, item.acl), []).append(item.oid)
     for owner, oids in of_owner.items():
         texts = [
             sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.Literal(oid), sql.Identifier(owner)) for oid in oids
         ]
         wanted.append((Attempt(f"owner {owner}", sql.SQL(";\n").join(texts)), len(oids)))
-    for (owner, privileges), oids in alike.items():
-        statements, nobody = grants(owner, privileges, oids, names)
-        if statements:
-            there = names.owner_of(owner)
-            if there != names.connected:  # privileges are the owner's to give, also where we do not inherit its rights
-                become = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(there))
-                statements = [become, *statements, sql.SQL("RESET ROLE").format()]
-            wanted.append((Attempt(f"privileges of owner {owner}", sql.SQL(";\n").join(statements)), len(oids)))
-        for role in nobody:
+    _carry_out(target, wanted, done)
+    granted: list[tuple[str, Change, list[int]]] = []
+    for (owner, items), oids in alike.items():
+        changes, losses = grants(owner, items, names)
+        granted += [(names.owner_of(owner), change, oids) for change in changes]
+        for role in losses.roles:
             done.refused[f"privileges of role {role}", "no role of the target stands for it"] += len(oids)
+        for role in losses.grantors:
+            done.refused[_as_grantor(role), "granted by the owner"] += len(oids)
+    _grant(target, granted, names, done)
+
+
+def _as_grantor(role: str) -> str:
+    return f"role {role} as the one who has granted"
+
+
+def _carry_out(target: Session, wanted: Sequence[tuple[Attempt, int]], done: Copied) -> None:
     counts = {id(attempt): count for attempt, count in wanted}
     for refused in attempts.carry_out(target, [attempt for attempt, _count in wanted]):
         done.refused[refused.attempt.what, refused.reason] += counts[id(refused.attempt)]
 
 
-def grants(
-    owner: str, privileges: Iterable[tuple[str, str, bool]], oids: Sequence[int], names: RoleNames
-) -> tuple[list[sql.Composed], list[str]]:
-    """Return the statements that give these objects their privileges, and the roles for which nobody stands. Pure.
+def grants(owner: str, items: Sequence[str], names: RoleNames) -> tuple[list[Change], acl.Losses]:
+    """Return what objects with this ACL have to be given once they have their owner, and what cannot be repeated. Pure.
 
-    ``owner`` and the grantees are the source's. Everything is granted by the owner.
+    ``owner`` and the roles of ``items`` are the source's.
     """
-    objects = sql.SQL(", ").join(map(sql.Literal, oids))
     there = names.owner_of(owner)
-    statements: list[sql.Composed] = []
-    nobody: list[str] = []
-    own = {what for who, what, _give in privileges if who == owner}
-    if own != {"SELECT", "UPDATE"}:
-        statements.append(sql.SQL("REVOKE ALL ON LARGE OBJECT {} FROM {}").format(objects, sql.Identifier(there)))
-    for who, what, give in privileges:
-        grantee = names.of(who) if who else ""
-        if grantee is None:
-            nobody.append(who)
-            continue
-        if (who == owner or grantee == there) and own == {"SELECT", "UPDATE"}:
-            continue  # it has them by itself
-        statements.append(
-            sql.SQL("GRANT {} ON LARGE OBJECT {} TO {}{}").format(
-                sql.SQL(what),
-                objects,
-                sql.Identifier(there if who == owner else grantee) if who else sql.SQL("PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if give and who not in ("", owner) else ""),
-            )
-        )
-    return statements, sorted(set(nobody))
+    wanted, losses = acl.carried(acl.parse(items), owner, there, names, _USUAL, _USUAL)
+    return acl.changes(_USUAL.of(there), wanted, there), losses
+
+
+def _grant(target: Session, granted: Sequence[tuple[str, Change, list[int]]], names: RoleNames, done: Copied) -> None:
+    """Grant as who has granted on the source, where we may act as that role, otherwise as the owner, which is told."""
+    others = {change.grantor for owner, change, _oids in granted if change.grantor != owner}
+    usable = privileges.may_act_as(target, others)
+    wanted: list[tuple[Attempt, int]] = []
+    passed_on: list[tuple[Attempt, Attempt, Change, int]] = []
+    for owner, change, oids in granted:
+        by_owner = _attempt(owner, owner, change, oids, names)
+        if change.grantor == owner:
+            wanted.append((by_owner, len(oids)))
+        elif change.grantor in usable:
+            passed_on.append((_attempt(owner, change.grantor, change, oids, names), by_owner, change, len(oids)))
+        else:
+            done.refused[_as_grantor(change.grantor), "granted by the owner"] += len(oids)
+            wanted.append((by_owner, len(oids)))
+    _carry_out(target, wanted, done)
+    refused = {id(item.attempt) for item in attempts.carry_out(target, [attempt for attempt, *_rest in passed_on])}
+    again: list[tuple[Attempt, int]] = []
+    for attempt, by_owner, change, count in passed_on:
+        if id(attempt) in refused:
+            done.refused[_as_grantor(change.grantor), "granted by the owner"] += count
+            again.append((by_owner, count))
+    _carry_out(target, again, done)
+
+
+def _attempt(owner: str, grantor: str, change: Change, oids: Sequence[int], names: RoleNames) -> Attempt:
+    """Return the GRANT or REVOKE on all these objects, as ``grantor``: privileges are its own to give."""
+    words = [sql.SQL(word) for word in acl.words(change.letters)]
+    what = sql.SQL("LARGE OBJECT {}").format(sql.SQL(", ").join(map(sql.Literal, oids)))
+    text = privileges.grant(change, words, what)
+    if grantor != names.connected:  # also where we do not inherit its rights
+        text = sql.SQL("SET LOCAL ROLE {};\n{};\nRESET ROLE").format(sql.Identifier(grantor), text)
+    return Attempt(f"privileges of owner {owner}", text)

@@ -80,7 +80,7 @@ class Lost:
         left = [
             {
                 "object": f"privileges of role {name}",
-                "reason": f"no role of the target stands for it (with roles: none, only those that the connection may SET do): {summary(objects)}",
+                "reason": f"no role of the target stands for it: {summary(objects)}",
             }
             for name, objects in sorted(self.roles.items())
         ]
@@ -184,18 +184,22 @@ def role(name: str) -> sql.Composable:
     return sql.SQL("PUBLIC") if name == acl.PUBLIC else sql.Identifier(name)
 
 
+def may_act_as(session: Session, roles: Collection[str]) -> set[str]:
+    """Return those of the roles with whose rights we may act (SET ROLE)."""
+    if not roles:
+        return set()
+    privilege = "SET" if session.major >= 16 else "MEMBER"
+    return {row["name"] for row in session.rows(_MAY_ACT_AS, {"roles": sorted(roles), "privilege": privilege})}
+
+
 def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refused]:
     """Carry the changes out; return what the server refused. The caller has a transaction open.
 
     What was granted by another than the owner is granted by that role where we may act as it, else by the owner, which
     ``lost`` then tells.
     """
-    privilege = "SET" if session.major >= 16 else "MEMBER"
     others = {c.grantor for grants in planned for c in grants.changes if c.grantor != grants.item.owner}
-    usable: set[str] = set()
-    if others:
-        rows = session.rows(_MAY_ACT_AS, {"roles": sorted(others), "privilege": privilege})
-        usable = {row["name"] for row in rows}
+    usable = may_act_as(session, others)
     # What others passed on is taken first: an owner cannot take what lets them. Then owners' grants, on all objects: who
     # passes something on may need to reach it through its schema.
     by_owner: list[Attempt] = []
@@ -215,7 +219,11 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
                 (passed_on if change.gives else taken_first).append((grants, change))
             else:
                 lost.grantors.setdefault(change.grantor, []).append(grants.item.shown)
-                by_owner.append(_attempt(grants, _by_owner(grants, change)))
+                # After what is taken of the same object, which the pass before this one may have granted so, too.
+                if grants.item.key in contested:
+                    shared.append((grants, _by_owner(grants, change)))
+                else:
+                    by_owner.append(_attempt(grants, _by_owner(grants, change)))
     refused = _pass_on(session, taken_first, lost)
     refused += carry_out(session, by_owner, AT_ONCE) + _as_owner(session, shared)
     return refused + _pass_on(session, passed_on, lost)

@@ -4,18 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from .role_catalog import ATTRIBUTES, Membership, Role, RoleSetting
 
 
-def attributes(wanted: Role, there: Role) -> list[str]:
-    """Return, in words for people, which attributes the target's role has otherwise."""
+def attributes(wanted: Role, there: Role, withheld: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Return, in words for people, which attributes the target's role has otherwise.
+
+    ``withheld`` says why a role that init makes would lack some of them, too.
+    """
     found = []
     for attribute in ATTRIBUTES:
         has = getattr(there, attribute)
         if has != getattr(wanted, attribute):
-            found.append(f"{'' if has else 'NO'}{attribute.upper()} there")
+            why = f" ({withheld[attribute]})" if not has and attribute in withheld else ""
+            found.append(f"{'' if has else 'NO'}{attribute.upper()} there{why}")
     if there.connection_limit != wanted.connection_limit:
         found.append(f"CONNECTION LIMIT {there.connection_limit} there, {wanted.connection_limit} here")
     if (there.valid_until or "infinity") != (wanted.valid_until or "infinity"):

@@ -15,11 +15,14 @@ class RoleNames:
     ``renamed`` has the roles that are called otherwise; None where there is none that may be used: what is granted to such
     a role stays behind, what it owns goes to ``connected``, the role of the target's connection. ``owner`` is who owns
     everything (option ``owner``), None where owners are kept. PUBLIC and roles that PostgreSQL predefines are everywhere.
+    To the target's roles in ``no_owners`` something may be granted, but not given: what they would own goes to
+    ``connected``, too.
     """
 
     connected: str
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     owner: str | None = None
+    no_owners: frozenset[str] = frozenset()
 
     def of(self, role: str) -> str | None:
         """Return the target's name of a role of the source, or None where nobody stands for it."""
@@ -27,7 +30,8 @@ class RoleNames:
 
     def owner_of(self, role: str) -> str:
         """Return who owns, on the target, what ``role`` owns on the source."""
-        return self.owner or self.of(role) or self.connected
+        called = self.of(role)
+        return self.owner or (self.connected if called is None or called in self.no_owners else called)
 
     def without(self, roles: Iterable[str]) -> list[str]:
         """Return those of the source's roles for which nobody stands on the target, sorted."""

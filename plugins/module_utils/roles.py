@@ -41,6 +41,7 @@ class RolePlan:
     neither can read nor were given. ``names`` is how it will be once the roles are made. ``connected_joins`` are
     the roles to be made to which the connected role belongs for good, because the role it stands for does. ``parameters``
     are their privileges on configuration parameters. ``owners`` are roles of the target that will own something.
+    ``wider`` are memberships that give more on the target than on the source.
     """
 
     names: RoleNames
@@ -54,6 +55,7 @@ class RolePlan:
     connected_joins: frozenset[str] = frozenset()
     parameters: tuple[ParameterGrant, ...] = ()
     owners: tuple[str, ...] = ()
+    wider: tuple[Left, ...] = ()
 
 
 def names(
@@ -63,12 +65,15 @@ def names(
 
     A role that is not there stands for nobody, so init asks once it has made the roles; ``coming`` are names on the target
     that count as if they were there (for a plan). ``owner`` is the role that shall own everything, None to keep owners.
+    With ``roles: none`` nothing is given to a role that the connected one may not be; to be granted something, a role has
+    only to be there.
     """
     privilege = "SET" if target.major >= 16 else "MEMBER"
     rows, of_source = both(lambda: target.rows(_USABLE, {"privilege": privilege}), lambda: source.rows(_NAMES))
     there = {row["name"]: row["can_be_set"] for row in rows}
     connected = next(row["name"] for row in rows if row["is_connected"])
-    usable = {name for name, can_be_set in there.items() if can_be_set or policy.kind != "none"} | {*coming}
+    known = {*there, *coming}
+    no_owners = {name for name, can_be_set in there.items() if policy.kind == "none" and not can_be_set}
     privileged: str | None = None
     renamed: dict[str, str | None] = {}
     for row in of_source:
@@ -78,11 +83,11 @@ def names(
             if privileged is None:
                 privileged = _privileged_role(target)
             called = privileged if provider.is_privileged_role(role) else None
-        if called is not None and called not in (there if is_predefined(called) else usable):
+        if called is not None and called not in (there if is_predefined(called) else known):
             called = None
         if called != role:
             renamed[role] = called
-    return RoleNames(connected, renamed, owner)
+    return RoleNames(connected, renamed, owner, frozenset(no_owners))
 
 
 def _privileged_role(target: Session) -> str:
@@ -140,7 +145,7 @@ def plan(
     ]
     finished = frozenset(made) & frozenset(theirs.roles)
     parts = _Parts(ours, theirs, naming, wanted | closed, standing, frozenset(missing), finished)
-    grant, lost = parts.grants(target.major)
+    grant, lost, wider = parts.grants(target.major)
     settings, withheld = parts.settings()
     powers = [] if theirs.is_superuser else _lost_powers(create, theirs, target.major)
     refused = [] if theirs.is_superuser or target.major < 16 else _not_grantable(grant, missing, theirs)
@@ -156,15 +161,17 @@ def plan(
         (
             *left,
             *lost,
+            *wider,
             *({"object": item.shown, "reason": reason} for item, reason in withheld.items()),
             *parameters.left,
         ),
         (*powers, *refused),
-        tuple(parts.differences([*settings, *withheld])),
+        tuple(parts.differences([*settings, *withheld], _givable(theirs, target.major))),
         tuple(without_password),
         parts.connected_joins,
         parameters.grants,
         tuple(sorted(_owners(naming, owning, theirs))),
+        tuple(wider),
     )
 
 
@@ -240,15 +247,22 @@ def _nobody(role: str, naming: RoleNames) -> str:
 
 def _lost_powers(create: Iterable[Role], theirs: Roles, target_major: int) -> list[Left]:
     """Return what the connected role, which is no superuser, may not give to the roles that it makes."""
-    me = theirs.roles[theirs.connected]
-    givable = {"createdb", "createrole"} if target_major < 16 else {power for power in POWERS if getattr(me, power)}
+    givable = _givable(theirs, target_major)
     found = []
     for role in create:
         lost = [power.upper() for power in POWERS if getattr(role, power) and power not in givable]
         if lost:
-            reason = f"{me.name} may not give {', '.join(lost)}"
+            reason = f"{theirs.connected} may not give {', '.join(lost)}"
             found.append({"object": f"role {role.name}", "reason": reason})
     return found
+
+
+def _givable(theirs: Roles, target_major: int) -> set[str]:
+    """Return the powers that the connected role may give to the roles that it makes."""
+    if theirs.is_superuser:
+        return {*POWERS}
+    me = theirs.roles[theirs.connected]
+    return {"createdb", "createrole"} if target_major < 16 else {power for power in POWERS if getattr(me, power)}
 
 
 def _reached(theirs: Roles) -> set[str]:
@@ -297,9 +311,10 @@ class _Parts:
         pairs = ((self.naming.of(item.member), self.naming.of(item.granted)) for item in found)
         return frozenset(granted for member, granted in pairs if member == self.naming.connected and granted)
 
-    def grants(self, target_major: int) -> tuple[list[Membership], list[Left]]:
-        """Return the memberships of the new roles, and those that cannot be had."""
+    def grants(self, target_major: int) -> tuple[list[Membership], list[Left], list[Left]]:
+        """Return the memberships of the new roles, those that cannot be had, and those that give more there."""
         found: list[Membership] = []
+        asked: list[Membership] = []
         left: list[Left] = []
         there = {(item.granted, item.member): item for item in _merged(self.theirs.memberships)}
         for item in self.ours.memberships:
@@ -315,16 +330,36 @@ class _Parts:
                     reason = f"ADMIN OPTION without the rights of the role is unknown to PostgreSQL {target_major}"
                     left.append({"object": item.shown, "reason": reason})
                 continue
-            if target_major < 16 and (item.inherit is False or item.set is False):
-                lost = "INHERIT FALSE" if item.inherit is False else "SET FALSE"
-                reason = f"granted without {lost}, which is unknown to PostgreSQL {target_major}"
-                left.append({"object": item.shown, "reason": reason})
             grantor = None if item.grantor is None else self.naming.of(item.grantor)
             wanted = replace(item, granted=granted, member=member, grantor=grantor)
+            asked.append(wanted)
             other = there.get((granted, member))
             if other is None or role_comparison.memberships([wanted], [other]):
                 found.append(wanted)
-        return in_order(_without_doubles(found, target_major)), left
+        narrower, wider = self._without_options(asked) if target_major < 16 else ([], [])
+        return in_order(_without_doubles(found, target_major)), left + narrower, wider
+
+    def _without_options(self, asked: Iterable[Membership]) -> tuple[list[Left], list[Left]]:
+        """Return what memberships give less and more before 16, where the member's own INHERIT decides, and all may SET ROLE."""
+        narrower: list[Left] = []
+        wider: list[Left] = []
+        for item in _without_doubles(asked, 15):
+            inherits = self.ours.roles[self.standing[item.member]].inherit
+            said = []
+            if item.set is False:
+                said.append(f"SET FALSE is unknown there, so {item.member} may become {item.granted} by SET ROLE")
+            if item.inherit is False and inherits:
+                said.append(
+                    f"INHERIT FALSE is unknown there, so {item.member} has the rights of {item.granted} without SET ROLE"
+                )
+            if said:
+                wider.append({"object": item.shown, "reason": f"wider than on the source: {'; '.join(said)}"})
+            if item.inherit and not inherits:
+                reason = (
+                    f"INHERIT TRUE is unknown there, and {item.member} is NOINHERIT: it needs SET ROLE {item.granted}"
+                )
+                narrower.append({"object": item.shown, "reason": reason})
+        return narrower, wider
 
     def settings(self) -> tuple[list[RoleSetting], dict[RoleSetting, str]]:
         """Return the settings to give, all of new roles, and in this database also those that other roles have not.
@@ -373,14 +408,21 @@ class _Parts:
         called = {name: other for other, name in self.standing.items()}
         return [replace(item, role=called[item.role]) for item in self.ours.settings if item.role in called]
 
-    def differences(self, given: Collection[RoleSetting]) -> list[Left]:
-        """Return how the roles that the target has already differ; ``given`` are the settings that they will get."""
+    def differences(self, given: Collection[RoleSetting], givable: Collection[str]) -> list[Left]:
+        """Return how the roles that the target has already differ; ``given`` are the settings that they will get.
+
+        What is not ``givable`` a migration of another database, which made the role, could not give it either.
+        """
         found = []
+        withheld = {power: f"{self.theirs.connected} may not give it" for power in POWERS if power not in givable}
+        withheld["superuser"] = "never given to a new role"
         for called, name in sorted(self.standing.items()):
             if called in self.fresh:
                 continue
             is_me = called == self.theirs.connected
-            words = role_comparison.attributes(self.ours.roles[name], self.theirs.roles[called])
+            ours, there_too = self.ours.roles[name], self.theirs.roles[called]
+            words = role_comparison.attributes(ours, there_too, withheld)
+            is_known = any(getattr(ours, power) and not getattr(there_too, power) for power in withheld)
             wanted = [
                 replace(item, member=called, granted=granted)
                 for item in self.ours.memberships
@@ -403,6 +445,8 @@ class _Parts:
             )
             if words:
                 reason = f"exists on the target and differs: {'; '.join(words)}. It was not changed"
+                if is_known:
+                    reason += "; if a migration of another database made it, this is what that one has named already"
                 found.append({"object": f"role {called}", "reason": reason})
         return found
 

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import event_triggers, large_objects, replication, schema, slots, user_mappings
+from . import event_triggers, large_objects, putting_back, replication, schema, slots, user_mappings
+from .attempts import Refused
 from .claim import Claim
 from .clients import Client
 from .driver import Row, pq, psycopg, sql
@@ -152,15 +153,16 @@ def planned(migration: Migration, record: Record, target: Session, client: Clien
         return []
     last, first = schema.drops(migration, archive)
     own = [event_triggers.drop(name).as_string(None) for name in event_triggers.ours(record, target)]
-    return own + _shown(last) + _shown(first)
+    return own + _shown(last) + _shown(first) + putting_back.statements(target, putting_back.of(record))
 
 
-def start_over(migration: Migration, claim: Claim, source: Session, target: Session, client: Client) -> None:
+def start_over(migration: Migration, claim: Claim, source: Session, target: Session, client: Client) -> list[Refused]:
     """Take back what init has made; the streams are marked for removal, the tables wait to be copied.
 
     Raises ``cannot_start_over`` when the migration is past its copy, and when something of others depends on what would
-    be dropped or would vanish with it; then nothing is changed.
+    be dropped or would vanish with it; then nothing is changed. Returns what of the target's own could not be put back.
     """
+    refused: list[Refused] = []
     record = claim.read()
     refuse_too_late(record)
     archive = _archive(record, target, client)
@@ -177,10 +179,12 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
                 for name in event_triggers.ours(record, session):
                     session.execute(event_triggers.drop(name))
                 _drop_restored(migration, session, archive, _key(record))
+                refused = putting_back.put_back(session, putting_back.of(record))
         _reset(held, record)
     for oid in dropped:
         slots.drop_sync_slots(source, oid, record.target.get("system_identifier"))
     drop_large_objects(claim, claim.read())
+    return refused
 
 
 def drop_large_objects(claim: Claim, record: Record) -> None:

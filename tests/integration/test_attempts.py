@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -123,3 +125,54 @@ def test_what_a_server_says_about_a_secret_statement_is_not_repeated(session: Se
         attempts.carry_out(session, [Attempt("a mapping", raising("57014"), "DO ***")])
     told = f"{caught.value.message} {caught.value.remedy} {caught.value.details}"
     assert "SQLSTATE 57014" in told and "a mapping" in told and "s3cret" not in told
+
+
+@contextlib.contextmanager
+def counted(session: Session, tmp_path: Path) -> Iterator[Callable[[], int]]:
+    """Count the round trips of a session: how often the server says that it is ready."""
+    path = tmp_path / "trace"
+    with path.open("wb") as trace:
+        session.connection.pgconn.trace(trace.fileno())
+        yield lambda: path.read_text().count("ReadyForQuery")
+        session.connection.pgconn.untrace()
+
+
+@pytest.mark.parametrize("is_inside", (False, True), ids=("on its own", "in a transaction of the caller"))
+def test_many_refusals_cost_a_few_round_trips_for_each_hundred(
+    session: Session, target_db: Database, tmp_path: Path, is_inside: bool
+) -> None:
+    hundreds = 5
+    statement = sql.SQL("SET LOCAL ROLE {};\nINSERT INTO public.written VALUES ({});\nRESET ROLE")
+    name = 'Weird "Näme"; --$$ \\ \''
+    target_db.execute(
+        sql.SQL("CREATE ROLE {role}; GRANT INSERT ON written TO {role}").format(role=sql.Identifier(name))
+    )
+    wanted = [
+        Attempt(f"row {number}", statement.format(sql.Identifier(name), sql.Literal(number if number == 150 else -1)))
+        for number in range(100 * hundreds)
+    ]
+    with counted(session, tmp_path) as round_trips, session.transaction() if is_inside else contextlib.nullcontext():
+        refused = attempts.carry_out(session, wanted, at_once=5000)
+        assert round_trips() <= 3 * hundreds + 3
+    assert [item.attempt.what for item in refused] == [item.what for item in wanted if item.what != "row 150"]
+    assert target_db.execute("SELECT number FROM written") == [(150,)]
+    assert session.value("SELECT current_user") == target_db.params["user"]
+
+
+@pytest.mark.parametrize("take", ("REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC", "DROP EXTENSION plpgsql"))
+def test_without_plpgsql_the_refused_are_found_all_the_same(target_db: Database, take: str) -> None:
+    target_db.execute(
+        f"CREATE ROLE plain LOGIN PASSWORD 'p'; CREATE TABLE written (number int CHECK (number >= 0)); {take}"
+    )
+    target_db.execute("GRANT INSERT ON written TO plain")
+    params = {**target_db.params, "user": "plain", "password": "p"}
+    with Session.open(Endpoint.from_options("target", params), StatementLog(Redactor([])), purpose="t") as opened:
+        refused = attempts.carry_out(opened, inserts(REFUSED))
+    assert [item.attempt.what for item in refused] == [f"row {number}" for number in REFUSED]
+    assert target_db.execute("SELECT count(*) FROM written") == [(COUNT - len(REFUSED),)]
+
+
+def test_what_may_not_run_inside_a_function_is_tried_by_itself(session: Session, target_db: Database) -> None:
+    wanted = [Attempt("bad", "SELECT 1 / 0"), Attempt("made", "VACUUM public.written"), *inserts((1,))[:2]]
+    refused = attempts.carry_out(session, wanted)
+    assert [item.attempt.what for item in refused] == ["bad", "row 1"]

@@ -15,7 +15,7 @@ from tests.integration.test_managed_role import PROVIDER, managed
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.migrations import Case
-from tests.support.preflight import H
+from tests.support.preflight import HOSTILE, H
 from tests.support.sweep import sweep
 from tests.support.whole_database import (
     LARGE,
@@ -122,10 +122,34 @@ def test_large_objects_of_a_managed_role_arrive_with_their_rights(
         source.as_admin(
             "GRANT SELECT ON LARGE OBJECT 4711, 4712 TO reader; GRANT SELECT ON LARGE OBJECT 4712 TO owner1"
         )
+        # Who has passed something on stays the one who has granted it.
+        source.execute(
+            f"CREATE ROLE {H}; GRANT {H} TO owner1; SET ROLE owner1; GRANT UPDATE ON LARGE OBJECT 4711 TO {H} WITH GRANT OPTION;"
+            f"SET ROLE {H}; GRANT UPDATE ON LARGE OBJECT 4711 TO reader; RESET ROLE"
+        )
         source.execute("GRANT SELECT ON TABLE public.t TO reader, app")
         data = case.init(large_objects="copy").data
         assert left(data) == {"2 large object(s)": "copied once, never replicated"}
         assert target.execute(LARGE) == source.execute(LARGE)
     finally:
         sweep(source_cluster)
+        sweep(target_cluster)
+
+
+def test_who_has_granted_on_large_objects_is_named_where_we_may_not_act_as_that_role(
+    source_db: Database, target_cluster: Cluster
+) -> None:
+    target = managed(target_cluster, PROVIDER)
+    try:
+        source_db.execute(
+            f"CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE reader; CREATE ROLE {H}; SELECT lo_from_bytea(4711, 'x');"
+            f"GRANT SELECT ON LARGE OBJECT 4711 TO {H} WITH GRANT OPTION; SET ROLE {H};"
+            "GRANT SELECT ON LARGE OBJECT 4711 TO reader; RESET ROLE"
+        )
+        target.execute(f"CREATE ROLE reader; CREATE ROLE {H}")
+        said = left(Case(source_db, target).init(roles="none", large_objects="copy").data)
+        assert said[f"role {HOSTILE} as the one who has granted of 1 large object(s)"] == "granted by the owner"
+        may = "SELECT grantee::regrole::text FROM pg_largeobject_metadata, aclexplode(lomacl) WHERE grantee <> lomowner ORDER BY 1"
+        assert target.execute(may) == source_db.execute(may)
+    finally:
         sweep(target_cluster)

@@ -234,11 +234,34 @@ def test_a_role_of_the_target_that_cannot_be_used_is_named_and_can_be_done_witho
     assert data["left"] == [
         {
             "object": "owner somebody",
-            "reason": "no role of the target stands for it; owner1 owns table shop.orders",
+            "reason": "owner1 may not be that role on the target (SET ROLE), which roles: none does not change; owner1 owns "
+            "table shop.orders",
         }
     ]
     owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'orders'"
     assert case.target.execute(owner) == [("owner1",)]
+
+
+def test_without_roles_privileges_reach_roles_that_the_admin_may_not_be(pair: Callable[..., Case]) -> None:
+    case = pair()
+    role = '"Weird ""Näme""; --"'
+    case.source.execute(
+        f"CREATE ROLE {role}; CREATE ROLE passer; GRANT SELECT, INSERT (id) ON shop.orders TO {role}; GRANT USAGE ON SCHEMA shop"
+        f" TO {role}, passer; ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY; CREATE POLICY a_few ON shop.orders TO {role} USING (id > 2);"
+        "GRANT UPDATE ON shop.orders TO passer WITH GRANT OPTION; CREATE TABLE shop.theirs (id int PRIMARY KEY);"
+        f"ALTER TABLE shop.theirs OWNER TO passer; SET ROLE passer; GRANT UPDATE ON shop.orders TO {role};"
+        f"GRANT SELECT ON shop.theirs TO {role}; RESET ROLE; GRANT passer TO owner1"
+    )
+    case.target.execute(f"CREATE ROLE {role}; CREATE ROLE passer")
+    left = {item["object"]: item["reason"] for item in migrate_and_prove(case, roles="none")["left"]}
+    assert {*left} == {"owner passer", "role passer as the one who has granted"}
+    assert "roles: none" in left["owner passer"] and "shop.theirs" in left["owner passer"]
+    rights = (
+        "SELECT grantee, table_name, privilege_type FROM information_schema.table_privileges WHERE table_schema = 'shop'"
+        " AND grantee LIKE 'Weird%' UNION ALL SELECT polroles::regrole[]::text, polname, '' FROM pg_policy ORDER BY 1, 2, 3"
+    )
+    assert case.target.execute(rights) == case.source.execute(rights)
+    assert len(case.target.execute(rights)) == 5
 
 
 def test_a_role_that_the_admin_may_only_grant_is_used_until_cleanup(pair: Callable[..., Case]) -> None:

@@ -474,3 +474,70 @@ def test_a_copy_that_starts_over_ends_with_the_same_owners_and_privileges(case: 
     found = [line for line in differences(case) if not _OWN.fullmatch(line)]
     assert found == ["schema: +GRANT USAGE ON SCHEMA public TO before;"]
     assert case.target.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'public'") == [(1,)]
+
+
+def test_what_acts_with_more_rights_is_named_also_when_the_check_is_skipped(case: Case) -> None:
+    case.source.execute(
+        f"CREATE ROLE lim; CREATE TABLE secrets (id int PRIMARY KEY); ALTER TABLE secrets ENABLE ROW LEVEL SECURITY;"
+        f"GRANT SELECT ON secrets TO lim; CREATE VIEW {H} AS SELECT * FROM secrets; ALTER VIEW {H} OWNER TO lim;"
+        f"GRANT SELECT ON {H} TO PUBLIC; CREATE VIEW own AS SELECT * FROM secrets; ALTER VIEW own OWNER TO lim;"
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO lim"
+    )
+    options = {"roles": {"lim": None}, "skip_checks": ["stronger_owners"]}
+    me = case.target.params["user"]
+    wanted = {
+        f"view public.{HOSTILE}": f"it belonged to lim, and belongs to {me} (shows all rows of public.secrets)",
+        "routine public.f()": f"it belonged to lim, and belongs to {me} (runs as superuser)",
+    }
+    for data in (case.init(check_mode=True, **options).data, case.init(**options).data):
+        found = {item["object"]: item["reason"] for item in data["left"] if "with more rights" in item["reason"]}
+        assert {what: reason.partition(": ")[2] for what, reason in found.items()} == wanted
+
+
+def test_what_the_target_had_before_is_put_back_when_the_copy_starts_over(case: Case) -> None:
+    database, there = (sql.Identifier(name).as_string(None) for name in (case.source.name, case.target.name))
+    case.source.execute(f"ALTER SCHEMA shop OWNER TO {H}; CREATE SCHEMA other AUTHORIZATION boss")
+    case.source.execute(
+        f"REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT CREATE ON SCHEMA public TO {H} WITH GRANT OPTION; REVOKE"
+        f" TEMPORARY ON DATABASE {database} FROM PUBLIC;"
+        "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) TO clerk; GRANT SELECT (rolname) ON pg_catalog.pg_authid TO clerk"
+    )
+    case.target.execute(
+        f"CREATE ROLE before; CREATE ROLE {H}; CREATE SCHEMA shop AUTHORIZATION before; GRANT USAGE ON SCHEMA shop TO {H};"
+        f"CREATE SCHEMA other; GRANT USAGE ON SCHEMA public TO before; GRANT CREATE ON DATABASE {there} TO before"
+    )
+    state = (
+        "SELECT nspname, pg_get_userbyid(nspowner),"
+        " ARRAY(SELECT unnest(nspacl)::text ORDER BY 1) FROM pg_namespace WHERE nspname IN ('shop', 'other', 'public')"
+        " UNION ALL SELECT 'db', '', ARRAY(SELECT unnest(datacl)::text ORDER BY 1) FROM pg_database"
+        " WHERE datname = current_database() UNION ALL SELECT proname, '', ARRAY(SELECT"
+        " unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1) FROM pg_proc WHERE proname = 'pg_ls_dir'"
+        " AND pronargs = 1 UNION ALL SELECT attname, '', ARRAY(SELECT unnest(attacl)::text ORDER BY 1)"
+        " FROM pg_attribute WHERE attrelid = 'pg_authid'::regclass AND attname = 'rolname' ORDER BY 1"
+    )
+
+    def now() -> dict[str, Any]:
+        rows = case.target.execute(state)
+        return {name: (owner, [item for item in acl if item]) for name, owner, acl in rows}
+
+    before = now()
+    case.init()
+    changed = now()
+    assert {name for name in before if changed[name] != before[name]} == {*before}
+    # What somebody else does there meanwhile is his.
+    case.target.execute("CREATE ROLE meanwhile; GRANT USAGE ON SCHEMA shop TO meanwhile")
+    # What the next copy would change there again is taken back on the source.
+    case.source.execute(
+        f"ALTER SCHEMA shop RENAME TO renamed; DROP SCHEMA other; GRANT USAGE ON SCHEMA public TO PUBLIC;"
+        f"REVOKE CREATE ON SCHEMA public FROM {H}; GRANT TEMPORARY ON DATABASE {database} TO PUBLIC;"
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) FROM clerk; REVOKE SELECT (rolname) ON pg_authid FROM clerk"
+    )
+    migration = case.migration()
+    init.run(migration, init.InitOptions(client_bin_dir=case.bin_dir, check_mode=True, resume=False))
+    assert 'target: ALTER SCHEMA "shop" OWNER TO "before"' in migration.log.entries
+    assert f"target: GRANT TEMPORARY ON DATABASE {there} TO PUBLIC" in migration.log.entries
+    assert now()["shop"] != before["shop"]
+    data = case.init(resume=False).data
+    assert "notes" not in data
+    before["shop"][1].append("meanwhile=U/before")
+    assert now() == before

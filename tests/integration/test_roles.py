@@ -255,11 +255,17 @@ def test_options_that_an_older_target_does_not_know_are_named(make_cluster: Call
     source.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE team; CREATE ROLE app; CREATE ROLE tool")
     source.execute("GRANT team TO app WITH INHERIT FALSE; GRANT team TO tool WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
     source.execute("CREATE ROLE boss; GRANT team TO boss WITH ADMIN OPTION; GRANT SELECT ON t TO team, tool")
+    # Together two grantors give both; and who is NOINHERIT gets no more than he had.
+    source.execute("CREATE ROLE twice; CREATE ROLE aside NOINHERIT; CREATE ROLE taker NOINHERIT")
+    source.execute("GRANT team TO twice WITH INHERIT FALSE; GRANT team TO twice WITH SET FALSE GRANTED BY boss")
+    source.execute("GRANT team TO aside WITH INHERIT FALSE; GRANT team TO taker WITH INHERIT TRUE")
     data = Case(source, target).init().data
-    assert target.execute(MEMBERS) == [("team", "app", False), ("team", "boss", True)]
+    others = [("team", name, False) for name in ("aside", "taker", "twice")]
+    assert sorted(target.execute(MEMBERS)) == sorted([("team", "app", False), ("team", "boss", True), *others])
     assert "INHERIT FALSE" in left(data)["membership of app in team"]
     assert "ADMIN OPTION" in left(data)["membership of tool in team"]
-    assert len(data["left"]) == 2
+    assert "NOINHERIT" in left(data)["membership of taker in team"]
+    assert len(data["left"]) == 3
 
 
 # --- roles that are there --------------------------------------------------------------------------------------------
@@ -285,6 +291,24 @@ def test_roles_that_the_target_has_are_compared_and_never_changed(company: Case)
     assert "role team" not in left(data)
     # What it has set in this database alone belongs to the database.
     assert company.target.execute(SETTINGS) == [("ann", False, ["work_mem=8MB"]), ("ann", True, ["my.own=here"])]
+
+
+def test_what_the_first_database_could_not_give_a_role_is_told_as_the_same_by_the_second(
+    company: Case, target_cluster: Cluster
+) -> None:
+    company.source.execute("ALTER ROLE job SUPERUSER CREATEDB")
+    assert left(company.init().data)["role job"] == "SUPERUSER is never given to a new role"
+    second = Case(company.source, create_database(target_cluster), {"name": "second"})
+    said = left(second.init().data)["role job"]
+    assert (
+        "NOSUPERUSER there (never given to a new role). It was not changed; if a migration of another database" in said
+    )
+    # What somebody has changed since is another matter.
+    company.target.execute("ALTER ROLE job NOCREATEDB; ALTER ROLE ann CONNECTION LIMIT 7")
+    third = Case(company.source, create_database(target_cluster), {"name": "third"})
+    found = left(third.init().data)
+    assert "NOCREATEDB there." in found["role job"]
+    assert found["role ann"].endswith("It was not changed")
 
 
 def test_check_mode_tells_what_would_be_made_granted_and_lost_and_writes_nothing(company: Case) -> None:

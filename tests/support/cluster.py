@@ -54,7 +54,8 @@ SETTINGS: Mapping[str, str] = {
     "wal_retrieve_retry_interval": "500ms",
     "wal_sender_timeout": "10s",
     "wal_receiver_timeout": "10s",
-    "autovacuum_naptime": "60s",
+    # Tests compare catalogs of two moments; statistics that come by themselves in between would differ.
+    "autovacuum_naptime": "1d",
     "max_wal_size": "256MB",
     "min_wal_size": "16MB",
     "log_line_prefix": "%m [%p] %q%u@%d/%a ",

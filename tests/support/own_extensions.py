@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.binaries import locked
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database
 from tests.support.template import server_user
@@ -16,10 +17,17 @@ from tests.support.template import server_user
 
 @pytest.fixture
 def offered(source_cluster: Cluster, target_cluster: Cluster, source_db: Database) -> Iterator[Callable[..., None]]:
-    """Let servers offer an extension that this makes: `offered(name, script, source=version, target=version)`."""
+    """Let servers offer an extension that this makes: `offered(name, script, source=version, target=version)`.
+
+    The folders belong to the programs, which all servers of the machine share: another process's test may use the same names,
+    and its end would take the files away. So one test at a time has them.
+    """
     with contextlib.ExitStack() as stack:
+        held: list[None] = []
 
         def offer(name: str, script: str, **versions: str) -> None:
+            if not held:
+                held.append(stack.enter_context(locked("own-extensions")))
             for cluster, version in (
                 (source_cluster, versions.get("source")),
                 (target_cluster, versions.get("target")),

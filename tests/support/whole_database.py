@@ -33,7 +33,8 @@ SELECT evtname, evtevent, evttags, evtfoid::regproc::text, pg_get_userbyid(evtow
   FROM pg_event_trigger ORDER BY 1
 """
 LARGE = """
-SELECT oid::bigint, md5(lo_get(oid)), pg_get_userbyid(lomowner), lomacl::text, obj_description(oid, 'pg_largeobject')
+SELECT oid::bigint, md5(lo_get(oid)), pg_get_userbyid(lomowner), obj_description(oid, 'pg_largeobject'),
+       CASE WHEN lomacl IS NOT NULL THEN ARRAY(SELECT a::text FROM unnest(lomacl) AS a ORDER BY 1) END
   FROM pg_largeobject_metadata ORDER BY oid
 """
 

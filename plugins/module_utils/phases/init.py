@@ -103,7 +103,11 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
                 work = Run(migration, options, progress, claim, source, target, retention, plan)
                 if starts_over:
                     progress(Event("init", "taking back what was copied"))
-                    starting_over.start_over(migration, claim, source, target, work.client)
+                    refused = starting_over.start_over(migration, claim, source, target, work.client)
+                    work.notes += [
+                        f"{item.attempt.what} could not be put back as the target had it before the migration: {item.reason}"
+                        for item in refused
+                    ]
                     numbers = _numbers(plans.read(migration, options, source))
                     starting_over.rewrite_plan(claim, _recorded(options), numbers)
                 carry_out(work, claim)

@@ -16,6 +16,7 @@ from .. import (
     event_triggers,
     extension_data,
     extensions,
+    languages,
     native_copy,
     never_carried,
     provider,
@@ -185,6 +186,7 @@ def _of_database(
     found = extensions.read(source.rows, target.rows, is_there=target_exists)
     made = extensions.plan(options.extension_versions, source.rows, found, whose, left_behind)
     left += [*made.left, *made.differing()]
+    left += [item.as_left for item in languages.present(source, target)] if target_exists else []
     rows = extension_data.plan(options.extension_data, source, whose, left_behind | made.behind)
     left += [*rows.left, *({"object": item.what, "reason": "copied once, never replicated"} for item in rows.copy)]
     wanted = event_triggers.read(source.rows(event_triggers.QUERY))

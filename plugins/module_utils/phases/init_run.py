@@ -14,6 +14,7 @@ from .. import (
     extension_data,
     extensions,
     finishing,
+    languages,
     large_objects,
     native_copy,
     never_carried,
@@ -172,9 +173,10 @@ class Run:
         left_out = {(item.classid, item.objid) for item in plan.left}
         baseline.keep(self.claim, baseline.seen(reader, self.migration.selection), left_out)
         made, rows = self._extensions, self._extension_rows
-        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left)]
+        there = languages.present(reader, self.target)
+        left = [*made.left, *made.differing(), *(() if rows.copy else rows.left), *(item.as_left for item in there)]
         detail = {"left": left, "extension_data": bool(rows.copy)}
-        return Wanted(behind=made.behind, extensions=made.statements, detail=detail)
+        return Wanted(behind=made.behind | languages.skipped(there), extensions=made.statements, detail=detail)
 
     def _enter_register(self, plan: Plan, maintenance: Session | None, reason: str) -> None:
         """Tell migrations into other databases of the target server what this one will take, where we may."""

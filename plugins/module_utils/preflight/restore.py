@@ -7,7 +7,7 @@ The schema is restored as a whole or not at all, so one refused statement stops 
 
 from __future__ import annotations
 
-from .. import event_triggers
+from .. import event_triggers, languages
 from ..driver import Row, sql
 from .check import Check, Outcome, Severity, check, comment, failed, name, passed, statement, statements
 from .context import Context
@@ -149,6 +149,9 @@ def event_trigger_policy(context: Context) -> Outcome:
 def superuser_objects(context: Context) -> Outcome:
     """X9. A superuser may, and has to have the libraries of functions in C."""
     rows = context.restored(context.source.rows(_SUPERUSER_OBJECTS))
+    if context.target_database is not None:
+        there = languages.skipped(languages.present(context.source.session, context.target_database.session))
+        rows = [row for row in rows if (row["classid"], row["oid"]) not in there]
     role = context.target.role
     if role.is_superuser:
         libraries = [row for row in rows if row["library"]]

@@ -185,13 +185,36 @@ def existing_roles(context: Context) -> Outcome:
 def role_attributes(context: Context) -> Outcome:
     """P13, X6. init makes them without what is refused, and lists it under left."""
     plan = context.role_plan
-    lost = [item for item in (*plan.left, *plan.expected) if "is not readable" not in item["reason"]]
+    lost = [
+        item
+        for item in (*plan.left, *plan.expected)
+        if "is not readable" not in item["reason"] and item not in plan.wider
+    ]
     if not lost:
         return passed()
     return failed(
         "The target gives these roles less than they have on the source; init lists it under left.",
         "Give them on the target what they need, as its administrator, after init.",
         objects=[f"{item['object']}: {item['reason']}" for item in lost],
+    )
+
+
+@check(
+    CHECKS, "wider_memberships", "No membership of a role gives more on the target than on the source", side="target",
+    severity="warning",
+)  # fmt: skip
+def wider_memberships(context: Context) -> Outcome:
+    """Before 16 every membership lets its member SET ROLE, and the member's own INHERIT decides about the rest."""
+    found = context.role_plan.wider
+    if not found:
+        return passed()
+    return failed(
+        f"PostgreSQL {context.target.major} has no INHERIT FALSE and SET FALSE of memberships (16 and later do). Roles that "
+        "init makes would get these all the same, with more rights than they have on the source.",
+        "Migrate to 16 or later where that matters.\n-- or, on the source before init, where nobody needs it: REVOKE ROLE FROM "
+        "MEMBER\n-- or let another role of the target stand for the member, by a mapping: roles: {MEMBER: OTHER}; roles that "
+        "the target has already get no memberships",
+        objects=[f"{item['object']}: {item['reason']}" for item in found],
     )
 
 

@@ -296,6 +296,32 @@ def test_what_a_new_role_will_not_get_is_named(source_db: Database, target_db: D
     assert run_validate(source_db.params, target_db.params)["role_attributes"]["status"] == "pass"
 
 
+@pytest.mark.fires("wider_memberships")
+@pytest.mark.silent("wider_memberships")
+def test_memberships_that_give_more_before_16_are_named_before_anything_is_written(
+    make_cluster: Callable[..., Cluster], target_db: Database
+) -> None:
+    source, target = make_cluster(16), make_cluster(15)
+    source.execute(
+        f"CREATE ROLE {H}; CREATE ROLE team; CREATE ROLE tool; CREATE ROLE quiet NOINHERIT; CREATE TABLE p (id int PRIMARY KEY);"
+        f"GRANT SELECT ON p TO team; GRANT team TO {H} WITH INHERIT FALSE; GRANT team TO tool WITH SET FALSE;"
+        "GRANT team TO quiet WITH INHERIT FALSE"
+    )
+    report = run_validate(source.params(), target.params())
+    found = report["wider_memberships"]
+    assert (found["status"], found["severity"]) == ("fail", "warning")
+    assert [each.partition(":")[0] for each in found["objects"]] == [
+        f"membership of {HOSTILE} in team",
+        "membership of tool in team",
+    ]
+    assert "without SET ROLE" in found["objects"][0] and "by SET ROLE" in found["objects"][1]
+    assert report["role_attributes"]["status"] == "pass"
+    # From 16 on they are what they are, and a role that is there gets none.
+    assert run_validate(source.params(), target_db.params)["wider_memberships"]["status"] == "pass"
+    target.execute(f"CREATE ROLE {H}; CREATE ROLE tool")
+    assert run_validate(source.params(), target.params())["wider_memberships"]["status"] == "pass"
+
+
 def test_before_14_each_object_is_granted(make_cluster: Callable[..., Cluster], target_db: Database) -> None:
     cluster = make_cluster(13)
     cluster.execute(

@@ -113,6 +113,10 @@ def _left(what: str, reason: str) -> Iterator[Expected]:
         yield Expected(reason, "large objects", attributes=names, what=frozenset())
     elif found := re.fullmatch(r"(?P<what>.+) of the database", what):
         yield from _of_database(found["what"], reason)
+    elif found := re.fullmatch(r"owner and privileges of (?P<object>language .+)", what):
+        # The same functions, perhaps elsewhere.
+        attributes = _ACCESS | {"handler", "inline handler", "validator"}
+        yield Expected(reason, "language", attributes=attributes, what=frozenset(), test=_is(found["object"]))
     elif found := re.fullmatch(r"(?:owner .+?|comment|[A-Z][A-Z, ]*) (?:of|on) (?P<object>.+?)(?: for .+)?", what):
         attributes = frozenset({"comment"}) if what.startswith("comment") else _ACCESS
         yield Expected(reason, attributes=attributes, what=frozenset(), test=_is(found["object"]))

@@ -6,15 +6,16 @@ import pytest
 
 pytest.importorskip("psycopg")
 
+from ansible_collections.seren.migrator.plugins.module_utils.acl import Change
 from ansible_collections.seren.migrator.plugins.module_utils.large_objects import grants, joined, without
 from ansible_collections.seren.migrator.plugins.module_utils.role_names import RoleNames
 
-BOTH = (("alice", "SELECT", False), ("alice", "UPDATE", False))
+BOTH = "alice=rw/alice"
 
 
-def granted(privileges: tuple[tuple[str, str, bool], ...], names: RoleNames) -> tuple[list[str], list[str]]:
-    statements, nobody = grants("alice", privileges, [1, 2], names)
-    return [item.as_string(None) for item in statements], nobody
+def granted(*items: str, names: RoleNames) -> tuple[list[Change], set[str]]:
+    found, losses = grants("alice", items, names)
+    return found, losses.roles
 
 
 def test_ranges_that_touch_or_overlap_become_one() -> None:
@@ -32,26 +33,26 @@ def test_what_is_gone_is_known_and_not_present() -> None:
 
 
 def test_what_an_owner_has_by_itself_is_not_granted() -> None:
-    assert granted(BOTH, RoleNames("admin")) == ([], [])
-    assert granted((*BOTH, ("", "SELECT", False)), RoleNames("admin")) == (
-        ["GRANT SELECT ON LARGE OBJECT 1, 2 TO PUBLIC"],
-        [],
-    )
+    assert granted(BOTH, names=RoleNames("admin")) == ([], set())
+    found = granted(BOTH, "=r/alice", names=RoleNames("admin"))
+    assert found == ([Change(True, "alice", "", ("r",), False)], set())
 
 
 def test_what_an_owner_has_given_up_is_taken_from_it() -> None:
-    assert granted((("alice", "SELECT", False),), RoleNames("admin"))[0] == [
-        'REVOKE ALL ON LARGE OBJECT 1, 2 FROM "alice"',
-        'GRANT SELECT ON LARGE OBJECT 1, 2 TO "alice"',
-    ]
-    assert granted((), RoleNames("admin", owner="boss"))[0] == ['REVOKE ALL ON LARGE OBJECT 1, 2 FROM "boss"']
+    given_up = [Change(False, "alice", "alice", ("w",), False)]
+    assert granted("alice=r/alice", names=RoleNames("admin")) == (given_up, set())
+    assert granted("alice=r/alice", names=RoleNames("admin", owner="boss")) == ([], set())
 
 
 def test_roles_are_called_as_on_the_target_and_who_is_not_there_is_named() -> None:
     names = RoleNames("admin", {"bob": 'b"b', "carol": None})
-    privileges = (*BOTH, ("bob", "UPDATE", True), ("carol", "SELECT", False), ("carol", "UPDATE", False))
-    assert granted(privileges, names) == (['GRANT UPDATE ON LARGE OBJECT 1, 2 TO "b""b" WITH GRANT OPTION'], ["carol"])
+    found = granted(BOTH, "bob=w*/alice", "carol=rw/alice", "dave=w/bob", names=names)
+    assert found == (
+        [Change(True, "alice", 'b"b', ("w",), True), Change(True, 'b"b', "dave", ("w",), False)],
+        {"carol"},
+    )
 
 
 def test_one_role_that_owns_everything_is_granted_nothing_more() -> None:
-    assert granted((*BOTH, ("bob", "SELECT", False)), RoleNames("admin", {"bob": "boss"}, owner="boss")) == ([], [])
+    names = RoleNames("admin", {"bob": "boss"}, owner="boss")
+    assert granted(BOTH, "bob=r/alice", names=names) == ([], set())
