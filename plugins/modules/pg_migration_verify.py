@@ -252,6 +252,10 @@ tables:
       description: Seconds that this table took.
       type: float
       sample: 0.4
+    bytes:
+      description: Size on the source without its indexes, V(null) when the table was not compared.
+      type: int
+      sample: 14680064
 differences:
   description: Rows that are proven to differ, at most O(max_differences).
   returned: when the comparison could be carried out

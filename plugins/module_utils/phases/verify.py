@@ -384,6 +384,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
         "method": None,
         "not_compared": [],
         "seconds": 0.0,
+        "bytes": None,
     }
 
 

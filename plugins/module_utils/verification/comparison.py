@@ -146,6 +146,7 @@ class Comparison:
             "method": self.unit.method,
             "not_compared": list(self.unit.not_compared),
             "seconds": round(self.seconds, 3),
+            "bytes": self.unit.estimated_bytes,
         }
 
 
