@@ -56,6 +56,25 @@ options:
     type: str
     choices: [compare, report, skip]
     default: compare
+  show_values:
+    description:
+      - Whether differing rows are listed with their values, those of the columns that differ on both sides, cut at 200 characters, and those
+        of all columns of a row that one side lacks.
+      - Values are never shown otherwise, neither in the result nor in a message.
+    type: bool
+    default: false
+  hash_keys:
+    description:
+      - Whether the values of keys are shown as a hash only. It is keyed with a secret of this run that nobody is told, so that no key can be found by
+        trying. RV(differences[].tuples) still tells those who may read the databases where each row lies.
+    type: bool
+    default: false
+  differences_path:
+    description:
+      - A file on the machine that runs the module for the rows that differ, one JSON object a line, as in RV(differences). It has up to 10,000 rows of a
+        table that differs in many, and a million in all, whatever O(max_differences) is.
+      - It has mode 0600, replaces the one before, and appears whole when the comparison has ended. It is written in check mode, too.
+    type: path
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
@@ -299,6 +318,10 @@ differences:
       description: Where the row lies on each side, as relation and ctid.
       type: dict
       sample: {source: ['shop.orders (0,1)'], target: ['shop.orders (0,7)']}
+    values:
+      description: Values as text by side and column, with O(show_values) only. A side that lacks the row is not there, and V(null) is NULL.
+      type: dict
+      sample: {source: {amount: '12.50'}, target: {amount: '12.05'}}
 differences_truncated:
   description: Whether more rows differ than are listed.
   returned: when the comparison could be carried out
@@ -359,6 +382,9 @@ SPEC = {
     "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
     "objects": {"type": "str", "choices": ["compare", "report", "skip"], "default": "compare"},
+    "show_values": {"type": "bool", "default": False},
+    "hash_keys": {"type": "bool", "default": False},
+    "differences_path": {"type": "path"},
 }
 
 

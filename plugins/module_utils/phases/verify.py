@@ -26,6 +26,8 @@ from ..result import Result
 from ..selection import Selected, select
 from ..session import translated
 from ..verification.comparison import Comparison, Limits, attempt, give_up
+from ..verification.difference_file import DifferenceFile
+from ..verification.disclosure import Disclosure, new_disclosure
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
@@ -50,6 +52,8 @@ class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
 
     ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
+    ``show_values`` tells the values of columns that differ, ``hash_keys`` hides those of keys; ``differences_path`` is a file
+    on this machine for all differing rows, as JSON lines.
     ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
     """
 
@@ -60,6 +64,9 @@ class VerifyOptions:
     wait_timeout: float = 300.0
     fail_on_difference: bool = True
     objects: str = "compare"
+    show_values: bool = False
+    hash_keys: bool = False
+    differences_path: str | None = None
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -117,15 +124,22 @@ def verify_streams(
     if options.objects not in ("compare", "report", "skip"):
         raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    with Connections(migration) as connections, translated(migration.redactor):
+    with ExitStack() as stack:
+        file = stack.enter_context(DifferenceFile(options.differences_path)) if options.differences_path else None
+        connections = stack.enter_context(Connections(migration))
+        stack.enter_context(translated(migration.redactor))
         holders = Holders(
             connections.open("source", "snapshot"),
             connections.open("source", "control"),
             connections.open("target", "snapshot"),
         )
-        run_ = _Run(migration, options, progress, connections, holders, findings)
+        disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
+        run_ = _Run(migration, options, progress, connections, holders, findings, disclosure, file)
         run_.prepare(streams, record)
         run_.compare(streams)
+        if file is not None:
+            looks = {comparison.look for comparison in findings.comparisons}
+            file.finish(lambda look: look in looks)
     return _result(options, findings)
 
 
@@ -139,6 +153,8 @@ class _Run:
     connections: Connections
     holders: Holders
     findings: _Findings
+    disclosure: Disclosure
+    file: DifferenceFile | None = None
     alignment_problem: str = ""
 
     def say(self, text: str, **numbers: Any) -> None:
@@ -193,7 +209,12 @@ class _Run:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""
         comparisons = self.findings.comparisons
         comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
-        limits = Limits(max_rounds=self.options.max_rounds, max_differences=self.options.max_differences)
+        limits = Limits(
+            max_rounds=self.options.max_rounds,
+            max_differences=self.options.max_differences,
+            disclosure=self.disclosure,
+            file=self.file,
+        )
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
         recipe = Recipe(assert_rules, new_seeds())
         with Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs:

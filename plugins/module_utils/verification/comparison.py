@@ -15,26 +15,28 @@ from typing import Any
 from ..driver import psycopg
 from ..endpoint import Side
 from ..errors import MigrationError, Redactor
+from .difference_file import DifferenceFile
+from .disclosure import KEYS_ONLY, Disclosure
+from .mending import Mending, mending
+from .naming import Difference, named
 from .pairing import Unit
 from .readers import Pair
 from .rows import (
     LOOKUP_ABOVE_BYTES,
     Group,
-    Place,
     Probe,
     Sighting,
-    Version,
-    column_hashes,
+    intervals_for,
     is_proven,
     is_standing,
     is_untouched,
-    kind_of,
+    lasting,
     probe,
     rows_of_identities,
     rows_of_leaves,
     texts_of_keys,
 )
-from .scan import Grid, Recipe, bits_for, differing, grid_query, rows_in, side_columns, summed
+from .scan import Grid, Recipe, bits_for, differing, grid_query, rows_in, summed
 from .snapshots import Epoch, current_xmin, following, reading, wait_until_ended
 
 
@@ -50,39 +52,9 @@ class Limits:
     probe_wait_s: float = 1.0
     chased: int = 1000
     chase_s: float = 10.0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A proven difference. ``key`` maps key columns to text forms, empty without a key.
-
-    ``columns`` are the names of those that differ; the counts are the rows with this key, or with this content.
-    ``tuples`` are places (``relation (ctid)``) on the sides where the row was found: without a key, all there is.
-    """
-
-    schema: str
-    table: str
-    kind: str
-    key: Mapping[str, str]
-    columns: tuple[str, ...]
-    rounds: int
-    source_count: int
-    target_count: int
-    tuples: Mapping[str, tuple[str, ...]]
-
-    def as_data(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "schema": self.schema,
-            "table": self.table,
-            "kind": self.kind,
-            "key": dict(self.key),
-            "columns": list(self.columns),
-            "rounds": self.rounds,
-            "source_count": self.source_count,
-            "target_count": self.target_count,
-            "tuples": {side: list(places) for side, places in self.tuples.items()},
-        }
+    named_at_once: int = 500
+    disclosure: Disclosure = KEYS_ONLY
+    file: DifferenceFile | None = None  # takes the differences that the result has no room for, too
 
 
 _REWRITTEN = """
@@ -111,6 +83,12 @@ class Comparison:
     sightings: dict[int, list[Sighting]] = field(default_factory=dict)
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
+    looks: int = 1  # how often it was looked at from the start
+
+    @property
+    def look(self) -> str:
+        """Name what was seen of the table since it was last looked at from the start."""
+        return f"{id(self)} {self.looks}"
 
     @property
     def is_settled(self) -> bool:
@@ -129,6 +107,7 @@ class Comparison:
         self.obstacle = obstacle
         self.is_complete = False
         self.differing_rows = 0
+        self.looks += 1
         for seen in (self.suspects, self.sightings, self.counted, self.differences):
             seen.clear()
 
@@ -326,6 +305,8 @@ def _judge(
     unit = comparison.unit
     seen = _probe(pair, unit, recipe, groups, epoch, limits)
     proven: list[Group] = []
+    mendings: dict[int, Mending] = {}
+    is_keyed = bool(unit.key)
     doubtful: dict[int, tuple[str, ...]] = {}
     sightings: dict[int, list[Sighting]] = {}
     for group in groups:
@@ -333,7 +314,15 @@ def _judge(
         untouched = frozenset(place for place in places if is_untouched(place, seen, epoch.horizon))
         earlier = comparison.sightings.get(group.identity, [])
         if epoch.alignment == "aligned":
-            is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=bool(unit.key))
+            is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=is_keyed)
+            if is_real:
+                lasted = lasting(
+                    frozenset(row.place for row in group.target),
+                    earlier,
+                    epoch.source_xmin,
+                    intervals_for(is_keyed=is_keyed),
+                )
+                mendings[group.identity] = mending(group, untouched, lasted, is_keyed=is_keyed)
         else:
             is_real = comparison.rounds >= limits.max_rounds and is_standing(
                 group, untouched, earlier, limits.max_rounds
@@ -352,8 +341,7 @@ def _judge(
         sightings[group.identity] = [*earlier, sighting]
     comparison.suspects, comparison.sightings = doubtful, sightings
     comparison.differing_rows += len(proven)
-    room = limits.max_differences - len(comparison.differences)
-    comparison.differences += _named(comparison, pair, epoch, recipe, proven[: max(room, 0)], texts)
+    _list(comparison, pair, epoch, recipe, limits, proven, texts, mendings)
     if comparison.is_complete and comparison.rounds > 1 and epoch.alignment == "aligned":
         _chase(comparison, pair, recipe, limits)
     if comparison.is_complete and not comparison.suspects:
@@ -377,61 +365,29 @@ def _probe(pair: Pair, unit: Unit, recipe: Recipe, groups: Sequence[Group], epoc
     return look() if is_unclear and wait_until_ended(source, epoch.horizon, limits.probe_wait_s) else seen
 
 
-def _named(
+def _list(
     comparison: Comparison,
     pair: Pair,
     epoch: Epoch,
     recipe: Recipe,
+    limits: Limits,
     groups: Sequence[Group],
     texts: Mapping[int, tuple[str, ...]],
-) -> list[Difference]:
-    """Turn proven groups into differences, with the names of the columns that differ."""
-    if not groups:
-        return []
-    unit = comparison.unit
-    kinds = {group.identity: kind_of(group, is_keyed=bool(unit.key)) for group in groups}
-    pairs = {
-        group.identity: (group.source[0].place, group.target[0].place)
-        for group in groups
-        if kinds[group.identity] in ("changed", "generated_only") and group.source and group.target
-    }
-    hashes: tuple[dict[Place, tuple[Any, ...]], ...] = ({}, {})
-    if pairs:
-        with pair.at(epoch):
-            hashes = pair.both(
-                lambda side: column_hashes(
-                    pair, side, unit, recipe, [places[side == "target"] for places in pairs.values()]
-                )
-            )
-    names = [column.name for column in side_columns(unit, "source")]
-    key_names = [unit.source.columns[position].name for position in unit.key]
-    found = []
-    for group in groups:
-        here, there = pairs.get(group.identity, (None, None))
-        left = hashes[0].get(here, ()) if here else ()
-        right = hashes[1].get(there, ()) if there else ()
-        found.append(
-            Difference(
-                schema=unit.schema,
-                table=unit.name,
-                kind=kinds[group.identity],
-                key=dict(zip(key_names, texts.get(group.identity, ()), strict=False)),
-                columns=tuple(name for name, a, b in zip(names, left, right, strict=False) if a != b),
-                rounds=comparison.rounds,
-                source_count=len(group.source),
-                target_count=len(group.target),
-                tuples={
-                    "source": _places(unit, "source", group.source),
-                    "target": _places(unit, "target", group.target),
-                },
-            )
+    mendings: Mapping[int, Mending],
+) -> None:
+    """Name proven groups, as many as are held here or fit into the file, some at a time."""
+    for start in range(0, len(groups), limits.named_at_once):
+        room = max(limits.max_differences - len(comparison.differences), 0)
+        if not room and limits.file is None:
+            return
+        chosen = groups[start : start + (limits.named_at_once if limits.file else min(room, limits.named_at_once))]
+        found = named(
+            comparison.unit, comparison.rounds, pair, epoch, recipe, limits.disclosure, chosen, texts, mendings
         )
-    return found
-
-
-def _places(unit: Unit, side: Side, rows: Sequence[Version]) -> tuple[str, ...]:
-    names = {heap.oid: f"{heap.schema}.{heap.name}" for heap in unit.half(side).heaps}
-    return tuple(f"{names.get(row.heap, '')} {row.ctid}" for row in rows[:10])
+        comparison.differences += found[:room]
+        for difference in found if limits.file is not None else []:
+            if limits.file is not None and not limits.file.add(comparison.look, difference.as_data()):
+                return
 
 
 # --- hot rows --------------------------------------------------------------------------------------------------
