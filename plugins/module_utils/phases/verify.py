@@ -34,9 +34,11 @@ from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
 from ..verification.objects.scopes import scopes
 from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
 from ..verification.readers import Connections, Pairs
+from ..verification.repair_script import Script
 from ..verification.scan import Recipe
 from ..verification.sequences import SequenceFinding, compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, epoch, reading, wait_until_ended
+from .verify_repair import PASSES, Mended, mend
 
 PHASE = "verify"
 _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended
@@ -53,7 +55,8 @@ class VerifyOptions:
 
     ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
     ``show_values`` tells the values of columns that differ, ``hash_keys`` hides those of keys; ``differences_path`` is a file
-    on this machine for all differing rows, as JSON lines.
+    on this machine for all differing rows, as JSON lines. ``repair`` mends at most ``max_repairs`` rows on the target and verifies
+    again; ``repair_sql_path`` is a file on this machine for the statements that would.
     ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
     """
 
@@ -67,6 +70,9 @@ class VerifyOptions:
     show_values: bool = False
     hash_keys: bool = False
     differences_path: str | None = None
+    repair: bool = False
+    repair_sql_path: str | None = None
+    max_repairs: int = 1000
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -84,6 +90,7 @@ class _Findings:
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
+    mended: Mended | None = None
     problem: str = ""  # why not everything could be looked at
 
 
@@ -117,9 +124,11 @@ def verify_streams(
 
     ``record`` tells which tables the migration left without data on purpose.
     """
-    if options.jobs < 1 or options.max_rounds < 1 or options.max_differences < 0:
+    if options.jobs < 1 or options.max_rounds < 1 or min(options.max_differences, options.max_repairs) < 0:
         raise MigrationError(
-            "bad_option", "jobs and max_rounds must be at least 1, max_differences at least 0.", "Correct the options."
+            "bad_option",
+            "jobs and max_rounds must be at least 1, max_differences and max_repairs at least 0.",
+            "Correct the options.",
         )
     if options.objects not in ("compare", "report", "skip"):
         raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
@@ -137,6 +146,7 @@ def verify_streams(
         run_ = _Run(migration, options, progress, connections, holders, findings, disclosure, file)
         run_.prepare(streams, record)
         run_.compare(streams)
+        run_.mend(streams)
         if file is not None:
             looks = {comparison.look for comparison in findings.comparisons}
             file.finish(lambda look: look in looks)
@@ -156,6 +166,7 @@ class _Run:
     disclosure: Disclosure
     file: DifferenceFile | None = None
     alignment_problem: str = ""
+    recipe: Recipe | None = None
 
     def say(self, text: str, **numbers: Any) -> None:
         """Report progress."""
@@ -211,12 +222,12 @@ class _Run:
         comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
         limits = Limits(
             max_rounds=self.options.max_rounds,
-            max_differences=self.options.max_differences,
+            max_differences=max(self.options.max_differences, self.options.max_repairs if self.is_mending else 0),
             disclosure=self.disclosure,
             file=self.file,
         )
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
-        recipe = Recipe(assert_rules, new_seeds())
+        recipe = self.recipe = Recipe(assert_rules, new_seeds())
         with Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs:
             for number in range(1, self.options.max_rounds + 1):
                 undecided = [comparison for comparison in comparisons if not comparison.is_settled]
@@ -236,6 +247,47 @@ class _Run:
             reason = self.findings.last.reason
         for comparison in comparisons:
             give_up(comparison, reason)
+
+    @property
+    def is_mending(self) -> bool:
+        """True when differences are to be repaired, or their repair to be written down."""
+        return self.options.repair or self.options.repair_sql_path is not None
+
+    def mend(self, streams: Sequence[Stream]) -> None:
+        """Repair what is proven to differ, and verify those tables again, until nothing more can be repaired."""
+        if not self.is_mending:
+            return
+        options = self.options
+        mended = Mended(options.repair, options.check_mode, options.max_repairs, options.max_differences)
+        self.findings.mended = mended
+        with ExitStack() as stack:
+            if options.repair_sql_path is not None:
+                mended.script = stack.enter_context(Script(options.repair_sql_path))
+            fresh = self.findings.comparisons
+            for _number in range(PASSES):
+                last = self.findings.last
+                if self.findings.problem or self.recipe is None or last is None or last.alignment != "aligned":
+                    mended.reason = self.findings.problem or (
+                        last.reason if last is not None else "nothing was compared"
+                    )
+                    break
+                self.say("repairing" if mended.does_write else "looking at what could be repaired")
+                try:
+                    touched = mend(self.migration, self.connections, self.recipe, mended, fresh)
+                except psycopg.Error as error:
+                    said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
+                    mended.reason = self.findings.problem = f"the repair was interrupted: {said}"
+                    break
+                if not touched:
+                    break
+                again = {comparison.look for comparison in touched}
+                fresh = [Comparison(comparison.unit) for comparison in touched]
+                self.findings.comparisons = [
+                    *(each for each in self.findings.comparisons if each.look not in again),
+                    *fresh,
+                ]
+                self.compare(streams)
+            mended.look_again(self.findings.comparisons)
 
     def _round(
         self,
@@ -352,9 +404,12 @@ def _nothing_there(reason: str) -> Result:
 def _result(options: VerifyOptions, findings: _Findings) -> Result:
     data = _data(options, findings)
     error = None
+    mended = findings.mended
     if not data["verified"] and options.fail_on_difference:
         error = _not_verified(data)
-    return Result(PHASE, False, data, error=error)
+    if mended is None:
+        return Result(PHASE, False, data, error=error)
+    return Result(PHASE, mended.changed, data, diff=mended.diff() if mended.changed else None, error=error)
 
 
 def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
@@ -386,6 +441,7 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "tables": tables,
         "differences": [difference.as_data() for difference in shown],
         "differences_truncated": differing > len(shown),
+        "repair": findings.mended.as_data() if findings.mended is not None else {},
         "sequences": [sequence.as_data() for sequence in findings.sequences],
         "left_out": findings.left_out,
         "settings": findings.rules.as_data() if findings.rules is not None else {},

@@ -7,6 +7,7 @@ A round is one epoch: the first looks at the whole table, later ones at the rows
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,12 +84,7 @@ class Comparison:
     sightings: dict[int, list[Sighting]] = field(default_factory=dict)
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
-    looks: int = 1  # how often it was looked at from the start
-
-    @property
-    def look(self) -> str:
-        """Name what was seen of the table since it was last looked at from the start."""
-        return f"{id(self)} {self.looks}"
+    look: str = field(default_factory=secrets.token_urlsafe)  # names what was seen since it was last begun anew
 
     @property
     def is_settled(self) -> bool:
@@ -107,7 +103,7 @@ class Comparison:
         self.obstacle = obstacle
         self.is_complete = False
         self.differing_rows = 0
-        self.looks += 1
+        self.look = secrets.token_urlsafe()
         for seen in (self.suspects, self.sightings, self.counted, self.differences):
             seen.clear()
 
