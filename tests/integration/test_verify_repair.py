@@ -8,25 +8,27 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from psycopg import sql
 
 from ansible_collections.seren.migrator.plugins.module_utils.driver import psycopg
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event
+from ansible_collections.seren.migrator.plugins.module_utils.verification import repair
 from ansible_collections.seren.migrator.plugins.module_utils.verification.repair import (
     IN_THE_WAY,
     SOURCE_CHANGED,
     TARGET_CHANGED,
     Repairs,
 )
+from ansible_collections.seren.migrator.plugins.module_utils.verification.repair_script import comment
 from tests.integration.test_verify_damage import CHANGES, prepared
-from tests.integration.verify_pair import ReplicatedPair, status_of, until
+from tests.integration.verify_pair import ReplicatedPair, status_of, until, writing
 from tests.support.binaries import client_dir
 from tests.support.compare import compare_data
-from tests.support.fixtures import Database
-from tests.support.preflight import HOSTILE, H
+from tests.support.fixtures import Database, create_database
+from tests.support.preflight import H
 
 
 def statuses(result: Any) -> dict[tuple[Any, ...], str]:
@@ -237,6 +239,73 @@ def test_a_change_between_writing_and_commit_is_noticed_and_the_repair_taken_bac
     assert are_equal(pair)
     expected = [("new",)] if "UPDATE" in change else []
     assert target_db.execute("SELECT v FROM public.t WHERE id = 1") == expected
+
+
+def before_execution(monkeypatch: pytest.MonkeyPatch, action: Callable[[], Any]) -> None:
+    """Do something once, when both sides were read and the statements are about to be executed."""
+    original = Repairs._execute
+    done: list[bool] = []
+
+    def execute(self: Repairs, *arguments: Any) -> dict[int, str]:
+        if not done:
+            done.append(True)
+            action()
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Repairs, "_execute", execute)
+
+
+@pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
+@pytest.mark.parametrize("change", ["UPDATE public.t SET v = 'new' WHERE id = 1", "DELETE FROM public.t WHERE id = 1"])
+def test_a_lost_row_whose_change_was_already_applied_to_nothing_does_not_come_back_as_it_was(
+    source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch, identity: str, change: str
+) -> None:
+    pair = small(source_db, target_db, identity=identity)
+    pair.damage("DELETE FROM public.t WHERE id = 1")
+    past = f"SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = '{pair.streams[0].slot}'"
+
+    def meanwhile() -> None:
+        source_db.execute(change)
+        lsn = source_db.execute("SELECT pg_current_wal_insert_lsn()")[0][0]
+        until(lambda: source_db.execute(past, (lsn,)) == [(True,)], "the change to be applied, to no row")
+
+    before_execution(monkeypatch, meanwhile)
+    result = pair.verify(repair=True)
+    assert statuses(result) == {("t", "missing", "1"): SOURCE_CHANGED}
+    assert target_db.execute("SELECT v FROM public.t WHERE id = 1") == []
+
+
+def test_the_statement_itself_leaves_a_row_alone_that_is_not_the_one_that_was_seen(
+    source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = small(source_db, target_db)
+    pair.damage("UPDATE public.t SET v = 'x' WHERE id = 1")
+    before_execution(
+        monkeypatch, lambda: pair.damage("UPDATE public.t SET v = 'x' WHERE id = 1")
+    )  # by content the same
+    result = pair.verify(repair=True)
+    assert statuses(result) == {("t", "changed", "1"): TARGET_CHANGED}
+    assert target_db.execute("SELECT v FROM public.t WHERE id = 1") == [("x",)]
+
+
+def test_large_values_go_in_batches_and_too_large_ones_are_said(
+    source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(repair, "MAX_ROW_BYTES", 5000)
+    pair = small(source_db, target_db)
+    source_db.execute("UPDATE public.t SET w = repeat('w', id * 50)")
+    pair.verify()
+    pair.damage(
+        "DELETE FROM public.t WHERE id IN (3, 15, 16, 17, 150)",
+        "UPDATE public.t SET w = 'x' WHERE id IN (18, 151)",
+        "UPDATE public.t SET v = 'x' WHERE id = 152",  # its large column is not touched
+    )
+    result = pair.verify(repair=True)
+    refused = [key[-1] for key, said in statuses(result).items() if "5000 is the limit" in said]
+    assert refused == ["150", "151"]
+    assert result.data["repair"]["repaired"] == 6
+    assert sorted(item["key"]["id"] for item in result.data["differences"]) == ["150", "151"]
 
 
 @pytest.mark.parametrize("damage", ["UPDATE public.t SET v = 'x' WHERE id = 1", "DELETE FROM public.t WHERE id = 1"])
@@ -484,14 +553,60 @@ def test_the_script_repairs_when_it_is_run_by_hand_and_twice_does_nothing_more(
 
 
 def test_names_cannot_leave_a_comment_of_the_script() -> None:
-    from ansible_collections.seren.migrator.plugins.module_utils.verification.repair_script import comment
-
     for line_break in ("\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"):
         assert comment(f"a{line_break}DROP TABLE t") == "-- a DROP TABLE t"
 
 
 def test_refused_says_nothing_of_the_row() -> None:
-    from ansible_collections.seren.migrator.plugins.module_utils.verification.repair import refused
+    assert "4711" not in repair.refused(psycopg.errors.InvalidTextRepresentation('invalid input syntax: "4711"'))
 
-    assert "4711" not in refused(psycopg.errors.InvalidTextRepresentation('invalid input syntax: "4711"'))
-    assert sql.Identifier(HOSTILE)
+
+@pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
+def test_under_writers_every_damage_is_repaired_and_every_change_of_theirs_is_there_at_the_end(
+    source_db: Database, target_db: Database, identity: str
+) -> None:
+    pair = small(source_db, target_db, identity=identity)
+    pair.both("CREATE TABLE public.keyless (a int, b text)")
+    pair.both("ALTER TABLE public.keyless REPLICA IDENTITY FULL")
+    source_db.execute("INSERT INTO public.keyless SELECT i % 20, 'b' FROM generate_series(1, 100) AS i")
+    target_db.execute(f"ALTER SUBSCRIPTION {pair.streams[0].subscription} REFRESH PUBLICATION")
+    until(lambda: target_db.execute("SELECT count(*) FROM public.keyless") == [(100,)], "the rows")
+    random = Random(7)
+
+    def hot(connection: psycopg.Connection[Any], number: int) -> None:
+        # The values of the damage come from the application too, so that a row may read alike before and after.
+        connection.execute(f"UPDATE public.t SET v = 'x', w = '{number}' WHERE id = {number % 40 + 1}")
+
+    def moving(connection: psycopg.Connection[Any], number: int) -> None:
+        key = number % 40 + 1
+        connection.execute(f"DELETE FROM public.t WHERE id = {key}")
+        connection.execute(f"INSERT INTO public.t VALUES ({key}, 'v{number % 3}', 'again')")
+        connection.execute(
+            "DELETE FROM public.keyless WHERE ctid IN (SELECT ctid FROM public.keyless WHERE a = 3 LIMIT 1)"
+        )
+        connection.execute("INSERT INTO public.keyless VALUES (3, 'b')")
+
+    with writing(source_db, hot, moving):
+        for number in range(6):
+            keys = ", ".join(str(key) for key in random.sample(range(1, 201), 20))
+            pair.damage(
+                f"UPDATE public.t SET v = 'x' WHERE id IN ({keys})",
+                f"DELETE FROM public.t WHERE id IN ({', '.join(str(random.randint(41, 200)) for _key in range(5))})",
+                f"INSERT INTO public.t VALUES ({1000 + number}, 'extra')",
+                "DELETE FROM public.keyless WHERE ctid IN (SELECT ctid FROM public.keyless WHERE a = 5 LIMIT 1)",
+                "INSERT INTO public.keyless VALUES (6, 'b')",
+            )
+            result = pair.verify(repair=True)
+            assert result.data["repair"]["repaired"] > 0
+    pair.verify(repair=True)
+    assert pair.verify(repair=True).data["verified"] is True
+    assert are_equal(pair)
+    errors = "SELECT sum(apply_error_count) FROM pg_stat_subscription_stats WHERE subname = %s"
+    assert target_db.execute(errors, (pair.streams[0].subscription,)) == [(0,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("source_major", "target_major"), [(12, 14), (13, 18), (18, 16)])
+def test_repair_between_other_majors(make_cluster: Callable[..., Any], source_major: int, target_major: int) -> None:
+    source, target = (create_database(make_cluster(major)) for major in (source_major, target_major))
+    test_every_type_family_comes_back_as_it_is_on_the_source(source, target)
