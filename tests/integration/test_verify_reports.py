@@ -131,3 +131,48 @@ def test_in_check_mode_before_there_is_a_copy_the_reports_say_that_nothing_was_c
     (tables,) = ET.fromstring(files[".xml"].read_bytes()).findall("testsuite[@name='tables']/testcase")
     assert "does not exist yet" in str(tables.find("error").get("message"))  # type: ignore[union-attr]
     assert "does not exist yet" in Page(files[".html"].read_text(encoding="utf-8")).text
+
+
+def test_a_repair_is_shown_and_the_second_run_changes_nothing(
+    source_db: Database, target_db: Database, tmp_path: Path
+) -> None:
+    source_db.execute(
+        f"CREATE SCHEMA {H}; CREATE TABLE {H}.{H} (id text PRIMARY KEY, {M} text, n int)".replace("%", "%%")
+    )
+    source_db.execute(f"INSERT INTO {H}.{H} VALUES (%s, %s, 1), ('other', 'x', 2)", (KEY, MARKUP + SECRET))
+    case = Case(source_db, target_db, {"name": NAME})
+    try:
+        case.init()
+        case.sync()
+        case.wait_until_in_sync()
+        with target_db.connect() as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute(f"UPDATE {H}.{H} SET n = 7 WHERE n = 2")
+            connection.execute(f"DELETE FROM {H}.{H} WHERE n = 1")
+        given = {
+            "migrate_report_dir": str(tmp_path),
+            "migrate_max_rounds": 5,
+            "migrate_show_values": True,
+            "migrate_repair_sql_path": str(tmp_path / "repair.sql"),
+        }
+        found = run(case, "--check", migrate_repair=True, **given)
+        assert found.code != 0
+        assert found.result("pg_migration_verify")["changed"] is True
+        files = {path.suffix: path for path in tmp_path.iterdir()}
+        page = Page(files[".html"].read_text(encoding="utf-8"))
+        assert page.elements.isdisjoint({"script", "b>tion", "a", "img", "link"})
+        for text in (KEY, MARKUP + SECRET, "would be repaired", "2 would be repaired, 0 not."):
+            assert text in page.text
+        assert stat.S_IMODE(files[".sql"].stat().st_mode) == 0o600
+        mended = run(case, migrate_repair=True, **given)
+        assert mended.code == 0, mended.output
+        assert "2 rows repaired, 0 not" in mended.output
+        result = mended.result("pg_migration_verify")
+        assert result["changed"] is True
+        assert result["verified"] is True
+        assert SECRET not in "".join(result["statements"])
+        again = run(case, migrate_repair=True, **given)
+        assert again.code == 0, again.output
+        assert again.changed == 0
+    finally:
+        case.cleanup(force=True)
