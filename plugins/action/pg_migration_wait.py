@@ -78,7 +78,8 @@ class ActionModule(ActionBase):
             verdict = judge(status, options["until"], limits)
             ready_since = None if verdict != "ready" else elapsed if ready_since is None else ready_since
             if not (options["quiet"] or self._task.no_log):  # display lines are not covered by no_log
-                live_line.show("pg_migration_wait", task_vars, _shown(options["name"], samples[-1], forecast(samples)))
+                shown = _shown(options["name"], samples[-1], forecast(samples), _reasons(status))
+                live_line.show("pg_migration_wait", task_vars, shown)
 
             seen = {"status": last_status, "samples": list(samples), "elapsed": round(elapsed, 1), "ready": False}
             if verdict == "over":
@@ -133,7 +134,7 @@ def _reason_to_stop(
             "Run pg_migration_init and pg_migration_sync first, or correct name, source and target.",
             details,
         )
-    reasons = " ".join(str(reason) for reason in status.get("reasons") or [])
+    reasons = _reasons(status)
     if verdict == "failed":
         return MigrationError(
             "replication_broken",
@@ -154,7 +155,11 @@ def _reason_to_stop(
     return None
 
 
-def _shown(name: str, sample: dict[str, Any], outlook: Forecast) -> dict[str, Any]:
+def _reasons(status: dict[str, Any]) -> str:
+    return "; ".join(str(reason) for reason in status.get("reasons") or [])
+
+
+def _shown(name: str, sample: dict[str, Any], outlook: Forecast, reasons: str) -> dict[str, Any]:
     """Return what a live line shows of a sample."""
     values: dict[str, Any] = {"migration": name, "state": sample.get("state")}
     if sample.get("state") == "copying":
@@ -166,4 +171,6 @@ def _shown(name: str, sample: dict[str, Any], outlook: Forecast) -> dict[str, An
         eta_seconds=None if outlook.eta_seconds is None else round(outlook.eta_seconds),
         elapsed=sample["elapsed"],
     )
+    if reasons and sample.get("state") in ("stalled", "broken"):
+        values["text"] = reasons
     return values

@@ -20,6 +20,7 @@ from .policies import Policy
 from .privileges import Lost, summary
 from .role_names import RoleNames
 from .session import Session
+from .side_by_side import both
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,16 @@ def after_rows(
     privileges.
     """
     names, left_behind = access.names, access.left_behind
-    target, lost, left, refused = _pass(session, access, there_before, is_last=True)
+    (target, lost, left, refused), (mapped, usually) = both(
+        lambda: _pass(session, access, there_before, is_last=True),
+        lambda: (user_mappings.read(source, left_behind), default_privileges.read(source)),
+    )
     refused += policies.carry(session, named, names)
     left += policies.left(named, names)
-    mappings = user_mappings.carry(session, user_mappings.read(source, left_behind), names, mapping_policy)
+    mappings = user_mappings.carry(session, mapped, names, mapping_policy)
     left += mappings.left
     defaults, not_carried, of_defaults = default_privileges.plan(
-        default_privileges.read(source),
+        usually,
         default_privileges.read(session),
         names,
         left_behind,

@@ -18,7 +18,7 @@ from .acl import Change, Right, Usual
 from .attempts import Attempt, Refused, carry_out
 from .driver import Row, sql
 from .owned import COLUMN
-from .privileges import IS_SUPERUSER, Lost, grant
+from .privileges import Lost, as_role, grant, is_contested, is_superuser, words
 from .role_names import RoleNames
 from .session import Session
 
@@ -245,14 +245,11 @@ def _changes(
 
 def statement(session: Session, item: Changed, change: Change) -> sql.Composed:
     """Return the GRANT or REVOKE."""
-    words = [sql.SQL(word) for word in acl.words(change.letters)]
-    if item.column is not None:
-        words = [sql.SQL("{} ({})").format(word, sql.Identifier(item.column)) for word in words]  # type: ignore[misc]
     names = [session.endpoint.dbname] if item.kind == "DATABASE" else [item.schema, item.name]
     reference: sql.Composable = sql.Identifier(*(name for name in names if name is not None))
     if item.arguments is not None:
         reference = sql.SQL("{}({})").format(reference, sql.SQL(item.arguments))
-    return grant(change, words, sql.SQL("{} {}").format(sql.SQL(item.kind), reference))
+    return grant(change, words(change, item.column), sql.SQL("{} {}").format(sql.SQL(item.kind), reference))
 
 
 def carry(session: Session, planned: Sequence[Repeated]) -> list[Refused]:
@@ -294,21 +291,14 @@ def not_ours(session: Session, planned: Sequence[Repeated]) -> list[Refused]:
 
 
 def attempts(session: Session, planned: Sequence[Repeated]) -> list[Attempt]:
-    """Return the statements that make the changes."""
-    return [
-        Attempt(f"privileges on {item.item.shown}", text)
-        for item in planned
-        for change in item.changes
-        for text in [_as_owner(session, item, change)]
-    ]
-
-
-def _as_owner(session: Session, item: Repeated, change: Change) -> sql.Composed:
-    """Return the statement, as the owner where PostgreSQL could take another of our roles for the one who grants."""
-    text = statement(session, item.item, change)
-    held = acl.parse(item.item.now)
-    others = any(is_option and right.grantee != item.item.owner for right, is_option in held.items())
-    others |= any(each.grantable for each in item.changes)
-    if not others or session.value(IS_SUPERUSER) == "on":
-        return text
-    return sql.SQL("SET LOCAL ROLE {};\n{};\nRESET ROLE").format(sql.Identifier(item.item.owner), text)
+    """Return the statements that make the changes, as the owner where PostgreSQL could take another of our roles."""
+    contested = [is_contested(item.item.owner, acl.parse(item.item.now), item.changes) for item in planned]
+    if any(contested) and is_superuser(session):
+        contested = [False for _item in planned]
+    found = []
+    for item, is_by_owner in zip(planned, contested, strict=True):
+        for change in item.changes:
+            text = statement(session, item.item, change)
+            text = as_role(item.item.owner, text) if is_by_owner else text
+            found.append(Attempt(f"privileges on {item.item.shown}", text))
+    return found

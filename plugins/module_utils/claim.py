@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -23,15 +23,16 @@ from .ledger import (
     HEARTBEAT_STALE_S,
     HOLDER_LIVES,
     INSERT_INDEX_BUILDS,
+    INSERT_RELATIONS,
     IndexBuild,
     Record,
     Relation,
     describe_holder,
     find,
     index_builds,
-    insert_relations,
     kept_dump,
     read,
+    relations_as_json,
 )
 from .migration import Migration, StreamNames
 from .session import Session
@@ -72,6 +73,12 @@ UPDATE seren_migrator.step AS s
            FROM pg_catalog.pg_default_acl AS d
           WHERE NOT (s.detail->'default_privileges') @> pg_catalog.to_jsonb(d.oid::bigint)))
  WHERE s.migration_id = {id} AND s.step = {step}
+"""
+
+_INTEND = """
+INSERT INTO seren_migrator.object (migration_id, side, kind, name, schema)
+SELECT %(id)s, o.* FROM unnest(%(sides)s::text[], %(kinds)s::text[], %(names)s::text[], %(schemas)s::text[]) AS o
+ON CONFLICT (migration_id, side, kind, schema, name) DO UPDATE SET removed_at = NULL
 """
 
 
@@ -117,17 +124,7 @@ class Claim:
 
     def intend_all(self, objects: Sequence[tuple[str, str, str, str]]) -> None:
         """Record that objects, each as side, kind, name and schema, are about to be created."""
-        sides, kinds, names, schemas = (list(values) for values in zip(*objects, strict=True))
-        self.write(
-            "INSERT INTO seren_migrator.object (migration_id, side, kind, name, schema)"
-            " SELECT %(id)s, o.* FROM unnest(%(sides)s::text[], %(kinds)s::text[], %(names)s::text[],"
-            " %(schemas)s::text[]) AS o"
-            " ON CONFLICT (migration_id, side, kind, schema, name) DO UPDATE SET removed_at = NULL",
-            sides=sides,
-            kinds=kinds,
-            names=names,
-            schemas=schemas,
-        )
+        self.write(_INTEND, **_columns(objects))
 
     def removed(self, side: str, kind: str, name: str, schema: str = "") -> None:
         """Record that an object is gone."""
@@ -154,16 +151,19 @@ class Claim:
             schemas=schemas,
         )
 
-    def add_stream(self, number: int, names: StreamNames) -> None:
-        """Record the intent to open a stream."""
+    def add_streams(self, streams: Mapping[int, StreamNames], objects: Sequence[tuple[str, str, str, str]]) -> None:
+        """Record the intent to open streams, and the ``objects`` of which they will consist (as :meth:`intend_all`)."""
+        names = list(streams.values())
         self.write(
             "INSERT INTO seren_migrator.stream (migration_id, number, publication, slot, subscription, marker, state)"
-            " VALUES (%(id)s, %(number)s, %(publication)s, %(slot)s, %(subscription)s, %(marker)s, 'intended')",
-            number=number,
-            publication=names.publication,
-            slot=names.slot,
-            subscription=names.subscription,
-            marker=names.marker,
+            " SELECT %(id)s, s.*, 'intended' FROM unnest(%(numbers)s::integer[], %(publications)s::text[],"
+            f" %(slots)s::text[], %(subscriptions)s::text[], %(markers)s::text[]) AS s;\n{_INTEND}",
+            numbers=list(streams),
+            publications=[item.publication for item in names],
+            slots=[item.slot for item in names],
+            subscriptions=[item.subscription for item in names],
+            markers=[item.marker for item in names],
+            **_columns(objects),
         )
 
     def set_stream(self, number: int, state: str, consistent_point: str | None = None) -> None:
@@ -179,14 +179,19 @@ class Claim:
 
     def replace_relations(self, relations: Sequence[Relation]) -> None:
         """Write the relations anew, after another reading of the source; nothing may have been copied yet."""
-        with self.session.transaction():
-            self.write("DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND state <> 'copied'")
-            insert_relations(self.session, self.id, relations)
-
-    def replace_index_builds(self, builds: Sequence[IndexBuild]) -> None:
-        """Write anew what is to be built on the tables; nothing may have been built yet."""
         self.write(
-            f"DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s;\n{INSERT_INDEX_BUILDS}",
+            "DELETE FROM seren_migrator.relation WHERE migration_id = %(id)s AND state <> 'copied';\n"
+            f"{INSERT_RELATIONS}",
+            relations=relations_as_json(relations),
+        )
+
+    def replace_index_builds(self, builds: Sequence[IndexBuild], oids: Collection[int] | None = None) -> None:
+        """Write anew what is to be built on the tables ``oids`` (None: on all); nothing may have been built there yet."""
+        self.write(
+            "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s"
+            " AND (%(oids)s::bigint[] IS NULL OR table_oid = ANY (%(oids)s::bigint[]));\n"
+            f"{INSERT_INDEX_BUILDS}",
+            oids=None if oids is None else sorted(oids),
             builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
         )
 
@@ -194,7 +199,7 @@ class Claim:
         """Write relations that join the migration, and the step that brings them, together."""
         with self.session.transaction():
             self.begin(step, detail)
-            insert_relations(self.session, self.id, relations)
+            self.write(INSERT_RELATIONS, relations=relations_as_json(relations))
 
     def forget_relations(self, source_oids: Collection[int], steps: Collection[str]) -> None:
         """Forget relations whose rows were not copied, and steps, together."""
@@ -208,15 +213,6 @@ class Claim:
                 "DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step = ANY (%(steps)s)",
                 steps=list(steps),
             )
-
-    def add_index_builds(self, builds: Sequence[IndexBuild]) -> None:
-        """Write what is to be built on tables that join the migration."""
-        self.write(
-            "DELETE FROM seren_migrator.index_build WHERE migration_id = %(id)s AND table_oid = ANY (%(oids)s);\n"
-            f"{INSERT_INDEX_BUILDS}",
-            oids=sorted({build.table_oid for build in builds}),
-            builds=json.dumps([asdict(build) for build in builds], ensure_ascii=False),
-        )
 
     def index_builds(self) -> list[IndexBuild]:
         """Read what is built on the tables, and how far it is."""
@@ -265,13 +261,18 @@ class Claim:
 
     def finish(self, step: str, detail: Mapping[str, Any] | None = None) -> None:
         """Record that a step is done, with what is worth keeping about it."""
+        self.finish_all({step: detail or {}})
+
+    def finish_all(self, details: Mapping[str, Mapping[str, Any]]) -> None:
+        """Record that steps are done, each with what is worth keeping about it, together."""
         self.write(
             "INSERT INTO seren_migrator.step (migration_id, step, state, detail, finished_at)"
-            " VALUES (%(id)s, %(step)s, 'done', %(detail)s, pg_catalog.now())"
+            " SELECT %(id)s, d.step, 'done', d.detail::jsonb, pg_catalog.now()"
+            "   FROM unnest(%(steps)s::text[], %(details)s::text[]) AS d(step, detail)"
             " ON CONFLICT (migration_id, step) DO UPDATE SET state = 'done', detail = excluded.detail,"
             " finished_at = pg_catalog.now()",
-            step=step,
-            detail=json.dumps(detail or {}),
+            steps=list(details),
+            details=[json.dumps(detail) for detail in details.values()],
         )
 
     def done_mark(self, step: str, detail: Mapping[str, Any] | None = None) -> sql.Composed:
@@ -332,6 +333,12 @@ class Claim:
         )
 
 
+def _columns(objects: Sequence[tuple[str, str, str, str]]) -> dict[str, list[str]]:
+    """Return objects, each as side, kind, name and schema, as the values of the statement that intends them."""
+    sides, kinds, names, schemas = (list(values) for values in zip(*objects, strict=True))
+    return {"sides": sides, "kinds": kinds, "names": names, "schemas": schemas}
+
+
 def replaced(name: str) -> MigrationError:
     """Return the error of a runner that has lost its claim."""
     return MigrationError(
@@ -341,15 +348,27 @@ def replaced(name: str) -> MigrationError:
     )
 
 
+def ledger_purpose(command: str) -> str:
+    """Return what the connection of a claim is for."""
+    return f"{command} ledger"
+
+
 @contextmanager
-def claimed(migration: Migration, command: str, fingerprint: str, *, buried: bool = False) -> Iterator[Claim]:
+def claimed(
+    migration: Migration,
+    command: str,
+    fingerprint: str,
+    *,
+    buried: bool = False,
+    opening: Callable[[], Session] | None = None,
+) -> Iterator[Claim]:
     """Take the migration's claim for the length of the block, or raise ``migration_busy``.
 
     ``command`` is the phase for people; ``fingerprint`` tells whether two commands are the same; ``buried`` takes a
-    migration that was cleaned up, too. The claim's own connection stays open, and a second one beats every few
-    seconds, until the block ends.
+    migration that was cleaned up, too; ``opening`` gives a connection to the target that is for the ledger alone. The
+    claim's own connection stays open, and a second one beats every few seconds, until the block ends.
     """
-    with migration.open("target", f"{command} ledger") as session:
+    with migration.open("target", ledger_purpose(command)) if opening is None else opening() as session:
         row = session.row(
             "UPDATE seren_migrator.migration AS m SET epoch = m.epoch + 1,"
             " heartbeat = pg_catalog.clock_timestamp(),"

@@ -216,9 +216,8 @@ def rate_between(earlier: CopyProgress, later: CopyProgress) -> float | None:
 def look(target: Session, name: str) -> tuple[Record, CopyProgress] | None:
     """Look at the migration ``name`` now; None when the ledger does not know it. Changes nothing."""
     # The ledger is read after the views: a table that is between the two is then in one of them, or in both.
-    running = target.rows(_RUNNING)
-    building = target.rows(_BUILDING)
-    record = ledger.find(target, name)
+    running, building, there = target.rows_of(_RUNNING, _BUILDING, ledger.EXISTS)
+    record = ledger.read(target, name) if there[0]["found"] else None
     if record is None:
         return None
     record = table_sync.observed(target, record)

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,20 @@ def maintenance(migration: Migration, maintenance_db: str, *, read_only: bool = 
     """Open the target server's maintenance database."""
     endpoint = migration.target.with_database(maintenance_db)
     return Session.open(endpoint, migration.log, purpose="maintenance", read_only=read_only)
+
+
+@contextmanager
+def maintenance_if_any(
+    migration: Migration, maintenance_db: str, *, read_only: bool = False
+) -> Iterator[tuple[Session | None, str]]:
+    """Open it for the length of the block; None, and why, where that is not to be had."""
+    session, reason = None, ""
+    try:
+        session = maintenance(migration, maintenance_db, read_only=read_only)
+    except MigrationError as error:
+        reason = error.message
+    with nullcontext() if session is None else session:
+        yield session, reason
 
 
 def create(migration: Migration, maintenance_db: str) -> None:

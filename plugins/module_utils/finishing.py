@@ -7,39 +7,34 @@ Everything here is done once per migration, on the target, and recorded as a ste
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol
 
 from . import (
-    access,
     database_properties,
     firing,
     foreign_keys,
-    indexes,
     inherited_comments,
+    left_behind,
     materialized_views,
     native_copy,
-    policies,
-    role_policy,
-    roles,
-    schema,
     sequences,
     unsaid,
     whole_database,
 )
-from .catalog import Catalog, ForeignKey
+from .bringing import Bringing, Options
+from .catalog import Catalog
 from .claim import Claim
-from .clients import Client
 from .driver import psycopg, sql
 from .ledger import Record
-from .migration import Migration, backend_name
+from .migration import Migration
 from .progress import Event, Progress
-from .schema import Archive
-from .selection import Selected, select
+from .selection import select
 from .session import Session
+from .side_by_side import both
 
 # Statements that go in one round trip.
 STATEMENTS_AT_ONCE = 100
@@ -56,83 +51,60 @@ SELECT n.nspname AS schema, c.relname AS name
 """
 
 
-class Policies(whole_database.Policies, Protocol):
+class Policies(Options, whole_database.Policies, Protocol):
     """The options of init that matter here."""
-
-    @property
-    def jobs(self) -> int:
-        """How many things may be done at the same time."""
 
     @property
     def validate_foreign_keys(self) -> str:
         """before_sync or after_sync."""
 
-    @property
-    def foreign_tables(self) -> str:
-        """Create, skip or fail."""
-
-    @property
-    def roles(self) -> Any:
-        """What becomes of roles, as ``role_policy.py`` reads it."""
-
-    @property
-    def reserved_roles(self) -> Sequence[str] | None:
-        """Names of roles that belong to a provider."""
-
-    @property
-    def sole_owner(self) -> str | None:
-        """Who is to own everything, None where owners are kept."""
-
-    @property
-    def user_mappings(self) -> str:
-        """Create or skip."""
-
 
 def finish(
-    migration: Migration,
-    claim: Claim,
-    source: Session,
-    target: Session,
-    client: Client,
+    bringing: Bringing,
     options: Policies,
     progress: Progress,
     analyzed: Collection[tuple[str, str]],
 ) -> None:
-    """Do every finishing step that the ledger does not call done.
+    """Do every finishing step of init that the ledger does not call done.
 
     ``analyzed`` are tables (schema, name) whose statistics were collected when their rows and indexes were there.
     """
-    whole = Catalog.read(source)
+    migration, claim = bringing.migration, bringing.claim
+    source, target = bringing.source, bringing.target
+    whole, record = both(lambda: Catalog.read(source), claim.read)
     selected = select(whole, migration.selection, options.foreign_tables)
-    record = claim.read()
     if not record.is_done("post_data") or not record.is_done("firing"):
-        with native_copy.paused(claim, target):
+        with native_copy.paused(claim, record, target):
             if not record.is_done("post_data"):
                 progress(Event("init", "adding constraints and triggers", {"step": "constraints"}))
-                _post_data(migration, claim, record, source, target, client, options, whole, selected)
+                bringing.post_data(record, selected.catalog, left_behind.read(source, whole, selected))
             names = [item.name for item in selected.catalog.schemas]
-            claim.finish("unsaid", {"left": unsaid.put_right(source, target, names)})
-            _let_rest(claim, target, names)
-        record = claim.read()
+            put_right = {"unsaid": {"left": unsaid.put_right(source, target, names)}}
+            let_rest(claim, target, firing.find(target, names), also=put_right)
+        there, record = both(lambda: Catalog.read(target), claim.read)
     else:
         native_copy.resume(claim, target)  # an earlier run may have ended before it did
+        there = Catalog.read(target)
     if options.validate_foreign_keys == "before_sync":
         validate_foreign_keys(migration, claim, record, target, options.jobs, progress)
-    there = Catalog.read(target)
+    # What is done in a moment, and may be done twice, is recorded together.
+    done: dict[str, dict[str, Any]] = {}
     if not record.is_done("inherited_comments"):
-        comments: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step("inherited_comments", comments):
-            comments["left"] += inherited_comments.carry(source, target, selected.catalog, there)
+        done["inherited_comments"] = {"left": inherited_comments.carry(source, target, selected.catalog, there)}
     if not record.is_done("sequences"):
-        with claim.step("sequences"):
+        if selected.catalog.sequences:
+            claim.begin("sequences")
             set_sequences(source, target, selected.catalog, there)
+        done["sequences"] = {}
     # Streams of one snapshot show the same moment; others do once they have passed the latest one, which sync waits for.
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
-        views: dict[str, list[dict[str, str]]] = {"left": []}
-        with claim.step("materialized_views", views):
-            views["left"] += materialized_views.refresh(target, selected.catalog, there)
+        if selected.catalog.materialized_views:
+            claim.begin("materialized_views")
+        done["materialized_views"] = {"left": materialized_views.refresh(target, selected.catalog, there)}
+    if done:
+        claim.finish_all(done)
     if not record.is_done("analyze"):
         progress(Event("init", "collecting statistics", {"step": "statistics"}))
         detail: dict[str, list[dict[str, str]]] = {"left": []}
@@ -140,54 +112,9 @@ def finish(
             detail["left"] += analyze(migration, target, record, there, options.jobs, analyzed)
     if not record.is_done(database_properties.STEP):
         progress(Event("init", "settings and event triggers of the database", {"step": "database"}))
-        left_behind = {(item.classid, item.objid) for item in schema.left_behind(source, whole, selected)}
-        stands_for = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
-        whole_database.finish(claim, record, source, target, options, stands_for, left_behind)
-
-
-def _post_data(
-    migration: Migration,
-    claim: Claim,
-    record: Record,
-    source: Session,
-    target: Session,
-    client: Client,
-    options: Policies,
-    whole: Catalog,
-    selected: Selected,
-) -> None:
-    left = schema.left_behind(source, whole, selected)
-    carried = [relation for relation in record.relations if relation.stream is not None]
-    postponed = foreign_keys.postponed(selected.catalog, {r.source_oid: r.stream for r in carried})
-    names = roles.names(role_policy.policy(options), source, target, owner=options.sole_owner)
-    left_behind = schema.skips(left, ())
-    # The archive and what it left out are of the snapshot; the source has moved on.
-    restored = record.steps["pre_data"].detail
-    named = policies.renamed(policies.kept(restored), names, left_behind)
-    left_then = frozenset((classid, objid) for classid, objid in restored["skipped"])
-    by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
-    skipped = schema.skips(left, postponed) | left_then | by_us
-    archive = Archive(claim.kept_dump(), client, skipped, backend_name(claim.id, "restore"))
-    script = schema.post_data_script(migration, archive)
-    built = {build.key for build in claim.index_builds() if build.state == indexes.DONE}
-    unchecked = foreign_keys.checked_later(selected.catalog, postponed)
-    detail = {
-        "postponed_foreign_keys": [key_name(selected.catalog, key) for key in postponed],
-        "unchecked_foreign_keys": [foreign_keys.as_data(selected.catalog, key) for key in unchecked],
-    }
-    claim.begin("post_data", detail)
-    remaining = script.without(built, {key.oid for key in unchecked})
-    on_source = access.read(source, names, left_behind)
-    # What its restore has made is ours; any other schema was there before.
-    made = set(restored["created"])
-    there_before = frozenset(item.name for item in Catalog.read(target).schemas if item.oid not in made)
-
-    def and_then(session: Session) -> None:
-        outcome = access.after_rows(session, source, on_source, there_before, named, options.user_mappings)
-        found = {"left": outcome.left, "user_mappings": outcome.user_mappings}
-        session.connection.execute(claim.added_to_mark("post_data", found))
-
-    schema.restore_post_data(migration, archive, remaining, claim.done_mark("post_data"), and_then)
+        behind = {(item.classid, item.objid) for item in left_behind.read(source, whole, selected)}
+        names_there = bringing.role_names()
+        whole_database.finish(claim, record, source, target, options, names_there, behind)
 
 
 def validate_foreign_keys(
@@ -213,29 +140,27 @@ def validate_foreign_keys(
     return bool(unchecked)
 
 
-def _let_rest(claim: Claim, target: Session, schemas: Sequence[str]) -> None:
-    let_rest(claim, target, firing.find(target, schemas))
-
-
-def let_rest(claim: Claim, target: Session, found: Sequence[firing.Firing], prefix: str = "") -> None:
+def let_rest(
+    claim: Claim,
+    target: Session,
+    found: Sequence[firing.Firing],
+    prefix: str = "",
+    *,
+    also: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Disable what would fire during apply, and remember how it was enabled; recorded before it is done.
 
-    ``prefix`` begins the names of the ledger's steps.
+    ``prefix`` begins the names of the ledger's steps; ``also`` are steps that were done just before, with their details.
     """
     reason = "disabled on the target until the cutover: it would fire for each replicated row"
     left = [{"object": str(item), "reason": reason} for item in found if not item.follows]
     detail = {"firing": [asdict(item) for item in found], "left": left}
     if found:
         claim.finish(f"{prefix}firing_found", detail)
-    with target.transaction():
-        for item in found:
-            target.execute(firing.disable(item))
-    claim.finish(f"{prefix}firing")
-
-
-def key_name(catalog: Catalog, key: ForeignKey) -> str:
-    """Return how results name a foreign key."""
-    return f"{key.name} on {catalog.by_oid[key.table].qualified}"
+        with target.transaction():
+            for item in found:
+                target.execute(firing.disable(item))
+    claim.finish_all({**(also or {}), f"{prefix}firing": {}})
 
 
 def set_sequences(source: Session, target: Session, catalog: Catalog, there: Catalog) -> None:

@@ -68,6 +68,11 @@ def checked_later(catalog: Catalog, postponed: Iterable[ForeignKey]) -> list[For
     ]
 
 
+def shown(catalog: Catalog, key: ForeignKey) -> str:
+    """Return how results name a foreign key."""
+    return f"{key.name} on {catalog.by_oid[key.table].qualified}"
+
+
 def as_data(catalog: Catalog, key: ForeignKey) -> dict[str, str]:
     """Return what finds a foreign key on the other side: schema, table and name."""
     table = catalog.by_oid[key.table]

@@ -9,11 +9,11 @@ ledger's note of it commit together, so an index is either there and noted, or n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from .catalog import Table
-from .driver import sql
+from .driver import Row, sql
 from .ledger import IndexBuild
 from .post_data import PG_CLASS, PG_CONSTRAINT, Script, after_first_statement, sequence_of
 from .session import Session
@@ -38,12 +38,17 @@ SELECT i.indrelid::bigint AS table_oid, i.indexrelid::bigint AS index_oid, x.rel
 """
 
 
-def read(source: Session, tables: Collection[Table], script: Script) -> list[IndexBuild]:
-    """Return what is to be built on ``tables``, as the session's transaction sees it; only what the archive holds."""
+def read(source: Session, tables: Collection[Table]) -> list[Row]:
+    """Return the indexes of ``tables``, as the session's transaction sees them, for :func:`plan`."""
+    return source.rows(_INDEXES, {"tables": sorted(table.oid for table in tables)})
+
+
+def plan(found: Iterable[Row], tables: Collection[Table], script: Script) -> list[IndexBuild]:
+    """Return what is to be built on ``tables``, whose indexes were ``found``; only what the archive holds. Pure."""
     known = script.by_object
     by_oid = {table.oid: table for table in tables}
     builds = []
-    for row in source.rows(_INDEXES, {"tables": sorted(by_oid)}):
+    for row in found:
         table = by_oid[row["table_oid"]]
         is_constraint = row["constraint_oid"] is not None
         # From 18 on USING INDEX makes a NOT NULL that a child has inherited its own.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .catalog import OWN_SCHEMA
@@ -118,7 +118,7 @@ CREATE TABLE IF NOT EXISTS seren_migrator.described (
 
 TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump", "described")
 
-_EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
+EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
 
 # Whoever holds the claim lives when the heartbeat is fresh and the backend that took it is still there.
 HOLDER_LIVES = """
@@ -280,7 +280,7 @@ class Record:
 
 def exists(session: Session) -> bool:
     """True when the target has a ledger."""
-    return bool(session.value(_EXISTS))
+    return bool(session.value(EXISTS))
 
 
 _MIGRATION = (
@@ -376,11 +376,18 @@ def install(session: Session) -> None:
     if exists(session):
         return
     try:
-        with session.transaction():
-            session.execute(";".join([f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}", *_TABLES]))
+        # One string of several statements is one transaction.
+        session.execute(";".join([f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}", *_TABLES]))
     except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject):
         if not exists(session):  # else another migration was quicker: IF NOT EXISTS does not see what is uncommitted
             raise
+
+
+_BURY_TOMBSTONE = "DELETE FROM seren_migrator.migration WHERE name = %(name)s AND cleaned_at IS NOT NULL"
+_REGISTER = """
+INSERT INTO seren_migrator.migration (name, id, format, state, source, target, selection, options, plan)
+VALUES (%(name)s, %(id)s, %(format)s, 'copying', %(source)s, %(target)s, %(selection)s, %(options)s, %(plan)s)
+"""
 
 
 def register(
@@ -394,22 +401,19 @@ def register(
     relations: Sequence[Relation],
 ) -> None:
     """Write a new migration with its plan and its relations; a tombstone of the same name gives way."""
-    migration_id = uuid.uuid4().hex
-    with session.transaction():
-        session.connection.execute(
-            "DELETE FROM seren_migrator.migration WHERE name = %s AND cleaned_at IS NOT NULL", (migration.name,)
-        )
-        session.connection.execute(
-            "INSERT INTO seren_migrator.migration (name, id, format, state, source, target, selection, options, plan)"
-            " VALUES (%s, %s, %s, 'copying', %s, %s, %s, %s, %s)",
-            (
-                migration.name,
-                migration_id,
-                FORMAT,
-                *(json.dumps(item) for item in (source, target, migration.selection.as_data(), options, plan)),
-            ),
-        )
-        insert_relations(session, migration_id, relations)
+    values = {
+        "id": uuid.uuid4().hex,
+        "name": migration.name,
+        "format": FORMAT,
+        "source": json.dumps(source),
+        "target": json.dumps(target),
+        "selection": json.dumps(migration.selection.as_data()),
+        "options": json.dumps(options),
+        "plan": json.dumps(plan),
+        "relations": relations_as_json(relations),
+    }
+    # One string of several statements is one transaction, and one round trip.
+    psycopg.ClientCursor(session.connection).execute(f"{_BURY_TOMBSTONE};\n{_REGISTER};\n{INSERT_RELATIONS}", values)
 
 
 # What is to be built on a migration's tables, as a JSON array.
@@ -423,15 +427,18 @@ SELECT %(id)s, b.table_oid, b.classid, b.objid, b.name, b.bytes, b."create", b.a
 """
 
 
-def insert_relations(session: Session, migration_id: str, relations: Sequence[Relation]) -> None:
-    """Write relations of a migration that are not there yet."""
-    with session.connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO seren_migrator.relation"
-            " (migration_id, schema, name, kind, source_oid, state, estimated_bytes)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            [(migration_id, r.schema, r.name, r.kind, r.source_oid, r.state, r.estimated_bytes) for r in relations],
-        )
+# Relations of a migration that are not there yet, as a JSON array.
+INSERT_RELATIONS = """
+INSERT INTO seren_migrator.relation (migration_id, schema, name, kind, source_oid, state, estimated_bytes)
+SELECT %(id)s, r.schema, r.name, r.kind, r.source_oid, r.state, r.estimated_bytes
+  FROM pg_catalog.jsonb_to_recordset(%(relations)s::jsonb)
+    AS r(schema text, name text, kind text, source_oid bigint, state text, estimated_bytes bigint)
+"""
+
+
+def relations_as_json(relations: Sequence[Relation]) -> str:
+    """Return relations as the statement that writes them takes them."""
+    return json.dumps([asdict(relation) for relation in relations], ensure_ascii=False)
 
 
 def kept_dump(session: Session, migration_id: str) -> bytes | None:

@@ -8,9 +8,10 @@ more, a function of it raises, the server of a foreign table cannot be reached f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .catalog import Catalog, MaterializedView
 from .driver import psycopg, sql
-from .schema import refresh_order
 from .session import Session
 
 # What another try may cure, or what is wrong with the server and not with the view: conflicts, a full disk, somebody's
@@ -27,9 +28,8 @@ def refresh(target: Session, catalog: Catalog, there: Catalog) -> list[dict[str,
     present = {(view.schema, view.name) for view in there.materialized_views}
     populated = [view for view in catalog.materialized_views if view.is_populated]
     populated = [view for view in populated if (view.schema, view.name) in present]
-    ordered: list[MaterializedView] = refresh_order(catalog, populated)
     left = []
-    for view in ordered:
+    for view in refresh_order(populated):
         try:
             target.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(view.schema, view.name)))
         except psycopg.Error as error:
@@ -39,3 +39,15 @@ def refresh(target: Session, catalog: Catalog, there: Catalog) -> list[dict[str,
             reason = f"REFRESH MATERIALIZED VIEW fails on the target, do it there once it can be done: {said}"
             left.append({"object": f"rows of materialized view {view.qualified}", "reason": reason})
     return left
+
+
+def refresh_order(views: Iterable[MaterializedView]) -> list[MaterializedView]:
+    """Return materialized views so that each comes after those it reads. Pure."""
+    waiting = list(views)
+    ordered: list[MaterializedView] = []
+    while waiting:
+        open_oids = {view.oid for view in waiting}
+        ready = [view for view in waiting if not open_oids & set(view.depends_on)]
+        ordered += ready or waiting
+        waiting = [view for view in waiting if view not in ordered]
+    return ordered

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,7 +32,12 @@ def bounded(name: str, suffix: str) -> str:
 
 def backend_name(migration_id: str, task: str) -> str:
     """Return the application_name of a migration's long-running backends, by which a left-over one is found."""
-    return f"seren_migrator {migration_id[:12]} {task}"
+    return f"seren_migrator {backend_purpose(migration_id, task)}"
+
+
+def backend_purpose(migration_id: str, task: str) -> str:
+    """Return the purpose under which a session is opened that shall have that name from the beginning."""
+    return f"{migration_id[:12]} {task}"
 
 
 @dataclass(frozen=True)
@@ -129,18 +134,25 @@ class Migration:
         )
 
     @contextmanager
+    def opening(self, side: Side, purpose: str) -> Iterator[Callable[[], Session]]:
+        """Open a connection while the block already runs: it calls what it is given to get the session.
+
+        The session is closed with the block. To a far server a connection takes five round trips.
+        """
+        pool = ThreadPoolExecutor(1)
+        session = pool.submit(self.open, side, purpose).result
+        pool.shutdown(wait=False)
+        try:
+            yield session
+        finally:
+            with suppress(MigrationError):
+                session().connection.close()
+
+    @contextmanager
     def open_both(self, purpose: str) -> Iterator[tuple[Session, Session]]:
         """Open a connection to the source and one to the target at the same time, for the block."""
-        with ThreadPoolExecutor(1) as pool:
-            opening = pool.submit(self.open, "target", purpose)
-            try:
-                source = self.open("source", purpose)
-            except BaseException:
-                with suppress(MigrationError):
-                    opening.result().connection.close()
-                raise
-        with source, opening.result() as target:
-            yield source, target
+        with self.opening("target", purpose) as target, self.open("source", purpose) as source:
+            yield source, target()
 
     def names(self, migration_id: str, number: int) -> StreamNames:
         """Return the names of one stream of this migration."""

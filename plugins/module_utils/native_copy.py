@@ -209,14 +209,17 @@ def resume(claim: Claim, target: Session) -> None:
 
 
 @contextmanager
-def paused(claim: Claim, target: Session) -> Iterator[None]:
+def paused(claim: Claim, record: Record, target: Session) -> Iterator[None]:
     """Keep every subscription of the migration that is on already from applying anything during the block.
 
     Constraints lock several tables at once, which apply may hold in another order; and a trigger that always fires must
     not meet a replicated row before it is put to rest.
     """
+    if not has_begun(record):
+        yield
+        return
     try:
-        for item in claim.read().live_streams:
+        for item in record.live_streams:
             found = replication.find_subscription(target, item.subscription) if item.state == "subscribed" else None
             if found is not None:
                 replication.stop_subscription(target, found)

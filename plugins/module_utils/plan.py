@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from . import dealing, schema, stream
+from . import dealing, left_behind, schema, stream
 from .catalog import Catalog, Table
 from .dealing import Share
 from .ledger import Record, Relation
+from .left_behind import LeftObject
 from .migration import Migration
 from .selection import Selected, select
 from .session import Session
@@ -40,7 +41,7 @@ class Plan:
 
     whole: Catalog
     selected: Selected
-    left: list[schema.LeftObject]
+    left: list[LeftObject]
     notes: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -53,7 +54,7 @@ def read(migration: Migration, options: Policies, source: Session) -> Plan:
     """Read the source as its transaction sees it and apply the selection and the policies."""
     whole = Catalog.read(source)
     selected = select(whole, migration.selection, options.foreign_tables)
-    left = schema.left_behind(source, whole, selected)
+    left = left_behind.read(source, whole, selected)
     reason = "not selected, or depends on what is not"
     by_policy = "foreign_tables: skip" if options.foreign_tables == "skip" else reason
     notes = [
@@ -87,13 +88,14 @@ def relations(plan: Plan, options: Policies) -> list[Relation]:
     return rows
 
 
-def shape(plan: Plan) -> tuple[Any, ...]:
-    """Return what must not change between publishing and the snapshot."""
+def shape(plan: Plan, oids: Collection[int] | None = None) -> tuple[Any, ...]:
+    """Return what must not change between publishing and the snapshot, about the tables ``oids`` or (None) everything."""
     tables = [
         (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
         for table in plan.selected.catalog.tables
+        if oids is None or table.oid in oids
     ]
-    return tables, schema.exclusions(plan.whole, plan.selected, plan.left)
+    return tables, schema.exclusions(plan.whole, plan.selected, plan.left) if oids is None else None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ What the target adds by its own default privileges is taken away again. What was
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import acl
-from .acl import Change, Losses
+from .acl import Change, Losses, Right
 from .attempts import Attempt, Refused, carry_out
 from .driver import sql
 from .owned import COLUMN, Holdings, Owned
@@ -29,7 +29,7 @@ SELECT r.rolname AS name
 """
 
 
-IS_SUPERUSER = "SELECT pg_catalog.current_setting('is_superuser')"
+_IS_SUPERUSER = "SELECT pg_catalog.current_setting('is_superuser')"
 
 
 @dataclass(frozen=True)
@@ -151,19 +151,27 @@ def plan(
 def statement(grants: Grants, change: Change, *, as_owner: bool = False) -> sql.Composed:
     """Return the GRANT or REVOKE, as the grantor where that is not the owner, or ``as_owner`` wants it."""
     item = grants.item
-    words = [sql.SQL(word) for word in acl.words(change.letters)]
-    if grants.column is not None:
-        words = [sql.SQL("{} ({})").format(word, sql.Identifier(grants.column)) for word in words]  # type: ignore[misc]
     kind = sql.SQL(_KINDS.get(item.kind, item.kind))
-    text = grant(change, words, sql.SQL("{} {}").format(kind, item.reference))
-    if change.grantor == item.owner and not as_owner:
-        return text
-    return sql.SQL("SET LOCAL ROLE {};\n{};\nRESET ROLE").format(sql.Identifier(change.grantor), text)
+    text = grant(change, words(change, grants.column), sql.SQL("{} {}").format(kind, item.reference))
+    return text if change.grantor == item.owner and not as_owner else as_role(change.grantor, text)
 
 
-def grant(change: Change, words: Iterable[sql.Composable], what: sql.Composable) -> sql.Composed:
-    """Return GRANT or REVOKE of these words on ``what``."""
-    privileges = sql.SQL(", ").join(words)
+def words(change: Change, column: str | None) -> list[sql.Composable]:
+    """Return the privileges of a change as GRANT writes them, for a column where there is one."""
+    plain = [sql.SQL(word) for word in acl.words(change.letters)]
+    if column is None:
+        return [*plain]
+    return [sql.SQL("{} ({})").format(word, sql.Identifier(column)) for word in plain]
+
+
+def as_role(name: str, text: sql.Composable) -> sql.Composed:
+    """Return a statement that is carried out as another role."""
+    return sql.SQL("SET LOCAL ROLE {};\n{};\nRESET ROLE").format(sql.Identifier(name), text)
+
+
+def grant(change: Change, written: Iterable[sql.Composable], what: sql.Composable) -> sql.Composed:
+    """Return GRANT or REVOKE of these privileges, as :func:`words` writes them, on ``what``."""
+    privileges = sql.SQL(", ").join(written)
     if change.gives:
         option = sql.SQL(" WITH GRANT OPTION" if change.grantable else "")
         return sql.SQL("GRANT {} ON {} TO {}{}").format(privileges, what, role(change.grantee), option)
@@ -192,9 +200,9 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
     # passes something on may need to reach it through its schema.
     by_owner: list[Attempt] = []
     shared: list[tuple[Grants, Change]] = []
-    contested = _contested(planned)
-    if contested and session.value(IS_SUPERUSER) == "on":
-        contested = frozenset()
+    contested = {item.item.key for item in planned if is_contested(item.item.owner, _held(item.item), item.changes)}
+    if contested and is_superuser(session):
+        contested = set()
     passed_on: list[tuple[Grants, Change]] = []
     taken_first: list[tuple[Grants, Change]] = []
     for grants in sorted(planned, key=lambda item: item.item.kind != "SCHEMA"):
@@ -213,22 +221,26 @@ def carry(session: Session, planned: Sequence[Grants], lost: Lost) -> list[Refus
     return refused + _pass_on(session, passed_on, lost)
 
 
-def _contested(planned: Sequence[Grants]) -> frozenset[tuple[str, str | None, str, str | None]]:
-    """Return the keys of objects on which somebody else than the owner can, or will, grant, too.
+def is_contested(owner: str, held: Mapping[Right, bool], changes: Sequence[Change]) -> bool:
+    """True where somebody else than the owner can, or will, grant, too.
 
-    Of several roles of ours that may grant, PostgreSQL takes the one that comes first, unless we are a superuser.
+    Of several roles of ours that may grant, PostgreSQL takes the one that comes first, unless we are a superuser. Pure.
     """
-    found = set()
-    for grants in planned:
-        item = grants.item
-        present = {**acl.parse(item.acl or ())}
-        for column in item.columns.values():
-            present.update(acl.parse(column))
-        if any(is_option and right.grantee != item.owner for right, is_option in present.items()) or any(
-            change.grantable and change.grantee != item.owner for change in grants.changes
-        ):
-            found.add(item.key)
-    return frozenset(found)
+    return any(is_option and right.grantee != owner for right, is_option in held.items()) or any(
+        change.grantable and change.grantee != owner for change in changes
+    )
+
+
+def is_superuser(session: Session) -> bool:
+    """True when the session's role is one now."""
+    return bool(session.value(_IS_SUPERUSER) == "on")
+
+
+def _held(item: Owned) -> dict[Right, bool]:
+    held = {**acl.parse(item.acl or ())}
+    for column in item.columns.values():
+        held.update(acl.parse(column))
+    return held
 
 
 def _as_owner(session: Session, shared: Sequence[tuple[Grants, Change]]) -> list[Refused]:

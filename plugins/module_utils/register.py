@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from .catalog import OWN_SCHEMA
-from .driver import psycopg, sql
+from .driver import Row, psycopg, sql
 from .session import Session
 
 TABLE = "begun"
@@ -110,18 +110,14 @@ def enter(session: Session, begun: Begun) -> str:
     """
     for _attempt in range(ATTEMPTS):
         try:
-            session.row(_LIMIT, {"limit": LOCK_TIMEOUT})
-            state = session.row(_STATE)
-            if state is None or not state["has_table"]:
-                with session.transaction():
-                    if state is None or not state["has_schema"]:
-                        session.execute(_CREATE_SCHEMA)
-                    session.execute(_CREATE_TABLE)
+            state = _limited_look(session)
+            if not state["has_table"]:
+                making = [_CREATE_TABLE] if state["has_schema"] else [_CREATE_SCHEMA, _CREATE_TABLE]
+                session.execute_together(*making)
             elif not state["is_trusted"]:
                 return _not_ours(session, state["owner"])
-            with session.transaction():
-                session.connection.execute(_FORGET, asdict(begun))
-                session.connection.execute(_ENTER, asdict(begun))
+            # One string of several statements is one transaction.
+            psycopg.ClientCursor(session.connection).execute(f"{_FORGET};\n{_ENTER}", asdict(begun))
             return ""
         except psycopg.Error as error:  # refused, locked, lost: whatever it is, it must not stop a migration
             if error.sqlstate not in _COLLISIONS:
@@ -134,9 +130,7 @@ def leave(session: Session, migration_id: str) -> bool:
 
     Raises LockNotAvailable where somebody holds the entry.
     """
-    session.row(_LIMIT, {"limit": LOCK_TIMEOUT})
-    state = session.row(_STATE)
-    if state is None or not state["is_trusted"]:
+    if not _limited_look(session)["is_trusted"]:
         return False
     try:
         gone = session.connection.execute("DELETE FROM seren_migrator.begun WHERE id = %s", (migration_id,)).rowcount
@@ -150,6 +144,12 @@ def leave(session: Session, migration_id: str) -> bool:
             session.execute("DROP TABLE seren_migrator.begun")
             drop_schema_when_empty(session)
     return bool(gone)
+
+
+def _limited_look(session: Session) -> Row:
+    """Return what is in the place of the register; what follows in this session waits for locks only for a moment."""
+    _limit, state = session.rows_of(_LIMIT, _STATE, params={"limit": LOCK_TIMEOUT})
+    return state[0]
 
 
 def drop_schema_when_empty(session: Session) -> bool:

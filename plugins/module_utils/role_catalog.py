@@ -180,14 +180,13 @@ def _membership(granted: str, member: str, grantor: str | None, options: Mapping
     return Membership(granted, member, bool(options["admin_option"]), inherit, may_set, grantor)
 
 
-def used(source: Session, left_out: Collection[int]) -> frozenset[str]:
-    """Return the roles that own, or are granted, something in the database; ``left_out`` are relations not to look at."""
-    return frozenset(row["name"] for row in source.rows(_USED, {"left_out": sorted(left_out)}))
+def used(source: Session, left_out: Collection[int]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the roles that own, or are granted, something in the database, and those of them that own something.
 
-
-def owners(source: Session, left_out: Collection[int]) -> frozenset[str]:
-    """Return the roles that own something in the database, without the bootstrap superuser."""
-    return frozenset(row["name"] for row in source.rows(_OWNERS, {"left_out": sorted(left_out)}))
+    ``left_out`` are relations not to look at. The bootstrap superuser is in the first of the two only.
+    """
+    found, owners = source.rows_of(_USED, _OWNERS, params={"left_out": sorted(left_out)})
+    return frozenset(row["name"] for row in found), frozenset(row["name"] for row in owners)
 
 
 def referenced(roles: Roles, used_names: Collection[str], closed: Collection[str]) -> frozenset[str]:

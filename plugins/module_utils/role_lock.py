@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from . import database
 from .driver import psycopg
-from .errors import MigrationError
-from .migration import Migration
+from .session import Session
 
 # "serenrol" in ASCII, as a number.
 KEY = 0x736572656E726F6C
@@ -29,19 +27,19 @@ SELECT pg_catalog.pg_advisory_xact_lock(%(key)s)
 
 
 @contextmanager
-def held(migration: Migration, maintenance_db: str) -> Iterator[bool]:
-    """Hold the lock for the length of the block; False where it is not to be had."""
-    try:
-        session = database.maintenance(migration, maintenance_db, read_only=True)
-    except MigrationError:
+def held(maintenance: Session | None) -> Iterator[bool]:
+    """Hold the lock for the length of the block; False where it is not to be had.
+
+    ``maintenance`` is a session in the maintenance database, None where that cannot be opened.
+    """
+    if maintenance is None:
         yield False
         return
-    with session:
-        try:
-            psycopg.ClientCursor(session.connection).execute(_TAKE, {"patience": PATIENCE, "key": KEY})
-            taken = True
-        except psycopg.Error:
-            taken = False
-        yield taken
-        with suppress(psycopg.Error):
-            session.connection.execute("COMMIT")
+    try:
+        psycopg.ClientCursor(maintenance.connection).execute(_TAKE, {"patience": PATIENCE, "key": KEY})
+        taken = True
+    except psycopg.Error:
+        taken = False
+    yield taken
+    with suppress(psycopg.Error):
+        maintenance.connection.execute("COMMIT")

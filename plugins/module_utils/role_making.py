@@ -107,10 +107,10 @@ class _Collision(Exception):
 
 @dataclass(frozen=True)
 class Made:
-    """What an earlier run of the migration has recorded about roles: those that it made, and what they lack."""
+    """What an earlier run of the migration has recorded about roles: those that it made, and what of them stays behind."""
 
     roles: tuple[str, ...] = ()
-    lost: tuple[Left, ...] = ()
+    left: tuple[Left, ...] = ()
 
     @classmethod
     def of(cls, record: Record) -> Made:
@@ -118,7 +118,7 @@ class Made:
         step = record.steps.get(STEP)
         if step is None:
             return cls()
-        return cls(tuple(step.detail.get("made", ())), tuple(step.detail.get("lost", ())))
+        return cls(tuple(step.detail.get("made", ())), tuple(step.detail.get("left_of_roles", ())))
 
 
 def carry_out(
@@ -163,7 +163,7 @@ def _make(claim: Claim, target: Session, plan: RolePlan, before: Made, *, intern
     libraries = _without_libraries(target, plan.settings)
     target.connection.execute(_MAY_USE_OWN_ROLES)
     with target.transaction():
-        made, lost = work.roles(plan.create)
+        made, lacking = work.roles(plan.create)
         mine = sorted({*before.roles, *made})
         for_good = plan.connected_joins & set(mine)
         temporary = [name for name in work.ourselves(mine, plan.owners) if name not in for_good]
@@ -173,13 +173,13 @@ def _make(claim: Claim, target: Session, plan: RolePlan, before: Made, *, intern
         left += work.parameters([item for item in plan.parameters if item.change.grantee in mine])
         unmade = {f"role {role.name}" for role in plan.create} - {f"role {name}" for name in made}
         told = [item for item in plan.left if item["object"] not in unmade]
-        of_roles = [*before.lost, *(item for item in told if item["object"].startswith("role ")), *lost]
+        of_roles = [*before.left, *(item for item in told if item["object"].startswith("role ")), *lacking]
         # Last, because it holds the claim's row, and the heartbeat waits for that.
         held = Claim(target, claim.name, claim.id, claim.epoch)
         if temporary:
             held.intend_all([("target", MEMBERSHIP, name, plan.names.connected) for name in temporary])
         every = _distinct([*of_roles, *told, *left, *plan.differences])
-        held.finish(STEP, {"made": mine, "lost": _distinct(of_roles), "left": every})
+        held.finish(STEP, {"made": mine, "left_of_roles": _distinct(of_roles), "left": every})
 
 
 def _distinct(entries: Sequence[Left]) -> list[Left]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 from . import database_settings, parameter_privileges, provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
-from .parameter_privileges import ParameterGrant
+from .parameter_privileges import ParameterGrant, Parameters
 from .role_catalog import Membership, Role, Roles, RoleSetting
 from .role_names import RoleNames
 from .role_policy import RolePolicy, is_predefined
 from .role_statements import LIBRARY_SETTINGS, POWERS, list_elements
 from .session import Session
+from .side_by_side import both
 
 Left = dict[str, str]
 
@@ -64,13 +65,13 @@ def names(
     that count as if they were there (for a plan). ``owner`` is the role that shall own everything, None to keep owners.
     """
     privilege = "SET" if target.major >= 16 else "MEMBER"
-    rows = target.rows(_USABLE, {"privilege": privilege})
+    rows, of_source = both(lambda: target.rows(_USABLE, {"privilege": privilege}), lambda: source.rows(_NAMES))
     there = {row["name"]: row["can_be_set"] for row in rows}
     connected = next(row["name"] for row in rows if row["is_connected"])
     usable = {name for name, can_be_set in there.items() if can_be_set or policy.kind != "none"} | {*coming}
     privileged: str | None = None
     renamed: dict[str, str | None] = {}
-    for row in source.rows(_NAMES):
+    for row in of_source:
         role: str = row["name"]
         called = policy.renamed.get(role, role)
         if policy.is_reserved(role) and role not in there:
@@ -110,11 +111,12 @@ def plan(
     """
     if policy.kind == "none":
         return RolePlan(names(policy, source, target))
-    ours = role_catalog.read(source, source.endpoint.dbname)
-    theirs = role_catalog.read(target, database)
+    (ours, held, (used, owning)), (theirs, held_there) = both(
+        lambda: (*_look(source, source.endpoint.dbname), role_catalog.used(source, left_out)),
+        lambda: _look(target, database),
+    )
     _check_options(policy, passwords or {}, ours, theirs)
     closed = frozenset(name for name in ours.roles if is_predefined(name) or policy.is_reserved(name))
-    used = role_catalog.used(source, left_out)
     wanted = frozenset(ours.roles) if policy.kind == "all" else role_catalog.referenced(ours, used, closed)
     standing = _standing(policy, sorted(wanted - closed))
     missing = {called: name for called, name in standing.items() if called not in theirs.roles}
@@ -142,7 +144,6 @@ def plan(
     settings, withheld = parts.settings()
     powers = [] if theirs.is_superuser else _lost_powers(create, theirs, target.major)
     refused = [] if theirs.is_superuser or target.major < 16 else _not_grantable(grant, missing, theirs)
-    held, held_there = parameter_privileges.read(source), parameter_privileges.read(target)
     parameters = parameter_privileges.plan(held, held_there, naming, wanted | closed, parts.fresh, target.major)
     if not theirs.is_superuser:
         mine = _reached(theirs)
@@ -163,8 +164,12 @@ def plan(
         tuple(without_password),
         parts.connected_joins,
         parameters.grants,
-        tuple(sorted(_owners(naming, role_catalog.owners(source, left_out), theirs))),
+        tuple(sorted(_owners(naming, owning, theirs))),
     )
+
+
+def _look(session: Session, database: str) -> tuple[Roles, Parameters]:
+    return role_catalog.read(session, database), parameter_privileges.read(session)
 
 
 def _owners(naming: RoleNames, owners: Collection[str], theirs: Roles) -> set[str]:

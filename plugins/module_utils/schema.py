@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import clients, post_data
 from .catalog import OWN_SCHEMA, Catalog, ForeignKey
 from .clients import Client
 from .driver import conninfo, pq, sql
 from .errors import MigrationError
+from .left_behind import LeftObject
 from .migration import Migration
 from .post_data import Script
 from .selection import Selected
@@ -28,120 +28,6 @@ from .session import Session
 LOCK_WAIT = "30s"
 # Longest list of tables to leave out that fits an argument list everywhere.
 _MAX_ARGUMENT_BYTES = 1_000_000
-
-# What depends on what is left out, and what those internally belong to. Extensions' members are theirs.
-_LEFT_BEHIND = """
-WITH RECURSIVE gone(classid, objid) AS (
-  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, t.oid FROM unnest(%(relations)s::oid[]) AS t(oid)
-   UNION
-  SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, n.oid FROM unnest(%(schemas)s::oid[]) AS n(oid)
-   UNION
-  SELECT CASE WHEN d.refclassid = g.classid AND d.refobjid = g.objid THEN d.classid ELSE d.refclassid END,
-         CASE WHEN d.refclassid = g.classid AND d.refobjid = g.objid THEN d.objid ELSE d.refobjid END
-    FROM gone AS g
-    JOIN pg_catalog.pg_depend AS d
-      ON (d.refclassid = g.classid AND d.refobjid = g.objid AND d.deptype IN ('n', 'a', 'i', 'P', 'S'))
-      OR (d.classid = g.classid AND d.objid = g.objid AND d.deptype = 'i'))
-SELECT g.classid::bigint AS classid, g.objid::bigint AS objid, c.relname AS catalog,
-       pg_catalog.pg_describe_object(g.classid, g.objid, 0) AS description,
-       r.relkind AS relkind, n.nspname AS schema, r.relname AS name,
-       coalesce(ad.adrelid, k.conrelid, x.tgrelid)::bigint AS owner_table, k.contype AS constraint_type,
-       coalesce(r.relkind NOT IN ('r', 'p', 'f', 'v', 'm'), true)
-         AND EXISTS (SELECT 1
-                       FROM pg_catalog.pg_depend AS d
-                       JOIN gone AS w ON w.classid = d.refclassid AND w.objid = d.refobjid
-                      WHERE d.classid = g.classid AND d.objid = g.objid
-                        AND d.deptype IN ('i', 'a', 'e', 'P', 'S')) AS is_part
-  FROM gone AS g
-  JOIN pg_catalog.pg_class AS c ON c.oid = g.classid
-  LEFT JOIN pg_catalog.pg_class AS r ON c.relname = 'pg_class' AND r.oid = g.objid
-  LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
-  LEFT JOIN pg_catalog.pg_attrdef AS ad ON c.relname = 'pg_attrdef' AND ad.oid = g.objid
-  LEFT JOIN pg_catalog.pg_constraint AS k ON c.relname = 'pg_constraint' AND k.oid = g.objid
-  LEFT JOIN pg_catalog.pg_trigger AS x ON c.relname = 'pg_trigger' AND x.oid = g.objid
-"""
-
-# Which of these objects needs which other one of them; what has an internal part needs that, too.
-_NEEDS = """
-WITH gone AS (SELECT * FROM unnest(%(classids)s::oid[], %(objids)s::oid[]) AS g(classid, objid)),
-edge AS (
-  SELECT d.classid, d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-   UNION
-  SELECT d.refclassid, d.refobjid, d.classid, d.objid FROM pg_catalog.pg_depend AS d WHERE d.deptype = 'i')
-SELECT e.classid::bigint AS classid, e.objid::bigint AS objid,
-       e.refclassid::bigint AS refclassid, e.refobjid::bigint AS refobjid
-  FROM edge AS e
-  JOIN gone AS g ON g.classid = e.classid AND g.objid = e.objid
-  JOIN gone AS w ON w.classid = e.refclassid AND w.objid = e.refobjid
-"""
-
-
-@dataclass(frozen=True)
-class LeftObject:
-    """One object of the source that stays behind because of the selection.
-
-    ``is_part`` is true for what goes without saying: parts of another object that stays behind.
-    """
-
-    classid: int
-    objid: int
-    catalog: str
-    description: str
-    relkind: str | None
-    schema: str | None
-    name: str | None
-    owner_table: int | None
-    constraint_type: str | None
-    is_part: bool = False
-
-
-def left_behind(source: Session, whole: Catalog, selected: Selected) -> list[LeftObject]:
-    """Return every object that cannot or shall not travel with a partial selection.
-
-    These are the tables and schemas that were not chosen and, transitively, what depends on them: views, foreign keys,
-    functions. Raises ``bad_option`` when a *selected* table itself, its columns' types or defaults depend on them.
-    """
-    chosen_schemas = {schema.oid for schema in selected.catalog.schemas}
-    parameters = {
-        "relations": sorted(selected.left_out),
-        "schemas": [schema.oid for schema in whole.schemas if schema.oid not in chosen_schemas],
-    }
-    if not parameters["relations"] and not parameters["schemas"]:
-        return []
-    gone = [LeftObject(**row) for row in source.rows(_LEFT_BEHIND, parameters)]
-    chosen = selected.catalog.by_oid
-    for item in gone:
-        cut = chosen.get(item.objid) if item.catalog == "pg_class" else None
-        if item.catalog == "pg_attrdef" or (item.catalog == "pg_constraint" and item.constraint_type != "f"):
-            cut = chosen.get(item.owner_table or 0)
-        if cut is not None:
-            needs = " -> ".join(_way_out(source, item, gone, [*parameters["relations"], *parameters["schemas"]]))
-            raise MigrationError(
-                "bad_option",
-                f"The selected table {cut.qualified} needs something that is not selected: {needs}.",
-                "Add the schema or table it depends on to the selection.",
-                {"table": cut.qualified, "needs": needs},
-            )
-    return gone
-
-
-def _way_out(source: Session, start: LeftObject, gone: Sequence[LeftObject], unselected: Sequence[int]) -> list[str]:
-    """Return, in words, what stands between an object and the unselected one that it needs, both included."""
-    known = {(item.classid, item.objid): item for item in gone}
-    needs: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    parameters = {"classids": [item.classid for item in gone], "objids": [item.objid for item in gone]}
-    for row in source.rows(_NEEDS, parameters):
-        needs.setdefault((row["classid"], row["objid"]), []).append((row["refclassid"], row["refobjid"]))
-    ways = [[(start.classid, start.objid)]]
-    seen = set(ways[0])
-    for way in ways:  # grows; the shortest ways come first
-        last = known[way[-1]]
-        if last.catalog in ("pg_class", "pg_namespace") and last.objid in unselected:
-            return [known[item].description for item in way]
-        further = [item for item in needs.get(way[-1], []) if item not in seen]
-        seen |= set(further)
-        ways += [[*way, item] for item in further]
-    return [start.description]
 
 
 def quoted_pattern(schema: str, name: str | None = None) -> str:
@@ -289,7 +175,7 @@ def chosen_list(listing: str, chosen: frozenset[tuple[int, int]]) -> str:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive, the programs that read it, what of it is skipped, and how the restoring backends are called.
+    """An archive, the programs that read it, and what of it is skipped.
 
     ``skipped`` are objects of the source, as (classid, objid); ``only`` is what alone is restored, None for everything.
     """
@@ -297,21 +183,26 @@ class Archive:
     content: bytes
     client: Client
     skipped: frozenset[tuple[int, int]]
-    backend_name: str
     only: frozenset[tuple[int, int]] | None = None
+
+
+def pre_data_script(migration: Migration, archive: Archive, extensions: Mapping[int, sql.Composed]) -> bytes:
+    """Return types, tables, functions and the rest of what rows need, as a script.
+
+    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
+    """
+    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
+    return _with_extensions(post_data.split(script, listing), extensions) if extensions else script
 
 
 def restore_pre_data(
     migration: Migration,
     session: Session,
-    archive: Archive,
+    script: bytes,
     mark: sql.Composed,
     and_then: Callable[[Session, frozenset[str]], None],
-    extensions: Mapping[int, sql.Composed],
 ) -> None:
-    """Restore types, tables and functions together with ``mark``, in one transaction of a session of their own.
-
-    ``extensions`` are statements that make extensions of the source, by their OIDs there, otherwise than pg_dump would.
+    """Restore the first section together with ``mark``, in one transaction of a session of their own.
 
     ``mark`` is the ledger's note that this is done (it also fails when the claim is lost); so either all of it is there
     and noted, or nothing is, and no object has ever to be dropped to try again. An existing schema is used as it is.
@@ -319,11 +210,7 @@ def restore_pre_data(
     the schemas that were there before.
     """
     migration.log.add("target", "pg_restore --section=pre-data")
-    script, listing = _script(migration, archive, "pre-data", *(["--verbose"] if extensions else []))
-    if extensions:
-        script = _with_extensions(post_data.split(script, listing), extensions)
-    session.rename(archive.backend_name)
-    before = frozenset(_schemas(session))
+    before = frozenset(schemas(session))
     for name in before:
         create = b"CREATE SCHEMA " + sql.Identifier(name).as_bytes(session.connection)
         for spelling in (create, b"CREATE SCHEMA " + name.encode()):
@@ -348,15 +235,13 @@ def post_data_script(migration: Migration, archive: Archive) -> Script:
 
 
 def restore_post_data(
-    migration: Migration, archive: Archive, script: bytes, mark: sql.Composed, and_then: Callable[[Session], None]
+    migration: Migration, session: Session, script: bytes, mark: sql.Composed, and_then: Callable[[Session], None]
 ) -> None:
     """Restore what is left of the last section, ``mark`` and ``and_then``, in one transaction, like the first section."""
     migration.log.add("target", "pg_restore --section=post-data")
-    with migration.open("target", "restore") as session:
-        session.rename(archive.backend_name)
-        with session.transaction():
-            run_script(migration, session, script, mark)
-            and_then(session)
+    with session.transaction():
+        run_script(migration, session, script, mark)
+        and_then(session)
 
 
 def _script(
@@ -490,9 +375,10 @@ def _without_psql(script: bytes) -> bytes:
     return b"\n".join(kept)
 
 
-def _schemas(session: Session) -> list[str]:
-    rows = session.rows("SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
-    return [row["nspname"] for row in rows]
+def schemas(session: Session) -> dict[str, int]:
+    """Return the OIDs of all schemas that are not PostgreSQL's own, by their names."""
+    rows = session.rows("SELECT n.nspname, n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_'")
+    return {row["nspname"]: row["oid"] for row in rows}
 
 
 def run_script(migration: Migration, session: Session, script: bytes, mark: sql.Composed) -> None:
@@ -515,15 +401,3 @@ def run_script(migration: Migration, session: Session, script: bytes, mark: sql.
         "something that an older target does not know. Nothing of this step was kept.",
         {"sqlstate": sqlstate},
     )
-
-
-def refresh_order(catalog: Catalog, views: Iterable[Any]) -> list[Any]:
-    """Return materialized views so that each comes after those it reads."""
-    waiting = list(views)
-    ordered: list[Any] = []
-    while waiting:
-        open_oids = {view.oid for view in waiting}
-        ready = [view for view in waiting if not open_oids & set(view.depends_on)]
-        ordered += ready or waiting
-        waiting = [view for view in waiting if view not in ordered]
-    return ordered

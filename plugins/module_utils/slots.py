@@ -144,7 +144,8 @@ def end_sync_senders(source: Session, subscription_oid: int, target_system: str 
 class SlotHold:
     """A new logical slot, and the connection that keeps its exported snapshot alive.
 
-    A context manager; the snapshot may be imported while the block runs. The slot outlives the block.
+    A context manager: :meth:`connect`, then :meth:`create`; after that the snapshot may be imported while the block
+    runs. The slot outlives the block.
     ``consistent_point`` is the LSN from which the slot delivers: the snapshot shows exactly what came before.
     Source: PostgreSQL manual, "Streaming Replication Protocol", CREATE_REPLICATION_SLOT.
     """
@@ -157,6 +158,10 @@ class SlotHold:
     _connection: psycopg.Connection[Any] | None = None
 
     def __enter__(self) -> SlotHold:
+        return self
+
+    def connect(self) -> None:
+        """Open the connection; nothing is made yet. Raises ``cannot_connect``."""
         endpoint = self.migration.source
         params = endpoint.connect_params("seren_migrator snapshot")
         try:
@@ -167,22 +172,23 @@ class SlotHold:
             )
         except psycopg.Error as error:
             raise cannot_connect(endpoint, error, self.migration.redactor) from None
-        try:
-            # Idle for hours is this connection's job. The lock timeout bounds the wait for running transactions.
-            self._command("SET statement_timeout = 0")
-            self._command("SET idle_in_transaction_session_timeout = 0")
-            if self._connection.info.server_version >= 140000:
-                self._command("SET idle_session_timeout = 0")
-            if self._connection.info.server_version >= 170000:
-                self._command("SET transaction_timeout = 0")
-            self._command(f"SET lock_timeout = {int(self.lock_timeout_s * 1000)}")
-            created = self._command(f'CREATE_REPLICATION_SLOT "{self.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT')
-        except BaseException:
-            self._connection.close()
-            raise
+        # Idle for hours is this connection's job. The lock timeout bounds the wait for running transactions.
+        settings = {
+            "statement_timeout": 0,
+            "idle_in_transaction_session_timeout": 0,
+            "lock_timeout": int(self.lock_timeout_s * 1000),
+        }
+        if self._connection.info.server_version >= 140000:
+            settings["idle_session_timeout"] = 0
+        if self._connection.info.server_version >= 170000:
+            settings["transaction_timeout"] = 0
+        self._command("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
+
+    def create(self) -> None:
+        """Make the slot and export its snapshot."""
+        created = self._command(f'CREATE_REPLICATION_SLOT "{self.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT')
         self.migration.log.add("source", f"CREATE_REPLICATION_SLOT {self.slot} LOGICAL pgoutput EXPORT_SNAPSHOT")
         self.consistent_point, self.snapshot = created[1], created[2]
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         if self._connection is not None:

@@ -19,7 +19,7 @@ from .clients import Client
 from .driver import Row, pq, psycopg, sql
 from .errors import MigrationError
 from .ledger import Record, kept_dump
-from .migration import Migration, backend_name
+from .migration import Migration, backend_purpose
 from .schema import Archive
 from .session import Session
 
@@ -168,26 +168,27 @@ def start_over(migration: Migration, claim: Claim, source: Session, target: Sess
     dropped: dict[int, str] = {}
     for stream in record.live_streams:
         _stop_subscription(source, target, record, stream.subscription, comment)
-    with migration.open("target", "restore") as session:
-        session.rename(backend_name(claim.id, "restore"))
-        with session.transaction():
-            held = Claim(session, claim.name, claim.id, claim.epoch)
-            for stream in record.live_streams:
-                dropped.update(_drop_subscription(session, stream.subscription, comment))
-            if archive is not None:
-                with _told_only_when_done(migration):
-                    for name in event_triggers.ours(record, session):
-                        session.execute(event_triggers.drop(name))
-                    _drop_restored(migration, session, archive, _key(record))
-            _reset(held, record)
+    with migration.open("target", backend_purpose(claim.id, "restore")) as session, session.transaction():
+        held = Claim(session, claim.name, claim.id, claim.epoch)
+        for stream in record.live_streams:
+            dropped.update(_drop_subscription(session, stream.subscription, comment))
+        if archive is not None:
+            with _told_only_when_done(migration):
+                for name in event_triggers.ours(record, session):
+                    session.execute(event_triggers.drop(name))
+                _drop_restored(migration, session, archive, _key(record))
+        _reset(held, record)
     for oid in dropped:
         slots.drop_sync_slots(source, oid, record.target.get("system_identifier"))
-    drop_large_objects(claim)
+    drop_large_objects(claim, claim.read())
 
 
-def drop_large_objects(claim: Claim) -> None:
-    """Drop the large objects of a copy that was taken back; also what a run before this one has left of them."""
-    step = claim.read().steps.get(DROPPING_LARGE_OBJECTS)
+def drop_large_objects(claim: Claim, record: Record) -> None:
+    """Drop the large objects of a copy that was taken back; also what a run before this one has left of them.
+
+    ``record`` is what the ledger says now.
+    """
+    step = record.steps.get(DROPPING_LARGE_OBJECTS)
     if step is not None:
         large_objects.drop(claim, step.detail["oids"])
         claim.write("DELETE FROM seren_migrator.step WHERE migration_id = %(id)s AND step = %(step)s", step=step.step)
@@ -206,7 +207,7 @@ def _archive(record: Record, target: Session, client: Client) -> Archive | None:
             "Run pg_migration_cleanup, empty the target and run init.",
         )
     skipped = frozenset((classid, objid) for classid, objid in detail["skipped"])
-    return Archive(content, client, skipped, "")
+    return Archive(content, client, skipped)
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from . import ledger, replication, slots
 from .catalog import OWN_SCHEMA, Catalog, Table
 from .claim import Claim
-from .driver import psycopg
+from .driver import psycopg, sql
 from .errors import MigrationError
 from .ledger import Record
 from .migration import Migration, StreamNames, backend_name
 from .session import Session
+from .side_by_side import both
 from .slots import SlotHold
 
 LEFT_OVER_WAIT_S = 10
@@ -104,53 +105,79 @@ def opened(
     for item in names.values():
         if replication.publication_comment(source, item.publication) is not None:
             raise name_taken("publication", item.publication, "source", source)
-    recorded: list[int] = []
+    is_recorded = False
+    slots_of = [item.slot for item in names.values()]
     try:
-        for number, share in shares.items():
-            claim.add_stream(number, names[number])
-            recorded.append(number)
-            _make_markers(claim, source, target, names[number].marker)
-            _publish(migration, claim, source, catalog, share, names[number], predicates)
-        first, *further = (item.slot for item in names.values())
-        claim.intend("source", "slot", first)
-        with SlotHold(migration, first, slot_timeout_s) as hold:
-            _make_further(migration, claim, source, hold, further)
-            _announce(migration, claim, hold, names)
-            for item in names.values():
-                source.connection.execute(replication.write_marker(item.marker), {"token": "opened"})
+        with SlotHold(migration, slots_of[0], slot_timeout_s) as hold:
+
+            def make() -> None:
+                nonlocal is_recorded
+                claim.add_streams(names, _objects(names))
+                is_recorded = True
+                _make(migration, claim, source, target, catalog, shares, names, predicates)
+
+            # To connect to a far source takes as long as that.
+            both(make, hold.connect)
+            hold.create()
+            _make_further(migration, source, hold, slots_of[1:])
+            both(lambda: _announce(migration, claim, hold, names), lambda: _write_markers(source, names))
             yield OpenStreams(tuple(shares), hold.snapshot, hold.consistent_point)
     except BaseException:
-        for number in recorded:
+        for number in names if is_recorded else ():
             with suppress(MigrationError, psycopg.Error):
                 if not any(relation.stream == number for relation in claim.read().relations):
                     remove(migration, claim, _stream(claim, number), target)
         raise
 
 
-def _publish(
+def _objects(names: Mapping[int, StreamNames]) -> list[tuple[str, str, str, str]]:
+    """Return everything that opening streams makes, each as side, kind, name and schema."""
+    found = [("source", "schema", OWN_SCHEMA, "")]
+    for item in names.values():
+        found += [(side, "table", item.marker, OWN_SCHEMA) for side in ("source", "target")]
+        found += [("source", "publication", item.publication, ""), ("source", "slot", item.slot, "")]
+    return found
+
+
+def _make(
     migration: Migration,
     claim: Claim,
     source: Session,
+    target: Session,
     catalog: Catalog,
-    share: Sequence[Table],
-    names: StreamNames,
+    shares: Mapping[int, Sequence[Table]],
+    names: Mapping[int, StreamNames],
     predicates: Mapping[int, str],
 ) -> None:
-    members = replication.publication_members(catalog, {t.oid for t in share}, predicates, source.major)
+    """Make the markers on both sides and the publications, in one round trip a side."""
     comment = replication.ownership_comment(migration.name, claim.id)
-    claim.intend("source", "publication", names.publication)
-    source.execute_together(
-        replication.create_publication(names.publication, members, names.marker, predicates, source.major),
-        replication.comment_publication(names.publication, comment),
-    )
+    markers = [replication.create_own_schema(), *(replication.create_marker(item.marker) for item in names.values())]
+    publications: list[sql.Composed] = []
+    for number, share in shares.items():
+        publication, marker = names[number].publication, names[number].marker
+        members = replication.publication_members(catalog, {t.oid for t in share}, predicates, source.major)
+        publications += [
+            replication.create_publication(publication, members, marker, predicates, source.major),
+            replication.comment_publication(publication, comment),
+        ]
+    for session, statements in ((source, [*markers, *publications]), (target, markers)):
+        try:
+            session.execute_together(*statements)
+        except psycopg.errors.UniqueViolation:
+            # Another migration made our schema at the same moment; IF NOT EXISTS does not see what is uncommitted.
+            session.execute_together(*statements)
 
 
-def _make_further(migration: Migration, claim: Claim, source: Session, hold: SlotHold, further: Sequence[str]) -> None:
+def _write_markers(source: Session, names: Mapping[int, StreamNames]) -> None:
+    for item in names.values():
+        source.connection.execute(replication.write_marker(item.marker), {"token": "opened"})
+
+
+def _make_further(migration: Migration, source: Session, hold: SlotHold, further: Sequence[str]) -> None:
     """Copy the held slot. Without the claim nobody knows of what was just made, so it is dropped here and now."""
     made = [hold.slot]
     try:
         for slot in further:
-            claim.intend("source", "slot", slot)
             made.append(slot)
             slots.make_slot_copy(source, hold.slot, slot, hold.consistent_point)
     except MigrationError:
@@ -176,18 +203,6 @@ def _drop(migration: Migration, names: Sequence[str]) -> None:
 
 def _stream(claim: Claim, number: int) -> ledger.Stream:
     return next(stream for stream in claim.read().streams if stream.number == number)
-
-
-def _make_markers(claim: Claim, source: Session, target: Session, marker: str) -> None:
-    tables = [(session.endpoint.side, "table", marker, OWN_SCHEMA) for session in (source, target)]
-    claim.intend_all([("source", "schema", OWN_SCHEMA, ""), *tables])
-    for session in (source, target):
-        statements = (replication.create_own_schema(), replication.create_marker(marker))
-        try:
-            session.execute_together(*statements)
-        except psycopg.errors.UniqueViolation:
-            # Another migration made our schema at the same moment; IF NOT EXISTS does not see what is uncommitted.
-            session.execute_together(*statements)
 
 
 def name_taken(kind: str, name: str, side: str, session: Session) -> MigrationError:
@@ -220,14 +235,13 @@ def end_left_over(claim: Claim, session: Session) -> None:
         time.sleep(0.1)
 
 
-def settle(migration: Migration, claim: Claim, source: Session, target: Session) -> None:
-    """Look at what an earlier run has left, before going on.
+def settle(migration: Migration, claim: Claim, source: Session, target: Session) -> Record:
+    """Look at what an earlier run has left, before going on; return what the ledger says then.
 
     A stream whose slot still works and which carries copied tables stays; the tables that it could not copy any more
     leave its publication. Every other one is removed, and its tables have to be copied again.
     """
-    for session in (source, target):
-        end_left_over(claim, session)
+    both(lambda: end_left_over(claim, source), lambda: end_left_over(claim, target))
     record = claim.read()
     for stream in record.live_streams:
         carries = stream in carrying(record)
@@ -240,6 +254,7 @@ def settle(migration: Migration, claim: Claim, source: Session, target: Session)
     given_up = [stream.slot for stream in record.streams if stream.state == "removed"]
     if given_up and record.pending and record.is_done("post_data"):
         raise slot_lost(given_up[-1])  # rows cannot be copied into tables that have their foreign keys and triggers
+    return claim.read() if record.live_streams else record
 
 
 def release(migration: Migration, claim: Claim, source: Session, target: Session, number: int) -> None:
@@ -258,6 +273,8 @@ def release(migration: Migration, claim: Claim, source: Session, target: Session
 def narrow(source: Session, record: Record, current: ledger.Stream) -> None:
     """Take the tables that are still to be copied out of a stream's publication."""
     pending = {(relation.schema, relation.name) for relation in record.pending}
+    if not pending:
+        return
     for schema, name in sorted(replication.explicit_members(source, current.publication) & pending):
         source.execute(replication.drop_from_publication(current.publication, schema, name))
 

@@ -66,9 +66,9 @@ def put_right(source: Session, target: Session, schemas: Sequence[str]) -> list[
 
     What is alike is left alone, so it can be done again.
     """
-    attempts = _defaults(source, target, schemas)
+    without, found = source.rows_of(_WITHOUT_DEFAULT, _SWITCHED, params={"schemas": list(schemas)})
+    attempts = _defaults(target, without)
     left: dict[str, str] = {}
-    found = source.rows(_SWITCHED, {"schemas": list(schemas)})
     names = _names(target, found)
     for number, row in enumerate(found):
         what = f"state of the triggers of constraint {row['constraint']} on {row['schema']}.{row['relation']}"
@@ -91,8 +91,7 @@ def put_right(source: Session, target: Session, schemas: Sequence[str]) -> list[
     ]
 
 
-def _defaults(source: Session, target: Session, schemas: Sequence[str]) -> list[Attempt]:
-    without = source.rows(_WITHOUT_DEFAULT, {"schemas": list(schemas)})
+def _defaults(target: Session, without: Sequence[Row]) -> list[Attempt]:
     if not without:
         return []
     wanted = {f"{key}s": [row[key] for row in without] for key in ("schema", "relation", "column")}

@@ -24,6 +24,7 @@ from .claim import Claim
 from .ledger import Record
 from .role_names import RoleNames
 from .session import Session
+from .side_by_side import both
 
 SECURITY_LABELS = "security_labels"
 _ROLES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
@@ -101,8 +102,11 @@ def finish(
     left_behind: Collection[tuple[int, int]],
 ) -> None:
     """Carry over what the ledger does not call done; ``left_behind`` is what the selection leaves on the source."""
-    rows, triggers, own, wanted = source.rows_of(
-        security_labels.QUERY, event_triggers.QUERY, database_properties.QUERY, extensions.COMMENTS
+    (rows, triggers, own, wanted), (there, present) = both(
+        lambda: source.rows_of(
+            security_labels.QUERY, event_triggers.QUERY, database_properties.QUERY, extensions.COMMENTS
+        ),
+        lambda: target.rows_of(database_properties.QUERY, extensions.COMMENTS),
     )
     if rows and not record.is_done(SECURITY_LABELS):
         labels, others = _labels(rows, target, names, role_making.Made.of(record).roles, options, left_behind)
@@ -114,7 +118,6 @@ def finish(
         event_triggers.carry_over(claim, options.event_triggers, all_of_them, target, names, whose, left_behind)
     created = bool(record.plan.get("created_database"))
     connections = options.jobs + (options.index_jobs or options.jobs)
-    there, present = target.rows_of(database_properties.QUERY, extensions.COMMENTS)
     ours, theirs = (database_properties.Properties.of(found[0]) for found in (own, there))
     planned = database_properties.plan(ours, theirs, names, created=created, connections=connections)
     comments, kept = extensions.comments(wanted, present)

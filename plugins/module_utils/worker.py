@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from .copying import CopyTask, copy_in, copy_out, empty
 from .driver import psycopg, sql
 from .errors import MigrationError
 from .migration import Migration, backend_name
+from .notes import Arrived, Notes
 from .session import Session
 from .transfer import Refused, Throttle
 from .wire import Wire
@@ -41,35 +42,6 @@ _FILENODES = """
 SELECT c.relfilenode::bigint AS seen, pg_catalog.pg_relation_filenode(c.oid::pg_catalog.regclass)::bigint AS now,
        pg_catalog.to_regclass({name})::oid = c.oid AS is_same
   FROM pg_catalog.pg_class AS c WHERE c.oid = {oid}
-"""
-
-# Waits for a takeover or the removal of a stream, or they wait for it; so it stands at the end of a transaction.
-_CLAIM_HELD = """
-SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.migration AS m
-                                   WHERE m.id = {id} AND m.epoch = {epoch} AND m.cleaned_at IS NULL FOR SHARE) AS held)
-"""
-_STREAMS_OPEN = """
-SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM seren_migrator.stream AS s
-                                   WHERE s.migration_id = {id} AND s.number = {stream} AND s.state = 'slot_ready'
-                                     FOR SHARE) AS open)
-"""
-_MARK_COPIED = """
-UPDATE seren_migrator.relation AS r
-   SET state = 'copied', stream = v.stream, rows = v.rows, bytes = v.bytes, format = v.format,
-       finished_at = pg_catalog.clock_timestamp()
-  FROM (VALUES {values}) AS v(schema, name, stream, rows, bytes, format)
- WHERE r.migration_id = {id} AND r.schema = v.schema AND r.name = v.name
-"""
-# What a table's pieces have brought so far, for whoever watches; the table counts only once it is marked as copied.
-_ADD_PIECE = """
-UPDATE seren_migrator.relation AS r
-   SET rows = coalesce(r.rows, 0) + {rows}, bytes = coalesce(r.bytes, 0) + {bytes}
- WHERE r.migration_id = {id} AND r.schema = {schema} AND r.name = {name}
-"""
-_MARK_BUILT = """
-UPDATE seren_migrator.index_build AS i SET state = v.state, finished_at = pg_catalog.clock_timestamp()
-  FROM (VALUES {values}) AS v(classid, objid, state)
- WHERE i.migration_id = {id} AND i.classid = v.classid AND i.objid = v.objid
 """
 
 # Of inheritance parents ANALYZE reads the children too, which may still be empty or locked.
@@ -169,21 +141,12 @@ class _AboutTable(Refused):
         self.task = task
 
 
-@dataclass
-class _Arrived:
-    """A table that was read from the source; ``data`` holds the rows of a small one."""
-
-    task: CopyTask
-    rows: int
-    bytes: int
-    data: list[Any] = field(default_factory=list)
-
-
 class _Worker:
     """One piece of work on one pair of connections; ``is_wired`` when nothing encrypts them."""
 
     def __init__(self, job: Job, source: Session, target: Session, *, is_wired: bool) -> None:
         self.job, self.source, self.target, self.is_wired = job, source, target, is_wired
+        self.notes = Notes(job.id, job.epoch)
         self.bytes = 0
 
     def do(self, work: Work) -> list[Answer]:
@@ -193,7 +156,7 @@ class _Worker:
         if isinstance(work, PieceWork):
             return [self._piece(work)]
         if isinstance(work, EmptyWork):
-            return [self._short(work.task, [empty(work.task), self._sql(_CLAIM_HELD)])]
+            return [self._short(work.task, [empty(work.task), self.notes.claim_held()])]
         if isinstance(work, SealWork):
             return [self._seal(work)]
         if isinstance(work, AnalyzeWork):
@@ -211,7 +174,7 @@ class _Worker:
         if not is_unchanged:
             transfer.roll_back(self.target)
             return Answer("rewritten", task)
-        arrived = _Arrived(task, rows, size)
+        arrived = Arrived(task, rows, size)
         transfer.command(self.target, self._ending([arrived], [work.indexes.get(task.oid, Indexes())]))
         return Answer("copied", task, rows, size)
 
@@ -225,13 +188,11 @@ class _Worker:
         if not is_unchanged:
             transfer.roll_back(self.target)
             return Answer("rewritten", task)
-        values = {"rows": rows, "bytes": size, "schema": task.schema, "name": task.name}
-        arrived = self._sql(_ADD_PIECE, **{key: sql.Literal(value) for key, value in values.items()})
-        transfer.command(self.target, sql.SQL("; ").join([self._sql(_CLAIM_HELD), arrived, sql.SQL("COMMIT")]))
+        transfer.command(self.target, sql.SQL("; ").join([*self.notes.piece(task, rows, size), sql.SQL("COMMIT")]))
         return Answer("copied", task, rows, size)
 
     def _seal(self, work: SealWork) -> Answer:
-        arrived = _Arrived(work.task, work.rows, work.bytes)
+        arrived = Arrived(work.task, work.rows, work.bytes)
         transfer.command(self.target, b"BEGIN; " + self._ending([arrived], []))
         return Answer("copied", work.task, work.rows, work.bytes)
 
@@ -289,11 +250,11 @@ class _Worker:
                 source, target, self._joined(self.source, out), self._joined(self.target, into), self._moved
             )
         answers: list[Answer] = []
-        arrived: list[_Arrived] = []
+        arrived: list[Arrived] = []
         undone: list[sql.Composable] = []
         for task, rows, size, row in zip(work.tasks, stored.copied, sent.sizes, sent.rows, strict=True):
             if _is_unchanged([row]):
-                arrived.append(_Arrived(task, rows, size))
+                arrived.append(Arrived(task, rows, size))
                 answers.append(Answer("copied", task, rows, size))
             else:
                 undone.append(empty(task))
@@ -309,7 +270,7 @@ class _Worker:
     def _copy_together(self, work: CopyWork) -> list[Answer]:
         """Copy small tables through libpq: read with one string, hold, and store with one string."""
         answers: list[Answer] = []
-        held: list[_Arrived] = []
+        held: list[Arrived] = []
         waiting = list(work.tasks)
         out: list[sql.Composable] = [self._begin(work.snapshot)]
         for task in waiting:
@@ -332,7 +293,7 @@ class _Worker:
         self._store(held, work, answers)
         return answers
 
-    def _copy_small(self, task: CopyTask, work: CopyWork, held: list[_Arrived], answers: list[Answer]) -> None:
+    def _copy_small(self, task: CopyTask, work: CopyWork, held: list[Arrived], answers: list[Answer]) -> None:
         """Read a table into memory; should it turn out to be larger than it was thought to be, stream it."""
         data: list[bytes] = []
         size = 0
@@ -346,7 +307,7 @@ class _Worker:
         else:
             rows, found = transfer.sent(self.source)
             if _is_unchanged(found):
-                held.append(_Arrived(task, rows, size, data))
+                held.append(Arrived(task, rows, size, data))
             else:
                 answers.append(Answer("rewritten", task))
             if sum(item.bytes for item in held) > HELD_BYTES:
@@ -362,13 +323,13 @@ class _Worker:
         transfer.arrived(self.target, rows)
         if _is_unchanged(found):
             indexes = work.indexes.get(task.oid, Indexes())
-            transfer.command(self.target, self._ending([_Arrived(task, rows, size)], [indexes]))
+            transfer.command(self.target, self._ending([Arrived(task, rows, size)], [indexes]))
             answers.append(Answer("copied", task, rows, size))
         else:
             transfer.roll_back(self.target)
             answers.append(Answer("rewritten", task))
 
-    def _store(self, held: Sequence[_Arrived], work: CopyWork, answers: list[Answer]) -> None:
+    def _store(self, held: Sequence[Arrived], work: CopyWork, answers: list[Answer]) -> None:
         """Store small tables that were held, with their indexes, in one transaction and one simple-query string."""
         if not held:
             return
@@ -402,8 +363,10 @@ class _Worker:
     def _build(self, work: BuildWork) -> Answer:
         begin = f"BEGIN; SET LOCAL max_parallel_maintenance_workers = {work.helpers:d};\n".encode()
         statements = begin + work.indexes.statements + b"\n"
-        ending = sql.SQL("; ").join([self._sql(_CLAIM_HELD), *self._built([work.indexes]), sql.SQL("COMMIT")])
-        return self._short(None, statements + ending.as_bytes(self.target.connection))
+        ending = self._joined(
+            self.target, [self.notes.claim_held(), *self.notes.built([work.indexes]), sql.SQL("COMMIT")]
+        )
+        return self._short(None, statements + ending)
 
     def _short(self, task: CopyTask | None, statements: Sequence[sql.Composable] | bytes) -> Answer:
         """Run one transaction on the target; a lock that somebody holds there is no failure yet."""
@@ -439,51 +402,13 @@ class _Worker:
             return _answer("failed", None, refused)
         return Answer("analyzed", analyzed=oids)
 
-    # --- the ledger's notes ------------------------------------------------------------------------------------
-
-    def _ending(self, arrived: Sequence[_Arrived], indexes: Sequence[Indexes]) -> bytes:
-        """Return the end of a transaction that brings tables: indexes, the claim, the notes, COMMIT."""
-        encode = self.target.connection
-        values = [
-            sql.SQL("({})").format(
-                sql.SQL(", ").join(
-                    [
-                        sql.Literal(item.task.schema),
-                        sql.Literal(item.task.name),
-                        sql.SQL("{}::integer").format(sql.Literal(item.task.stream if item.task.is_carried else None)),
-                        sql.SQL("{}::bigint").format(sql.Literal(item.rows)),
-                        sql.SQL("{}::bigint").format(sql.Literal(item.bytes)),
-                        sql.Literal(item.task.format),
-                    ]
-                )
-            )
-            for item in arrived
-        ]
-        streams = sorted({item.task.stream for item in arrived})
-        parts: list[sql.Composable] = [
-            self._sql(_CLAIM_HELD),
-            *(self._sql(_STREAMS_OPEN, stream=sql.Literal(number)) for number in streams),
-            self._sql(_MARK_COPIED, values=sql.SQL(", ").join(values)),
-            *self._built(indexes),
-            sql.SQL("COMMIT"),
-        ]
-        built = b"\n".join(item.statements for item in indexes if item.statements)
-        return built + b"\n" + sql.SQL("; ").join(parts).as_bytes(encode)
-
-    def _built(self, indexes: Sequence[Indexes]) -> list[sql.Composable]:
-        marks = [mark for item in indexes for mark in item.marks]
-        if not marks:
-            return []
-        values = sql.SQL(", ").join(
-            sql.SQL("({}, {}, {})").format(*(sql.Literal(value) for value in mark)) for mark in marks
-        )
-        return [self._sql(_MARK_BUILT, values=values)]
-
-    def _sql(self, statement: str, **values: sql.Composable) -> sql.Composed:
-        text = sql.SQL(statement.strip())
-        return text.format(id=sql.Literal(self.job.id), epoch=sql.Literal(self.job.epoch), **values)
-
     # --- small things ------------------------------------------------------------------------------------------
+
+    def _ending(self, arrived: Sequence[Arrived], indexes: Sequence[Indexes]) -> bytes:
+        """Return the end of a transaction that brings tables: their indexes, what the ledger notes, COMMIT."""
+        built = b"\n".join(item.statements for item in indexes if item.statements)
+        notes = [*self.notes.tables(arrived), *self.notes.built(indexes), sql.SQL("COMMIT")]
+        return built + b"\n" + self._joined(self.target, notes)
 
     def _begin(self, snapshot: str) -> sql.Composed:
         return sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}").format(

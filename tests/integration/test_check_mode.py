@@ -14,6 +14,7 @@ from tests.support.fixtures import Database, create_database
 from tests.support.inventory import Inventory, inventory
 from tests.support.migrations import Case, at_step
 from tests.support.playbooks import Played, play
+from tests.support.verified import assert_verified
 
 LEDGER_TABLES = ("migration", "stream", "relation", "object", "step", "schema_dump")
 
@@ -91,7 +92,7 @@ def test_a_finished_migration_has_nothing_left_to_do(case: Case) -> None:
     assert played.code == 0, played.output
     assert played.changed == 0
     assert everything(case) == before
-    assert played.result("pg_migration_verify")["verified"] is True
+    assert_verified(played.result("pg_migration_verify"))
 
 
 def finish(case: Case) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils import copying, session, wire, worker
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
+from ansible_collections.seren.migrator.plugins.module_utils.notes import Arrived
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event
 from tests.support.cluster import Cluster
 from tests.support.fixtures import TARGET_MAJOR, Database, create_database
@@ -308,7 +309,7 @@ def test_small_tables_whose_rows_are_wide_are_not_held_all_at_once(
         source_db.execute(f"CREATE TABLE e{number} (id int PRIMARY KEY)")
     store = worker._Worker._store
 
-    def watched(self: worker._Worker, arrived: list[worker._Arrived], *others: object) -> None:
+    def watched(self: worker._Worker, arrived: list[Arrived], *others: object) -> None:
         # In a forked process, so told by the target.
         size = sum(item.bytes for item in arrived)
         target_db.execute("INSERT INTO seren_migrator.held VALUES (%s)", [size])

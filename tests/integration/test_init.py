@@ -14,6 +14,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.errors import Migra
 from tests.support.fixtures import Database
 from tests.support.migrations import NOTHING, Case, at_step
 from tests.support.runner import kill_at, start
+from tests.support.verified import assert_verified
 
 TABLES = """
 CREATE TABLE a (id int PRIMARY KEY, v text);
@@ -104,7 +105,7 @@ def test_a_table_rewritten_during_the_copy_moves_to_a_new_stream(case: Case, sta
     case.source.execute("INSERT INTO p VALUES (777, 'later') ON CONFLICT (id) DO UPDATE SET v = excluded.v")
     finish(case)
     assert case.compare().differences == []
-    assert case.verify().data["verified"] is True
+    assert_verified(case.verify())
 
 
 def test_a_table_that_is_truncated_all_the_time_is_copied_all_the_same(case: Case) -> None:
@@ -227,7 +228,7 @@ def test_a_killed_copy_is_continued_by_the_same_command(case: Case, step: str, d
     case.init()
     finish(case)
     assert case.compare().differences == []
-    assert case.verify().data["verified"] is True
+    assert_verified(case.verify())
     # Tables that the kill has parted are carried by two streams, and the key between them waits.
     streams = case.target.execute("SELECT DISTINCT stream FROM seren_migrator.relation WHERE name IN ('a', 'b')")
     keys = case.target.execute("SELECT conname FROM pg_constraint WHERE contype = 'f'")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils import schema, worker
+from ansible_collections.seren.migrator.plugins.module_utils import notes, schema
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database
 from tests.support.migrations import Case, at_step
@@ -148,8 +148,8 @@ def test_a_worker_cannot_note_a_table_under_a_stream_that_is_going(case: Case) -
         case.init(at_step("copying", fail))
     migration_id = case.target.execute("SELECT id FROM seren_migrator.migration")[0][0]
     assert case.target.execute("SELECT state FROM seren_migrator.stream") == [("removed",)]
-    statement = worker.sql.SQL(worker._STREAMS_OPEN).format(
-        id=worker.sql.Literal(migration_id), stream=worker.sql.Literal(1)
+    statement = notes.sql.SQL(notes.STREAMS_OPEN).format(
+        id=notes.sql.Literal(migration_id), stream=notes.sql.Literal(1)
     )
     with pytest.raises(Exception, match="division by zero"):
         case.target.execute(statement)

@@ -18,6 +18,7 @@ from tests.support.fixtures import Database
 from tests.support.migrations import Case
 from tests.support.playbooks import play
 from tests.support.schema_dump import schema_differences
+from tests.support.verified import assert_verified
 from tests.support.writers import PROCESSES, Writers, prepare
 
 IGNORED = ("seren_migrator",)
@@ -56,7 +57,7 @@ def migrate_live(source: Database, target: Database, folder: Path, rate: float =
     assert different == []
     verified = play("verify", given)
     assert verified.code == 0, verified.output
-    assert verified.result("pg_migration_verify")["verified"] is True
+    assert_verified(verified.result("pg_migration_verify"))
 
 
 def test_every_row_written_during_the_migration_arrives_exactly_once(

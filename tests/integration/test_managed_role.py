@@ -20,6 +20,7 @@ from tests.support.cluster import Cluster
 from tests.support.compare import compare_data
 from tests.support.fixtures import Database, create_database
 from tests.support.migrations import NOTHING, Case
+from tests.support.verified import assert_verified
 
 PASSWORD = "adm's password"
 
@@ -131,7 +132,7 @@ def migrate_and_prove(case: Case, **options: Any) -> dict[str, Any]:
     assert status["state"] == "in_sync"
     assert compare(case) == []
     verified = case.verify().data
-    assert verified["verified"] is True, verified
+    assert_verified(verified)
     assert not case.init(**options).changed
     assert not case.sync().changed
     case.cleanup()

@@ -12,6 +12,7 @@ from psycopg import sql
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from tests.support.fixtures import Database
 from tests.support.migrations import Case, at_step
+from tests.support.verified import assert_verified
 
 HOSTILE = 'Weird "Näme"; --'
 H = sql.Identifier(HOSTILE).as_string(None)
@@ -60,7 +61,7 @@ def prove_the_rest(case: Case) -> None:
     status = case.wait_until_in_sync()
     assert_named(status)
     verified = case.verify().data
-    assert verified["verified"], verified["objects"]["different"]
+    assert_verified(verified)
     expected = {item["name"] for item in verified["objects"]["expected"] if item["kind"] == "materialized view"}
     assert expected == {f"{H}.{name}" for name in (H, "above", "divided", "raised")}
     assert case.init().changed is False

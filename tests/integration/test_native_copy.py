@@ -24,6 +24,7 @@ from tests.support.migrations import NOTHING, WAIT_S, Case, at_step
 from tests.support.playbooks import play
 from tests.support.preflight import HOSTILE
 from tests.support.schema_dump import schema_differences
+from tests.support.verified import assert_verified
 from tests.support.writers import PROCESSES, Writers, prepare
 
 NATIVE: dict[str, Any] = {"copy_method": "subscription"}
@@ -100,7 +101,7 @@ def copy_live(source: Database, target: Database, folder: Path) -> None:
     assert case.compare().differences == []
     clients = client_dir(max(source.cluster.major, target.cluster.major))
     assert schema_differences(source.dsn, target.dsn, clients, ("seren_migrator",)) == []
-    assert case.verify().data["verified"] is True
+    assert_verified(case.verify())
     told = [event.numbers for event in events if "tables_copied" in event.numbers]
     assert told[-1]["tables_copied"] == told[-1]["tables"] > 0
     assert any(numbers["step"] == "copy" for numbers in told)
@@ -265,7 +266,7 @@ def test_the_playbook_takes_the_option_and_shows_no_password(case: Case) -> None
     assert case.source.cluster.password not in planned.output
     done = play("migrate", given)
     assert done.code == 0, done.output
-    assert done.result("pg_migration_verify")["verified"] is True
+    assert_verified(done.result("pg_migration_verify"))
 
 
 def test_a_target_that_cannot_reach_the_source_is_refused_before_anything_is_made(case: Case) -> None:

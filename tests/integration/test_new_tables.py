@@ -21,6 +21,7 @@ from tests.support.fixtures import Database
 from tests.support.inventory import inventory
 from tests.support.migrations import NOTHING, Case
 from tests.support.schema_dump import schema_differences
+from tests.support.verified import assert_verified
 from tests.support.writers import PROCESSES, Writers, prepare
 
 WEIRD = '"Weird ""Näme""; --"'
@@ -111,7 +112,7 @@ def differences(case: Case) -> list[str]:
 
 def verified(case: Case) -> None:
     data = case.verify().data
-    assert data["verified"], [t for t in data["tables"] if t["status"] != "identical"] + data["differences"]
+    assert_verified(data)
 
 
 def test_new_tables_join_with_schema_and_rows_and_are_replicated(case: Case) -> None:

@@ -17,6 +17,7 @@ from tests.support.fixtures import Database, create_database
 from tests.support.migrations import NOTHING, Case
 from tests.support.preflight import HOSTILE, run_validate
 from tests.support.sweep import sweep
+from tests.support.verified import assert_verified
 
 H = sql.Identifier(HOSTILE).as_string(None)
 
@@ -131,7 +132,7 @@ def test_unlogged_tables_can_be_created_empty(unlogged: Case) -> None:
     unlogged.sync()
     unlogged.source.execute("INSERT INTO t VALUES (101, 'later')")
     unlogged.wait_until_in_sync()
-    assert unlogged.verify().data["verified"] is True
+    assert_verified(unlogged.verify())
 
 
 def test_unlogged_tables_can_be_a_reason_to_refuse(unlogged: Case) -> None:
@@ -209,7 +210,7 @@ def test_foreign_tables_can_stay_behind_with_what_reads_them(foreign: Case) -> N
     foreign.source.execute("INSERT INTO p VALUES (2)")
     foreign.wait_until_in_sync()
     assert foreign.target.execute("SELECT count(*) FROM p") == [(2,)]
-    assert foreign.verify().data["verified"] is True
+    assert_verified(foreign.verify())
 
 
 def test_a_view_over_a_foreign_table_waits_for_its_user_mapping(case: Case, source_cluster: Cluster) -> None:

@@ -136,6 +136,29 @@ def test_an_apply_error_is_not_in_sync_and_is_counted(case: Case) -> None:
     assert case.compare().differences == []
 
 
+def _reasons(case: Case) -> list[str]:
+    data = case.status().data
+    assert data["state"] != "in_sync"
+    reasons: list[str] = data["reasons"]
+    return reasons
+
+
+def test_row_security_that_stops_the_apply_is_named_with_its_cure(case: Case) -> None:
+    """PostgreSQL tells nobody but the server log."""
+    case.target.execute(
+        'CREATE ROLE "Wei""rd; --"; ALTER TABLE a OWNER TO "Wei""rd; --";'
+        "ALTER TABLE a ENABLE ROW LEVEL SECURITY; ALTER TABLE a FORCE ROW LEVEL SECURITY"
+    )
+    write(case, 1)
+    cure = 'ALTER ROLE "Wei""rd; --" BYPASSRLS'
+    deadline = time.monotonic() + 30
+    while not any(cure in reason and "public.a" in reason for reason in _reasons(case)):
+        assert time.monotonic() < deadline
+    case.target.execute(cure)
+    assert not any(cure in reason for reason in case.wait_until_in_sync()["reasons"])
+    assert case.compare().differences == []
+
+
 def test_a_table_that_is_still_copying_is_not_in_sync(case: Case) -> None:
     case.source.execute("CREATE TABLE late (id int PRIMARY KEY)")
     case.target.execute("CREATE TABLE late (id int PRIMARY KEY)")

@@ -17,6 +17,7 @@ from tests.support.fixtures import Database, create_database
 from tests.support.inventory import inventory
 from tests.support.migrations import NOTHING, Case, at_step
 from tests.support.runner import kill_at, start
+from tests.support.verified import assert_verified
 from tests.support.writers import PROCESSES, Writers, prepare
 
 TABLES = (
@@ -119,7 +120,7 @@ def test_three_streams_bring_everything_written_meanwhile_exactly(
         case.sync()
         writers.wait_for(writers.progress().total + 200)
         case.wait_until_in_sync()
-        assert case.verify().data["verified"] is True
+        assert_verified(case.verify())
         summary = writers.stop()
     assert set(summary.errors) <= {"40001", "40P01"}, summary
     case.wait_until_in_sync()
@@ -146,7 +147,7 @@ def test_streams_share_one_moment_and_keep_together_what_belongs_together(case: 
     assert [item["number"] for item in data["streams"]] == [1, 2, 3]
     assert len(data["workers"]) == 3
     assert case.compare().differences == []
-    assert case.verify().data["verified"] is True
+    assert_verified(case.verify())
     assert not case.init(streams=3).changed
     assert not case.sync().changed
 
@@ -215,7 +216,7 @@ def test_a_killed_copy_with_streams_is_continued(case: Case, step: str, delay_s:
     write_everywhere(case, 2002)
     finish(case)
     assert case.compare().differences == []
-    assert case.verify().data["verified"] is True
+    assert_verified(case.verify())
     case.cleanup()
     assert case.left_on_source() == NOTHING
 
@@ -268,14 +269,13 @@ def test_a_slot_that_cannot_be_copied_leaves_nothing(case: Case, monkeypatch: py
 def test_a_copy_that_does_not_stand_at_the_consistent_point_is_refused(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = slots.SlotHold.__enter__
+    real = slots.SlotHold.create
 
-    def elsewhere(hold: slots.SlotHold) -> slots.SlotHold:
+    def elsewhere(hold: slots.SlotHold) -> None:
         real(hold)
         hold.consistent_point = "0/1"
-        return hold
 
-    monkeypatch.setattr(slots.SlotHold, "__enter__", elsewhere)
+    monkeypatch.setattr(slots.SlotHold, "create", elsewhere)
     with pytest.raises(MigrationError) as caught:
         case.init(streams=2)
     assert caught.value.code == "slot_not_copied"

@@ -18,6 +18,7 @@ from tests.support.binaries import MAJORS
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
 from tests.support.sweep import sweep
+from tests.support.verified import assert_verified
 
 EXPECTED = {question.name: question.expected for question in QUESTIONS}
 
@@ -49,7 +50,7 @@ def test_databases_of_different_encodings_are_compared_as_utf8(source_cluster: C
     pair = ReplicatedPair(create_database(source_cluster, None, options), target_db)
     pair.both("CREATE TABLE public.t (id text PRIMARY KEY, v text, j jsonb)")
     pair.both("""INSERT INTO public.t SELECT 'ä' || i, 'é' || i, '{"ü": 1}' FROM generate_series(1, 50) AS i""")
-    assert pair.verify().data["verified"] is True
+    assert_verified(pair.verify())
     pair.damage("UPDATE public.t SET v = 'e3' WHERE id = 'ä3'")
     assert found(pair.verify(max_rounds=2)) == {("t", "changed", ("ä3",), ("v",))}
     sweep(source_cluster)

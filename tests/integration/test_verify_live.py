@@ -18,6 +18,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.verification import
 from tests.integration.verify_pair import ReplicatedPair, found, status_of, until, writing
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
+from tests.support.verified import assert_verified
 
 TABLES = """
 CREATE TABLE public.account (id integer PRIMARY KEY, balance bigint NOT NULL, note text);
@@ -81,7 +82,7 @@ def test_a_correct_pair_is_verified_in_every_run_while_writers_go_on(pair: Repli
         until(lambda: min(counts) > 20, "the writers")
         for _turn in range(6):
             result = pair.verify()
-            assert result.data["verified"] is True, (result.error, result.data["differences"])
+            assert_verified(result)
             assert result.data["consistency"] == "aligned"
             for table in result.data["tables"]:
                 assert table["source_rows"] == table["target_rows"], table
@@ -122,7 +123,7 @@ def test_a_truncate_between_snapshot_and_scan_is_no_difference(
     monkeypatch.setattr(comparison, "_again", truncated)
     result = pair.verify()
     assert emptied
-    assert result.data["verified"] is True, (result.error, result.data["differences"])
+    assert_verified(result)
 
 
 def test_damage_is_found_while_writers_go_on_and_nothing_else_is(pair: ReplicatedPair) -> None:
@@ -165,7 +166,7 @@ def test_what_the_source_snapshot_saw_is_waited_for(pair: ReplicatedPair) -> Non
         release.start()
         result = pair.verify(max_rounds=1)
         release.join()
-    assert result.data["verified"] is True, result.data["differences"]
+    assert_verified(result)
     assert result.data["waited_seconds"] > 0.5
 
 
@@ -178,7 +179,7 @@ def test_two_streams_are_waited_for_together(source_db: Database, target_db: Dat
     with writing(pair.source, bank, queueing) as counts:
         until(lambda: min(counts) > 20, "the writers")
         result = pair.verify()
-    assert result.data["verified"] is True, result.error
+    assert_verified(result)
     # The same without the second stream: its tables are not carried by any, hence never verified.
     result = pair.verify(streams=pair.streams[:1])
     assert status_of(result, "event")[0] == "unverified"

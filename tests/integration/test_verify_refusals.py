@@ -18,6 +18,7 @@ from ansible_collections.seren.migrator.plugins.module_utils.phases.verify impor
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event, silent
 from tests.integration.verify_pair import ReplicatedPair, found, status_of, until
 from tests.support.fixtures import Database
+from tests.support.verified import assert_verified
 
 ROLE = "reader"
 PASSWORD = "secret-of-reader"
@@ -48,7 +49,7 @@ def as_reader(pair: ReplicatedPair) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_without_a_stream_equal_contents_are_verified_and_called_unaligned(pair: ReplicatedPair) -> None:
     same_rows_without_a_stream(pair)
     result = pair.verify()
-    assert result.data["verified"] is True
+    assert_verified(result)
     assert result.data["consistency"] == "unaligned"
     assert result.data["consistency_reason"] == "no stream to align with"
 
@@ -150,7 +151,7 @@ def test_row_security_and_missing_privileges_are_unverified_not_skipped(pair: Re
     pair.both("CREATE TABLE public.secret (id integer PRIMARY KEY)")
     same_rows_without_a_stream(pair)
     users = as_reader(pair)
-    assert pair.verify(user=users).data["verified"] is True
+    assert_verified(pair.verify(user=users))
     pair.target.execute(f"REVOKE SELECT ON public.secret FROM {ROLE}")
     pair.source.execute("ALTER TABLE public.other ENABLE ROW LEVEL SECURITY")
     pair.target.execute(f"REVOKE SELECT ON SEQUENCE public.t_id_seq FROM {ROLE}")
@@ -245,12 +246,12 @@ def test_predicates_exclusions_unlogged_tables_and_other_partitions(source_db: D
     assert {"kind": "table", "schema": "public", "name": "audit", "reason": "exclude_data"} in result.data["left_out"]
     relations = [SimpleNamespace(schema="public", name=name, kind="schema_only") for name in ("cache", "kept")]
     skipping = pair.verify(selection, record=SimpleNamespace(relations=relations, options={"foreign_tables": "create"}))
-    assert skipping.data["verified"] is True
+    assert_verified(skipping)
     reason = {"kind": "table", "schema": "public", "name": "cache", "reason": "unlogged_tables: skip"}
     assert reason in skipping.data["left_out"]
     assert status_of(skipping, "kept") == ("verified", "")  # only unlogged tables are left out because of the ledger
     target_db.execute("INSERT INTO public.cache VALUES (1)")
-    assert pair.verify(selection).data["verified"] is True
+    assert_verified(pair.verify(selection))
     pair.damage("UPDATE public.p_all SET id = -1 WHERE id = 400")
     assert found(pair.verify(selection)) == {("parts", "missing", ("400",), ()), ("parts", "extra", ("-1",), ())}
     with pytest.raises(MigrationError) as caught:
@@ -264,7 +265,7 @@ def test_sequences_behind_are_expected_and_other_definitions_are_not(pair: Repli
     pair.source.execute("SELECT nextval('public.plain')")
     pair.target.execute("SELECT nextval('public.ahead')")
     result = pair.verify()
-    assert result.data["verified"] is True
+    assert_verified(result)
     by_name = {item["name"]: item for item in result.data["sequences"]}
     assert by_name["plain"]["status"] == "behind"
     assert by_name["ahead"]["status"] == "verified"
@@ -304,7 +305,7 @@ def test_check_mode_says_unverified_where_nothing_exists_yet(
     assert caught.value.code == "cannot_connect"
     # Outside of check mode, without a ledger: compared as it stands.
     same_rows_without_a_stream(pair)
-    assert run(pair.target.params).data["verified"] is True
+    assert_verified(run(pair.target.params))
 
 
 def test_hashes_without_the_servers_own_functions_find_the_same(
@@ -319,7 +320,7 @@ def test_hashes_without_the_servers_own_functions_find_the_same(
     monkeypatch.setattr(verify, "conclude", pretend)
     result = pair.verify()
     assert result.data["settings"]["hash"] == "sha256"
-    assert result.data["verified"] is True
+    assert_verified(result)
     pair.damage("UPDATE public.t SET v = v || ' ' WHERE id = 8")
     assert found(pair.verify()) == {("t", "changed", ("8",), ("v",))}
 

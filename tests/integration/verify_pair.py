@@ -44,18 +44,32 @@ class ReplicatedPair:
             for statement in statements:
                 connection.execute(statement)  # type: ignore[arg-type]
 
-    def replicate(self, tables: str = "FOR ALL TABLES", publish: str = "") -> Stream:
-        """Start one stream that copies what is there, and wait until each of its tables is ready."""
+    def replicate(
+        self, tables: str = "FOR ALL TABLES", publish: str = "", *, marker: bool = False, options: str = ""
+    ) -> Stream:
+        """Start one stream that copies what is there, and wait until each of its tables is ready.
+
+        With `marker` it has a marker table, as the streams of a migration have; `options` are the subscription's.
+        """
         tag = secrets.token_hex(4)
         number = len(self.streams) + 1
-        stream = Stream(number, f"pub_{tag}", f"slot_{tag}", f"sub_{tag}", "", None, "subscribed")
-        self.source.execute(f"CREATE PUBLICATION {stream.publication} {tables} {publish}")
+        name = f'marker_"{tag}' if marker else ""
+        stream = Stream(number, f'pub_"{tag}; --', f"slot_{tag}", f"sub_{tag}", name, None, "subscribed")
+        if marker:
+            table = sql.Identifier("seren_migrator", name).as_string(None)
+            self.both("CREATE SCHEMA IF NOT EXISTS seren_migrator")
+            self.both(f"CREATE TABLE {table} (id integer PRIMARY KEY, token text NOT NULL, at timestamptz)")
+            self.source.execute(f"INSERT INTO {table} VALUES (1, 'opened', now())")
+            tables += "" if tables == "FOR ALL TABLES" else f", {table}"
+        publication = sql.Identifier(stream.publication).as_string(None)
+        self.source.execute(f"CREATE PUBLICATION {publication} {tables} {publish}")
         self.target.execute(
-            sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH (slot_name = {})").format(
+            sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH (slot_name = {} {})").format(
                 sql.Identifier(stream.subscription),
                 sql.Literal(self.source.dsn),
                 sql.Identifier(stream.publication),
                 sql.Literal(stream.slot),
+                sql.SQL(f", {options}" if options else ""),
             )
         )
         self.streams.append(stream)

@@ -189,7 +189,11 @@ class _Run:
         """Take back what let us give objects to the roles that we made; apply acts in their name until it is gone."""
         if not items:
             return
-        with role_lock.held(self.migration, self.options.maintenance_db):
+        place = self.options.maintenance_db
+        with (
+            database.maintenance_if_any(self.migration, place, read_only=True) as (maintenance, _reason),
+            role_lock.held(maintenance),
+        ):
             users = self._other_migrations(sorted({item.schema for item in items}))
             if users and not self._is_left("subscription"):
                 reason = f"other migrations may use it ({', '.join(users)}); run cleanup again when they are done"

@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import copy_progress, database, ledger, starting_over
 from .. import plan as plans
-from ..claim import claimed
+from ..claim import claimed, ledger_purpose
 from ..driver import psycopg
 from ..errors import MigrationError
 from ..ledger import Record
@@ -27,6 +27,7 @@ from ..progress import Event, Progress, silent
 from ..result import Result
 from ..retention import Retention
 from ..session import Session, translated
+from ..side_by_side import both
 from . import validate
 from .init_options import InitOptions
 from .init_preview import planned
@@ -85,16 +86,18 @@ def _attempt_once(migration: Migration, options: InitOptions, progress: Progress
         return planned(migration, options, record, target_exists)
     if not target_exists:
         database.create(migration, options.maintenance_db)
-    with migration.open_both("init") as (source, target):
+    with (
+        migration.opening("target", ledger_purpose("init")) as opening,
+        migration.open_both("init") as (source, target),
+    ):
         plan = None
         if record is None or record.state == "cleaned":
-            plan = plans.read(migration, options, source)
-            _register(migration, options, source, target, plan, created=not target_exists)
+            plan = _register(migration, options, source, target, created=not target_exists)
         else:
             _check_same(record, migration, options, source)
         try:
             with (
-                claimed(migration, "init", fingerprint(migration, options)) as claim,
+                claimed(migration, "init", fingerprint(migration, options), opening=opening) as claim,
                 Retention(migration, claim, options.max_retained_wal, progress) as retention,
             ):
                 work = Run(migration, options, progress, claim, source, target, retention, plan)
@@ -199,22 +202,27 @@ def _check_same(record: Record, migration: Migration, options: InitOptions, sour
         )
 
 
-def _register(
-    migration: Migration, options: InitOptions, source: Session, target: Session, plan: Plan, *, created: bool
-) -> None:
+def _register(migration: Migration, options: InitOptions, source: Session, target: Session, *, created: bool) -> Plan:
+    """Read the source and write the migration, with its plan, into the ledger."""
+
+    def look() -> tuple[Plan, dict[str, Any]]:
+        return plans.read(migration, options, source), ledger.identity(source)
+
+    (plan, here), there = both(look, lambda: ledger.identity(target))
     ledger.install(target)
     try:
         ledger.register(
             target,
             migration,
-            source=ledger.identity(source),
-            target=ledger.identity(target),
+            source=here,
+            target=there,
             options=_recorded(options),
             plan={**_numbers(plan), "created_database": created},
             relations=plans.relations(plan, options),
         )
     except psycopg.errors.UniqueViolation:
         raise _Overtaken from None
+    return plan
 
 
 def _numbers(plan: Plan) -> dict[str, int]:

@@ -21,6 +21,7 @@ from .. import (
     partitions,
     replication,
     slots,
+    stopped_by_row_security,
     subscription,
 )
 from ..catalog import OWN_SCHEMA
@@ -310,6 +311,8 @@ class _Look:
             troubles.append("no WAL sender serves the slot")
         if new_errors:
             troubles.append(f"{new_errors} new apply or sync error(s); the target's server log has the text")
+        if troubles and self.subscription is not None and self.has_started:
+            troubles += stopped_by_row_security.troubles(self.target, self.subscription.oid)
         confirmed = [s.confirmed_position for s in samples if s.confirmed_position is not None]
         history = [(s.at_s, s.insert_position) for s in samples]
         moved = bool(confirmed) and (confirmed[-1] > confirmed[0] or history[-1][1] == history[0][1])

@@ -10,69 +10,52 @@ whatever its options say.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from .. import (
-    access,
     additions,
     baseline,
     clients,
-    copying,
+    database,
     finishing,
     firing,
-    foreign_keys,
-    indexes,
     inherited_comments,
     needed,
     new_tables,
-    policies,
-    role_lock,
-    role_making,
-    role_policy,
-    roles,
-    schema,
     security_labels,
     slots,
-    splitting,
     stream,
     tuning,
     unsaid,
 )
 from .. import plan as plans
 from ..additions import Addition
+from ..bringing import Bringing, Moved, Share, Wanted
 from ..catalog import Catalog, Table
 from ..claim import Claim
 from ..clients import Client
 from ..crew import Crew, Sizes
-from ..driver import psycopg, sql
+from ..driver import psycopg
 from ..errors import MigrationError
 from ..ledger import Record, Relation
-from ..migration import Migration, Selection, backend_name
+from ..migration import Migration, Selection
 from ..new_tables import NewTable
-from ..plan import Dealt, Plan
-from ..post_data import PG_CLASS, PG_CONSTRAINT, Script
+from ..plan import Plan
+from ..post_data import PG_CLASS
 from ..preflight import joining
 from ..progress import Event, Progress
 from ..retention import Retention
 from ..role_names import RoleNames
-from ..roles import RolePlan
-from ..schema import Archive
 from ..session import Session
 from . import validate
 from .init_options import InitOptions
-from .init_run import MAX_ROUNDS
 
 REMEDY = "Undo the change on the source and run sync again."
 # How often the source's schema may change under our hands before we give up.
 MAX_MOVED = 5
-
-
-class _Moved(Exception):
-    """The new tables changed between their first reading and the snapshot."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +195,7 @@ class Adding:
                 begun = self._begin() if is_wanted else None
             if begun is None:
                 return None
-            with suppress(_Moved):
+            with suppress(Moved):
                 self._bring(begun)
                 return begun
             self.progress(Event("sync", "the new tables changed meanwhile; reading them again"))
@@ -263,12 +246,16 @@ class Adding:
     # --- schema and rows ---------------------------------------------------------------------------------------
 
     def _bring(self, begun: Addition) -> None:
+        share = Share("sync", begun.prefix, begun.oids, REMEDY)
+        bringing = Bringing(
+            self.migration, self.options, self.claim, self.source, self.target, self.client, self.progress, share
+        )
         try:
             with Retention(self.migration, self.claim, self.options.max_retained_wal, self.progress) as retention:
-                self._copy_all(begun, retention)
+                self._copy_all(begun, bringing, retention)
                 if not self.record.is_done(begun.step("post_data")):
-                    self._post_data(begun)
-                self._finish(begun)
+                    self._post_data(bringing)
+                self._finish(begun, bringing)
         except MigrationError as error:
             if error.code == "wal_limit_exceeded":
                 with suppress(MigrationError, psycopg.Error):
@@ -280,32 +267,19 @@ class Adding:
         for item in additions.own_streams(self.claim.read(), begun):
             stream.remove(self.migration, self.claim, item, self.target, self.source)
 
-    def _copy_all(self, begun: Addition, retention: Retention) -> None:
+    def _copy_all(self, begun: Addition, bringing: Bringing, retention: Retention) -> None:
         self._end_left_over()
         self._settle(begun)
-        builds = [item for item in self.claim.index_builds() if item.table_oid in begun.oids]
-        is_built = all(item.state == indexes.DONE for item in builds)
-        if self.record.is_done(begun.step("pre_data")) and not self.record.pending and is_built:
+        if self.record.is_done(begun.step("pre_data")) and not self.record.pending and bringing.is_built():
             return
         jobs = max(1, min(self.options.jobs, len(begun.oids)))
         index_jobs = max(1, min(self.options.index_jobs or self.options.jobs, len(begun.oids)))
         sizes = Sizes(jobs, index_jobs, tuning.settings(self.target, index_jobs), self.options.max_rate)
         with Crew(self.migration, self.claim, sizes, self.progress, retention.check) as crew:
-            if self.record.is_done(begun.step("pre_data")):
-                self._plan_builds(crew, begun)
-                crew.build(r.source_oid for r in self._own_relations(begun) if r.state == "copied")
-            rounds = 0
-            while self.record.pending or not self.record.is_done(begun.step("pre_data")):
-                if rounds == MAX_ROUNDS:
-                    raise _rewritten_too_often(self.record)
-                rounds += 1
-                self._round(crew, begun)
-                self.record = self.claim.read()
+            bringing.copy_all(crew, self.record, lambda now: self._round(crew, begun, bringing, now))
             self.progress(Event("sync", "building indexes of the new tables"))
             crew.finish()
-
-    def _own_relations(self, begun: Addition) -> list[Relation]:
-        return [item for item in self.record.relations if item.source_oid in begun.oids]
+        self.record = self.claim.read()
 
     def _settle(self, begun: Addition) -> None:
         """Keep the streams of an earlier run that carry copied tables and can go on; remove every other one."""
@@ -321,41 +295,40 @@ class Adding:
                 stream.remove(self.migration, self.claim, item, self.target, self.source)
         self.record = self.claim.read()
 
-    def _round(self, crew: Crew, begun: Addition) -> None:
+    def _round(self, crew: Crew, begun: Addition, bringing: Bringing, record: Record) -> None:
         """Open a stream for what is to be copied, in its snapshot; the first round brings the schema as well."""
         plan = plans.read(self.migration, self.options, self.source)
-        is_first = not self.record.is_done(begun.step("pre_data"))
+        is_first = not record.is_done(begun.step("pre_data"))
         present = {table.oid for table in plan.selected.catalog.tables}
         if is_first and not begun.oids <= present:
-            raise _Moved
-        gone = [relation for relation in self.record.pending if relation.source_oid not in present]
+            raise Moved
+        gone = [relation for relation in record.pending if relation.source_oid not in present]
         if gone:
             self._let_go(gone)
             return
-        pending = {relation.source_oid for relation in self.record.pending}
+        pending = {relation.source_oid for relation in record.pending}
         if not is_first:
-            self._check_target(plan, pending)
+            bringing.check_target(plan, pending)
             gate(self.migration, self.options, pending, 1)
-        dealt = plans.deal(plan, self.source, self.record, 1)
-        self.progress(Event("sync", f"opening stream {dealt.first} for {len(dealt.carried)} new table(s)"))
-        with (
-            _told_as_moved(is_first),
-            stream.opened(
-                self.migration,
-                self.claim,
-                self.source,
-                self.target,
-                plan.whole,
-                dealt.tables(plan.whole),
-                plan.selected.predicates,
-                slot_timeout_s=self.options.slot_timeout,
-            ) as opened,
-        ):
+        dealt = plans.deal(plan, self.source, record, 1)
+
+        def before_schema(reader: Session, seen: Plan) -> Wanted:
+            wanted = needed.read(reader, self.target, begun.oids, additions.restored(record))
+            place = self.options.maintenance_db
+            with database.maintenance_if_any(self.migration, place, read_only=True) as (maintenance, _reason):
+                bringing.make_roles(seen, maintenance)
+            known = baseline.seen(reader, self.migration.selection)
+            baseline.add(self.claim, known, lambda item: (item.classid, item.objid) in wanted.objects)
+            names = {table.qualified for table in seen.selected.catalog.tables if table.oid in begun.oids}
+            notes = [note for note in seen.notes if any(note["object"].endswith(f" {name}") for name in names)]
+            return Wanted(only=wanted.objects, detail={"left": notes})
+
+        with _told_as_moved(is_first), bringing.opened(plan, dealt) as opened:
             if is_first:
-                plan = self._schema(begun, plan, opened.snapshot)
-                self.record = self.claim.read()
-                self._plan_builds(crew, begun)
-            self._copy(crew, plan, pending, opened, dealt)
+                plan = bringing.bring_schema(crew, plan, opened.snapshot, before_schema)
+            tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
+            bringing.copy_rows(crew, plan, tables, opened, dealt)
+            bringing.release(opened)
 
     def _let_go(self, gone: Sequence[Relation]) -> None:
         """Leave tables alone that were dropped on the source before they were copied; the target has them, empty."""
@@ -365,176 +338,19 @@ class Adding:
             oids=[relation.source_oid for relation in gone],
         )
 
-    def _schema(self, begun: Addition, plan: Plan, snapshot: str) -> Plan:
-        """Restore the tables and what they need, as the snapshot shows them; return the plan that it shows."""
-        with (
-            ThreadPoolExecutor(1) as pool,
-            self.migration.open("source", "snapshot reader", read_only=True) as reader,
-        ):
-            dump = pool.submit(schema.dump, self.migration, self.client, snapshot, plan.whole, plan.selected, plan.left)
-            reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            reader.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-            seen = plans.read(self.migration, self.options, reader)
-            if _shape(seen, begun.oids) != _shape(plan, begun.oids):
-                raise _Moved
-            wanted = needed.read(reader, self.target, begun.oids, additions.restored(self.record))
-            self._roles(seen)
-            known = baseline.seen(reader, self.migration.selection)
-            baseline.add(self.claim, known, lambda item: (item.classid, item.objid) in wanted.objects)
-            self._pre_data(begun, seen, dump.result(), reader, wanted.objects)
-        return seen
-
-    def _roles(self, plan: Plan) -> None:
-        """Make the roles that are missing, as init does."""
-        policy, left_out = role_policy.policy(self.options), plan.selected.left_out
-
-        def planned(made: Collection[str]) -> RolePlan:
-            database = self.migration.target.dbname
-            passwords = self.options.role_passwords
-            return roles.plan(
-                policy, self.source, self.target, left_out, database=database, passwords=passwords, made=made
-            )
-
-        with role_lock.held(self.migration, self.options.maintenance_db):
-            role_making.carry_out(self.migration, self.claim, self.target, planned)
-
-    def _names(self) -> RoleNames:
-        """Return what roles are called on the target, once those that were missing are made."""
-        policy = role_policy.policy(self.options)
-        return roles.names(policy, self.source, self.target, owner=self.options.sole_owner)
-
-    def _pre_data(
-        self,
-        begun: Addition,
-        plan: Plan,
-        content: bytes,
-        reader: Session,
-        chosen: frozenset[tuple[int, int]],
-    ) -> None:
-        self.claim.keep_dump(self.client.major, content)
-        archive = self._archive(content, plan, chosen)
-        script = schema.post_data_script(self.migration, archive)
-        filled = {item.source_oid for item in self._relations(plan, begun) if item.state != "skipped"}
-        stored = [table for table in plan.selected.catalog.tables if table.oid in filled]
-        readable = plan.whole.database.encoding != "SQL_ASCII"
-        self.claim.add_index_builds(indexes.read(reader, stored, script) if readable else [])
-        on_source = access.only(access.read(reader, self._names(), archive.skipped), chosen)
-        named = policies.read(reader, archive.skipped)
-        reader.connection.execute("COMMIT")
-        names = {table.qualified for table in plan.selected.catalog.tables if table.oid in begun.oids}
-        notes = [note for note in plan.notes if any(note["object"].endswith(f" {name}") for name in names)]
-        detail = {
-            "objects": sorted(chosen),
-            "skipped": sorted(archive.skipped),
-            "policies": policies.as_data(item for item in named if (policies.PG_POLICY, item.oid) in chosen),
-            "left": notes,
-        }
-        mark = self.claim.done_mark(begun.step("pre_data"), detail)
-
-        def and_then(session: Session, there_before: frozenset[str]) -> None:
-            access.before_rows(session, on_source, there_before)
-
-        with self.migration.open("target", "restore") as restoring:
-            schema.restore_pre_data(self.migration, restoring, archive, mark, and_then, {})
-
-    def _archive(self, content: bytes, plan: Plan, chosen: frozenset[tuple[int, int]]) -> Archive:
-        skipped = schema.skips(plan.left, ())
-        return Archive(content, self.client, skipped, backend_name(self.claim.id, "restore"), chosen)
-
-    def _chosen(self, begun: Addition) -> frozenset[tuple[int, int]]:
-        """Return what was restored, as (classid, objid) on the source."""
-        detail = self.record.steps[begun.step("pre_data")].detail
-        return frozenset((classid, objid) for classid, objid in detail["objects"])
-
-    def _plan_builds(self, crew: Crew, begun: Addition) -> None:
-        builds = [item for item in self.claim.index_builds() if item.table_oid in begun.oids]
-        waiting = [build for build in builds if build.state != indexes.DONE]
-        script = Script(b"", ())
-        if waiting:
-            detail = self.record.steps[begun.step("pre_data")].detail
-            skipped = frozenset((classid, objid) for classid, objid in detail["skipped"])
-            name = backend_name(self.claim.id, "restore")
-            archive = Archive(self.claim.kept_dump(), self.client, skipped, name, self._chosen(begun))
-            script = schema.post_data_script(self.migration, archive)
-        names = {item.source_oid: (item.schema, item.name) for item in self._own_relations(begun)}
-        crew.plan_builds(script, waiting, names)
-
-    def _check_target(self, plan: Plan, pending: set[int]) -> None:
-        """Refuse to copy into a table whose columns are no longer those of the source."""
-        there = Catalog.read(self.target).by_name
-        for table in plan.selected.catalog.tables:
-            twin = there.get((table.schema, table.name))
-            columns = {(c.name, c.type) for c in table.copied_columns}
-            if table.oid in pending and (twin is None or {(c.name, c.type) for c in twin.copied_columns} != columns):
-                raise MigrationError(
-                    "schema_changed",
-                    f"The new table {table.qualified} changed on the source after its schema had come to the target, "
-                    "and before its rows had.",
-                    REMEDY,
-                    {"table": table.qualified},
-                )
-
-    def _copy(self, crew: Crew, plan: Plan, pending: set[int], opened: stream.OpenStreams, dealt: Dealt) -> None:
-        tables = [table for table in plan.selected.catalog.tables if table.oid in pending]
-        tasks = copying.plan_tasks(plan.selected, tables, dealt.stream_of(tables), dealt.carried)
-        self.progress(Event("sync", f"copying {len(tasks)} new table(s)"))
-        self.claim.forget_pieces()
-        limit = self.options.split_tables_larger_than
-        pieces = splitting.pieces(self.source, tasks, limit_bytes=limit, jobs=self.options.jobs)
-        outcome = crew.copy(tasks, opened.snapshot, pieces)
-        if outcome.rewritten:
-            moved = {task.oid for task in outcome.rewritten}
-            copied = {done.task.oid for done in outcome.copied}
-            parted = foreign_keys.rewritten_too(self.source, plan.selected.catalog, moved, copied)
-            crew.forget(parted)
-            self.claim.reset_tables(sorted(parted))
-        for number in opened.numbers:
-            stream.release(self.migration, self.claim, self.source, self.target, number)
-
     # --- what follows the rows ---------------------------------------------------------------------------------
 
-    def _post_data(self, begun: Addition) -> None:
+    def _post_data(self, bringing: Bringing) -> None:
         """Restore constraints, triggers and the rest; keys to tables of other streams wait, as init's do."""
         self.progress(Event("sync", "adding constraints and triggers of the new tables"))
         plan = plans.read(self.migration, self.options, self.source)
-        catalog, chosen = plan.selected.catalog, self._chosen(begun)
-        carried = {item.source_oid: item.stream for item in self.record.relations if item.stream is not None}
-        mine = [key for key in catalog.foreign_keys if (PG_CONSTRAINT, key.oid) in chosen]
-        postponed = [key for key in foreign_keys.postponed(catalog, carried) if key in mine]
-        unchecked = [key for key in foreign_keys.checked_later(catalog, postponed) if key in mine]
-        names, left_behind = self._names(), schema.skips(plan.left, ())
-        # The archive and what it left out are of the snapshot; the source has moved on.
-        restored = self.record.steps[begun.step("pre_data")].detail
-        named = policies.renamed(policies.kept(restored), names, left_behind)
-        left_then = frozenset((classid, objid) for classid, objid in restored["skipped"])
-        by_us = {(policies.PG_POLICY, policy.oid) for policy in named}
-        skipped = schema.skips(plan.left, postponed) | left_then | by_us
-        name = backend_name(self.claim.id, "restore")
-        archive = Archive(self.claim.kept_dump(), self.client, skipped, name, chosen)
-        script = schema.post_data_script(self.migration, archive)
-        built = {build.key for build in self.claim.index_builds() if build.state == indexes.DONE}
-        detail = {
-            "postponed_foreign_keys": [finishing.key_name(catalog, key) for key in postponed],
-            "unchecked_foreign_keys": [foreign_keys.as_data(catalog, key) for key in unchecked],
-        }
-        step = begun.step("post_data")
-        self.claim.begin(step, detail)
-        remaining = script.without(built, {key.oid for key in unchecked})
-        on_source = access.only(access.read(self.source, names, left_behind), chosen)
-        # What the restore of these tables has made is ours; any other schema was there before.
-        made = set(restored["created"])
-        there_before = frozenset(item.name for item in Catalog.read(self.target).schemas if item.oid not in made)
-
-        def and_then(session: Session) -> None:
-            left = access.after_rows_of(session, on_source, there_before, named)
-            session.connection.execute(self.claim.added_to_mark(step, {"left": left}))
-
-        schema.restore_post_data(self.migration, archive, remaining, self.claim.done_mark(step), and_then)
+        bringing.post_data(self.record, plan.selected.catalog, plan.left)
         self.record = self.claim.read()
 
-    def _finish(self, begun: Addition) -> None:
+    def _finish(self, begun: Addition, bringing: Bringing) -> None:
         """Let rest what would fire during apply, set the sequences, collect statistics."""
-        record = self.record = self.claim.read()
+        record = self.record
+        chosen = bringing.restored(record).only or frozenset()
         catalog = plans.read(self.migration, self.options, self.source).selected.catalog
         mine = {(table.schema, table.name) for table in catalog.tables if table.oid in begun.oids}
         if not record.is_done(begun.step("firing")):
@@ -549,15 +365,15 @@ class Adding:
             with self.claim.step(begun.step("inherited_comments"), comments):
                 comments["left"] += inherited_comments.carry(self.source, self.target, joined, there)
         if not record.is_done(begun.step("unsaid")):
-            self._what_no_dump_says(begun, sorted({schema_name for schema_name, _name in mine}))
+            schemas = sorted({schema_name for schema_name, _name in mine})
+            self._what_no_dump_says(begun.step("unsaid"), schemas, chosen, bringing.role_names())
         if not record.is_done(begun.step("sequences")):
-            chosen = self._chosen(begun)
             own = tuple(item for item in catalog.sequences if (PG_CLASS, item.oid) in chosen)
             with self.claim.step(begun.step("sequences")):
                 finishing.set_sequences(self.source, self.target, replace(catalog, sequences=own), there)
         if not record.is_done(begun.step("analyze")):
             self.progress(Event("sync", "collecting statistics of the new tables"))
-            relations = tuple(self._own_relations(begun))
+            relations = tuple(bringing.share.relations(record.relations))
             tables = tuple(table for table in there.tables if (table.schema, table.name) in mine)
             with self.claim.step(begun.step("analyze")):
                 finishing.analyze(
@@ -568,17 +384,18 @@ class Adding:
                     self.options.jobs,
                 )
 
-    def _what_no_dump_says(self, begun: Addition, schemas: Sequence[str]) -> None:
-        """Bring security labels, missing defaults and switched-off system triggers of the new tables."""
-        chosen = self._chosen(begun)
+    def _what_no_dump_says(
+        self, step: str, schemas: Sequence[str], chosen: Collection[tuple[int, int]], names: RoleNames
+    ) -> None:
+        """Bring security labels, missing defaults and switched-off system triggers of the ``chosen`` objects."""
         labels = [
             item
             for item in security_labels.read(self.source.rows(security_labels.QUERY))
             if (item.classid, item.oid) in chosen
         ]
         detail: dict[str, list[dict[str, str]]] = {"left": []}
-        with self.claim.step(begun.step("unsaid"), detail):
-            detail["left"] += security_labels.carry_over(self.target, labels, self._names())
+        with self.claim.step(step, detail):
+            detail["left"] += security_labels.carry_over(self.target, labels, names)
             detail["left"] += unsaid.put_right(self.source, self.target, schemas)
 
 
@@ -590,25 +407,7 @@ def _told_as_moved(is_first: bool) -> Iterator[None]:
     except psycopg.errors.UndefinedTable:
         if not is_first:
             raise
-        raise _Moved from None
-
-
-def _shape(plan: Plan, oids: Collection[int]) -> list[Any]:
-    """Return what must not change about the new tables between publishing and the snapshot."""
-    return [
-        (table.oid, table.schema, table.name, table.kind, table.parents, [(c.name, c.type) for c in table.columns])
-        for table in plan.selected.catalog.tables
-        if table.oid in oids
-    ]
-
-
-def _rewritten_too_often(record: Record) -> MigrationError:
-    names = ", ".join(f"{relation.schema}.{relation.name}" for relation in record.pending[:10])
-    return MigrationError(
-        "rewritten_too_often",
-        f"The application rewrote these tables (TRUNCATE, VACUUM FULL, ALTER) each time they were copied: {names}.",
-        "Pause that job for a moment and run sync again; finished tables are kept.",
-    )
+        raise Moved from None
 
 
 def selection_of(migration: Migration, record: Record) -> Migration:

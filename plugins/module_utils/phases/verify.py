@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Phase verify: prove that both sides hold the same rows while both are written to, or name what differs.
 
-Fails closed: the whole is verified only when every selected table and sequence is. Nothing is written on either side.
+Fails closed: the whole is verified only when every selected table and sequence is. Nothing is written on either side but
+our own marker, where the mode needs one.
 """
 
 from __future__ import annotations
@@ -25,23 +26,25 @@ from ..progress import Event, Progress, silent
 from ..result import Result
 from ..selection import Selected, select
 from ..session import translated
+from ..verification import certificate
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.difference_file import DifferenceFile
 from ..verification.disclosure import Disclosure, new_disclosure
+from ..verification.epochs import MODES, Epochs
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
 from ..verification.objects.scopes import scopes
 from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
 from ..verification.readers import Connections, Pairs
-from ..verification.repair_script import Script
 from ..verification.scan import Recipe
 from ..verification.sequences import SequenceFinding, compare_sequences
-from ..verification.snapshots import Epoch, Holders, encoding, epoch, reading, wait_until_ended
-from .verify_repair import PASSES, Mended, mend
+from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
+from .verify_repair import Mended, Present, mend_until_equal
 
 PHASE = "verify"
 _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended
+STRICT_FROM_ROUND = 4  # the rounds before settle nearly everything without a lock
 _REASON_IN_DOUBT = "in doubt: changed on the source in every round"
 
 
@@ -57,9 +60,12 @@ class VerifyOptions:
     ``show_values`` tells the values of columns that differ, ``hash_keys`` hides those of keys; ``differences_path`` is a file
     on this machine for all differing rows, as JSON lines. ``repair`` mends at most ``max_repairs`` rows on the target and verifies
     again; ``repair_sql_path`` is a file on this machine for the statements that would.
-    ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
+    ``mode`` is how the two sides are brought to one moment: *gate*, *live* or *fenced*; ``strict`` locks the last rows in
+    doubt on the source, for milliseconds. ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
     """
 
+    mode: str = "gate"
+    strict: bool = False
     jobs: int = 2
     tables: tuple[str, ...] = ()
     max_differences: int = 100
@@ -91,13 +97,18 @@ class _Findings:
     last: Epoch | None = None
     rounds: int = 0
     mended: Mended | None = None
+    mode: str = "live"
+    mode_reason: str = ""  # why it is not the mode that was asked for
+    history: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # what the certificate says of the two sides
     problem: str = ""  # why not everything could be looked at
 
 
 def run(migration: Migration, options: VerifyOptions, progress: Progress = silent) -> Result:
     """Compare source and target, along the streams that the ledger knows.
 
-    ``data`` of the result: ``verified``, ``rows_verified``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
+    ``data`` of the result: ``verified``, ``rows_verified``, ``mode`` (the one of the whole run, with ``mode_reason`` when
+    it is not the one asked for), ``epochs[]``, ``certificate``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
     ``rounds``, ``lsn`` (the position in the source's WAL that the last pair of snapshots stands for), ``tables[]``,
     ``differences[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
     """
@@ -110,6 +121,8 @@ def run(migration: Migration, options: VerifyOptions, progress: Progress = silen
         raise
     if options.check_mode and (record is None or record.state == "cleaned"):
         return _nothing_there(f"the migration {migration.name} does not exist yet")
+    if record is not None and record.state == "copying":
+        return _unfinished(migration, options, record)
     return verify_streams(migration, options, progress, record.live_streams if record else (), record)
 
 
@@ -130,6 +143,14 @@ def verify_streams(
             "jobs and max_rounds must be at least 1, max_differences and max_repairs at least 0.",
             "Correct the options.",
         )
+    if options.mode not in MODES:
+        raise MigrationError("bad_option", f"mode is {options.mode!r}.", f"Give one of {', '.join(MODES)}.")
+    if options.strict and (options.mode != "gate" or options.max_rounds < 2):
+        raise MigrationError(
+            "bad_option",
+            "strict ends a comparison in mode gate, from the second round on.",
+            "Give mode gate and max_rounds of at least 2, or leave strict out.",
+        )
     if options.objects not in ("compare", "report", "skip"):
         raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -147,10 +168,11 @@ def verify_streams(
         run_.prepare(streams, record)
         run_.compare(streams)
         run_.mend(streams)
+        findings.facts["slots"] = run_.slots_now(streams)
         if file is not None:
             looks = {comparison.look for comparison in findings.comparisons}
             file.finish(lambda look: look in looks)
-    return _result(options, findings)
+    return _result(migration, options, findings)
 
 
 @dataclass
@@ -181,6 +203,9 @@ class _Run:
         selected = select(whole, self.migration.selection, foreign_tables)
         target_catalog = Catalog.read(target)
         _check_distinct(selected.catalog, target_catalog)
+        self.findings.facts.update(
+            source=certificate.database(source, whole), target=certificate.database(target, target_catalog)
+        )
         with reading(source), reading(target):
             rules = conclude(ask(source), ask(target), encoding(source), encoding(target))
         self.findings.rules = rules
@@ -228,13 +253,16 @@ class _Run:
         )
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
         recipe = self.recipe = Recipe(assert_rules, new_seeds())
-        with Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs:
+        with (
+            Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs,
+            self._epochs(streams) as epochs,
+        ):
             for number in range(1, self.options.max_rounds + 1):
                 undecided = [comparison for comparison in comparisons if not comparison.is_settled]
                 if not undecided:
                     break
                 try:
-                    self._round(number, undecided, streams, pairs, recipe, limits)
+                    self._round(number, undecided, epochs, pairs, recipe, limits)
                 except psycopg.Error as error:
                     # One of the connections that hold the snapshots is gone.
                     said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
@@ -242,11 +270,47 @@ class _Run:
                     for comparison in undecided:
                         if not comparison.is_settled:
                             comparison.settle("error", self.findings.problem)
+            epochs.conclude()
+        # Tables are compared again after a repair; the run is in a mode only when all of it was.
+        if epochs.reason or not self.findings.history:
+            self.findings.mode, self.findings.mode_reason = epochs.mode, epochs.reason
+        self.findings.history += epochs.history
         reason = _REASON_IN_DOUBT
         if self.findings.last is not None and self.findings.last.alignment != "aligned":
             reason = self.findings.last.reason
         for comparison in comparisons:
-            give_up(comparison, reason)
+            give_up(comparison, reason + self._strict_problem(comparison, epochs))
+
+    def _strict_problem(self, comparison: Comparison, epochs: Epochs) -> str:
+        """Say why the strict ending did not settle a table, '' when it was not asked for."""
+        if not self.options.strict:
+            return ""
+        if epochs.mode != "gate":
+            return f"; strict needs the gate: {epochs.reason}"
+        refused = epochs.strict.refused if epochs.strict is not None else {}
+        problem = refused.get((comparison.unit.schema, comparison.unit.name), "")
+        return f"; strict: {problem}" if problem else ""
+
+    def _epochs(self, streams: Sequence[Stream]) -> Epochs:
+        return Epochs(
+            asked=self.options.mode,
+            holders=self.holders,
+            open_session=self.connections.open,
+            streams=streams,
+            timeout_s=self.options.wait_timeout,
+            redactor=self.migration.redactor,
+            may_write=not self.options.check_mode,
+            alignment_problem=self.alignment_problem,
+            is_strict=self.options.strict,
+            tick=lambda waited_s: self.say("waiting for the target", waited_seconds=round(waited_s, 1)),
+        )
+
+    def slots_now(self, streams: Sequence[Stream]) -> list[dict[str, Any]]:
+        """Return where the streams' slots stand, [] when the source cannot be asked any more."""
+        try:
+            return certificate.slots(self.holders.control, [stream.slot for stream in streams])
+        except psycopg.Error:
+            return []
 
     @property
     def is_mending(self) -> bool:
@@ -257,58 +321,50 @@ class _Run:
         """Repair what is proven to differ, and verify those tables again, until nothing more can be repaired."""
         if not self.is_mending:
             return
+
+        def compare_again(touched: Sequence[Comparison]) -> Sequence[Comparison]:
+            again = {comparison.look for comparison in touched}
+            fresh = [Comparison(comparison.unit) for comparison in touched]
+            untouched = [each for each in self.findings.comparisons if each.look not in again]
+            self.findings.comparisons = [*untouched, *fresh]
+            self.compare(streams)
+            return fresh
+
+        def present() -> Present:
+            last = self.findings.last
+            reason = last.reason if last is not None else "nothing was compared"
+            is_aligned = last is not None and last.alignment == "aligned"
+            return Present(self.recipe, self.findings.problem or ("" if is_aligned else reason))
+
         options = self.options
-        mended = Mended(options.repair, options.check_mode, options.max_repairs, options.max_differences)
-        self.findings.mended = mended
-        with ExitStack() as stack:
-            if options.repair_sql_path is not None:
-                mended.script = stack.enter_context(Script(options.repair_sql_path))
-            fresh = self.findings.comparisons
-            for _number in range(PASSES):
-                last = self.findings.last
-                if self.findings.problem or self.recipe is None or last is None or last.alignment != "aligned":
-                    mended.reason = self.findings.problem or (
-                        last.reason if last is not None else "nothing was compared"
-                    )
-                    break
-                self.say("repairing" if mended.does_write else "looking at what could be repaired")
-                try:
-                    touched = mend(self.migration, self.connections, self.recipe, mended, fresh)
-                except psycopg.Error as error:
-                    said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
-                    mended.reason = self.findings.problem = f"the repair was interrupted: {said}"
-                    break
-                if not touched:
-                    break
-                again = {comparison.look for comparison in touched}
-                fresh = [Comparison(comparison.unit) for comparison in touched]
-                self.findings.comparisons = [
-                    *(each for each in self.findings.comparisons if each.look not in again),
-                    *fresh,
-                ]
-                self.compare(streams)
-            mended.look_again(self.findings.comparisons)
+        self.findings.mended = Mended(
+            options.repair, options.check_mode, options.max_repairs, options.max_differences, options.repair_sql_path
+        )
+        problem = mend_until_equal(
+            self.migration,
+            self.connections,
+            self.findings.mended,
+            self.findings.comparisons,
+            present,
+            compare_again,
+            self.say,
+        )
+        self.findings.problem = self.findings.problem or problem
 
     def _round(
         self,
         number: int,
         undecided: Sequence[Comparison],
-        streams: Sequence[Stream],
+        epochs: Epochs,
         pairs: Pairs,
         recipe: Recipe,
         limits: Limits,
     ) -> None:
         if self.findings.last is not None:
             wait_until_ended(self.holders.control, self.findings.last.horizon, _BETWEEN_ROUNDS_S)
-        with epoch(
-            self.holders,
-            number,
-            streams,
-            self.options.wait_timeout,
-            may_nudge=not self.options.check_mode,
-            alignment_problem=self.alignment_problem,
-            tick=lambda waited_s: self.say("waiting for the target", waited_seconds=round(waited_s, 1)),
-        ) as current:
+        is_strict = number >= min(STRICT_FROM_ROUND, self.options.max_rounds) and number > 1
+        suspects = [(c.unit, dict(c.suspects)) for c in undecided if is_strict and c.is_complete and c.suspects]
+        with epochs.open(number, suspects) as current:
             self.findings.last, self.findings.rounds = current, number
             self.say(
                 f"round {number}", tables=len(undecided), lsn=current.lsn, waited_seconds=round(current.waited_s, 3)
@@ -398,11 +454,25 @@ def _check_distinct(source: Catalog, target: Catalog) -> None:
 def _nothing_there(reason: str) -> Result:
     """Return the answer of check mode where there is nothing to compare yet."""
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"), problem=reason)
-    return Result(PHASE, False, _data(VerifyOptions(), findings))
+    return Result(PHASE, False, {**_data(VerifyOptions(), findings), "certificate": None})
 
 
-def _result(options: VerifyOptions, findings: _Findings) -> Result:
+def _unfinished(migration: Migration, options: VerifyOptions, record: Record) -> Result:
+    """Answer for a copy that is not finished: nothing could be equal yet."""
+    pending = len(record.pending)
+    if options.check_mode:
+        return _nothing_there(f"the copy of the migration {migration.name} is not finished")
+    raise MigrationError(
+        "not_initialised",
+        f"The migration {migration.name!r} has no finished copy on the target ({pending} table(s) are still to be copied).",
+        "Run pg_migration_init first; it continues an interrupted copy.",
+    )
+
+
+def _result(migration: Migration, options: VerifyOptions, findings: _Findings) -> Result:
     data = _data(options, findings)
+    finished_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    data["certificate"] = certificate.issued(migration.name, data, findings.facts, finished_at)
     error = None
     mended = findings.mended
     if not data["verified"] and options.fail_on_difference:
@@ -431,6 +501,9 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "verified": rows_verified and (options.objects != "compare" or not findings.objects.is_failure),
         "rows_verified": rows_verified,
         "objects": findings.objects.as_data(options.max_differences),
+        "mode": findings.mode,
+        "mode_reason": findings.mode_reason or findings.problem if findings.mode != options.mode else "",
+        "epochs": findings.history,
         "consistency": "aligned" if last is not None and last.alignment == "aligned" else "unaligned",
         "consistency_reason": findings.problem or (last.reason if last is not None else ""),
         "partial": bool(options.tables),
@@ -457,6 +530,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
         "source_rows": None,
         "target_rows": None,
         "differing_rows": 0,
+        "in_doubt": 0,
         "rounds": 0,
         "method": None,
         "not_compared": [],

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..driver import psycopg
 from ..migration import Migration
 from ..session import Session
 from ..verification.comparison import Comparison
@@ -31,6 +32,7 @@ class Mended:
     is_check_mode: bool
     max_repairs: int
     max_rows: int
+    script_path: str | None = None
     reason: str = ""
     tried: int = 0
     rows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
@@ -112,6 +114,47 @@ class Tools:
     control: Session
     target: Session
     repairs: Repairs
+
+
+@dataclass(frozen=True)
+class Present:
+    """Where the comparison stands: the recipe of its hashes, and why nothing of it is a proof, '' when it may be."""
+
+    recipe: Recipe | None
+    problem: str
+
+
+def mend_until_equal(
+    migration: Migration,
+    connections: Connections,
+    mended: Mended,
+    comparisons: Sequence[Comparison],
+    present: Callable[[], Present],
+    compare_again: Callable[[Sequence[Comparison]], Sequence[Comparison]],
+    say: Callable[[str], None],
+) -> str:
+    """Repair, and compare the repaired tables again, until nothing more can be repaired; return what interrupted it."""
+    todo = comparisons
+    with ExitStack() as stack:
+        if mended.script_path is not None:
+            mended.script = stack.enter_context(Script(mended.script_path))
+        for _pass in range(PASSES):
+            now = present()
+            if now.problem or now.recipe is None:
+                mended.reason = now.problem
+                break
+            say("repairing" if mended.does_write else "looking at what could be repaired")
+            try:
+                touched = mend(migration, connections, now.recipe, mended, todo)
+            except psycopg.Error as error:
+                said = migration.redactor.text(error.diag.message_primary or str(error)).strip()
+                mended.reason = f"the repair was interrupted: {said}"
+                return mended.reason
+            if not touched:
+                break
+            todo = compare_again(touched)
+            mended.look_again(todo)
+    return ""
 
 
 def mend(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from .. import clients, database, dealing, ledger, owned, register, role_making, role_policy, roles, schema, stream
+from .. import clients, database, dealing, ledger, left_behind, owned, register, role_making, role_policy, roles, stream
 from .. import extensions as of_extensions
 from ..catalog import Catalog
 from ..conninfo import subscription_conninfo
@@ -169,7 +169,7 @@ class Context:
         try:
             if self.options.foreign_tables == "skip":
                 chosen = select(self.catalog, self.migration.selection, "skip")
-            left = schema.left_behind(self.source.session, self.catalog, chosen)
+            left = left_behind.read(self.source.session, self.catalog, chosen)
         except MigrationError as error:
             raise Unavailable("selection", "the selection cannot be applied to the source") from error
         return frozenset((item.classid, item.objid) for item in left)
@@ -205,10 +205,7 @@ class Context:
     @once
     def names(self) -> RoleNames:
         """What the roles of the source are called on the target, once init has made those that are missing."""
-        sessions = self.source.session, self.target.session
-        coming = [role.name for role in self.role_plan.create]
-        policy = role_policy.policy(self.options)
-        return roles.names(policy, *sessions, owner=self.options.sole_owner, coming=coming)
+        return replace(self.role_plan.names, owner=self.options.sole_owner)
 
     @once
     def holdings(self) -> owned.Holdings:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .. import register
 from ..catalog import OWN_SCHEMA
-from ..driver import Row, sql
+from ..driver import sql
 from ..ledger import TABLE_NAMES
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
 from .context import Context
@@ -30,7 +30,7 @@ SELECT n.nspname, c.relname, r.rulename, 'RULE'
 """
 
 _FORCED_ROW_SECURITY = """
-SELECT n.nspname AS schema, c.relname AS name, r.rolname AS owner, r.rolbypassrls OR r.rolsuper AS is_exempt
+SELECT n.nspname AS schema, c.relname AS name, r.rolname AS owner, r.rolbypassrls AS is_exempt
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
@@ -264,19 +264,27 @@ def forced_row_security(context: Context) -> Outcome:
         stopped = [] if role.is_superuser or role.bypasses_row_security else rows
         exempted, later = [role.name], []
     else:
-        there = {row["name"]: row["is_exempt"] for row in context.target.rows(_EXEMPT, {"names": _owners_of(rows)})}
-        # Only a superuser gives BYPASSRLS to a role that it makes.
-        stopped = [row for row in rows if not there.get(row["owner"], row["is_exempt"] and role.is_superuser)]
-        exempted = _owners_of(stopped)
+        owners = {row["owner"]: context.names.owner_of(row["owner"]) for row in rows}
+        there = {
+            row["name"]: row["is_exempt"]
+            for row in context.target.rows(_EXEMPT, {"names": sorted(set(owners.values()))})
+        }
+        # Only a superuser gives BYPASSRLS to a role that it makes, and nobody is made a superuser.
+        stopped = [row for row in rows if not there.get(owners[row["owner"]], row["is_exempt"] and role.is_superuser)]
+        exempted = sorted({owners[row["owner"]] for row in stopped})
         later = [item for item in exempted if item not in there]
     if not stopped:
         return passed()
     return failed(
         "Row security is forced on these tables, and the first change to one of them stops replication, unless the role "
         f"that applies it bypasses row security: {', '.join(exempted)}.",
-        "-- on the target\n"
-        + statements(*(statement("ALTER ROLE {} BYPASSRLS", name(item)) for item in exempted if item not in later))
-        + (f"\n{comment('the same for what init is to make, before sync: ' + ', '.join(later))}" if later else "")
+        "\n".join(
+            [
+                "-- on the target",
+                *(_bypass(item) for item in exempted if item not in later),
+                *(comment(f"between init and sync, when the role is there: {_bypass(item)}") for item in later),
+            ]
+        )
         + "\n-- or on the source, until the cut-over\n"
         + statements(
             *(
@@ -288,5 +296,5 @@ def forced_row_security(context: Context) -> Outcome:
     )
 
 
-def _owners_of(rows: list[Row]) -> list[str]:
-    return sorted({row["owner"] for row in rows})
+def _bypass(role: str) -> str:
+    return statements(statement("ALTER ROLE {} BYPASSRLS", name(role)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .. import schema
+from .. import left_behind
 from ..catalog import Table
 from ..errors import MigrationError
 from ..selection import select
@@ -126,7 +126,7 @@ def selection(context: Context) -> Outcome:
         return failed(found.message, found.remedy, code=found.code)
     try:
         chosen = select(context.catalog, context.migration.selection, context.options.foreign_tables)
-        schema.left_behind(context.source.session, context.catalog, chosen)
+        left_behind.read(context.source.session, context.catalog, chosen)
     except MigrationError as error:
         return failed(error.message, error.remedy, code=error.code)
     return passed(f"{len(found.data_tables)} tables with their rows, {len(found.left_out)} tables stay behind.")

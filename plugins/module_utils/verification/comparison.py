@@ -85,6 +85,7 @@ class Comparison:
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
     look: str = field(default_factory=secrets.token_urlsafe)  # names what was seen since it was last begun anew
+    in_doubt: int = 0  # rows that no round has settled, once the table is given up
 
     @property
     def is_settled(self) -> bool:
@@ -117,6 +118,7 @@ class Comparison:
             "source_rows": self.source_rows,
             "target_rows": self.target_rows,
             "differing_rows": self.differing_rows,
+            "in_doubt": self.in_doubt,
             "rounds": self.rounds,
             "method": self.unit.method,
             "not_compared": list(self.unit.not_compared),
@@ -300,6 +302,8 @@ def _judge(
 ) -> None:
     unit = comparison.unit
     seen = _probe(pair, unit, recipe, groups, epoch, limits)
+    # With writes stopped, nothing lies between the two snapshots.
+    is_still = epoch.is_still([heap.oid for heap in unit.source.heaps])
     proven: list[Group] = []
     mendings: dict[int, Mending] = {}
     is_keyed = bool(unit.key)
@@ -307,17 +311,18 @@ def _judge(
     sightings: dict[int, list[Sighting]] = {}
     for group in groups:
         places = [row.place for row in group.source]
-        untouched = frozenset(place for place in places if is_untouched(place, seen, epoch.horizon))
+        untouched = frozenset(
+            place for place in places if place in epoch.locked or is_untouched(place, seen, epoch.horizon)
+        )
         earlier = comparison.sightings.get(group.identity, [])
-        if epoch.alignment == "aligned":
+        present = frozenset(row.place for row in group.target)
+        if is_still:
+            is_real = True
+            mendings[group.identity] = mending(group, frozenset(places), present, is_keyed=is_keyed)
+        elif epoch.alignment == "aligned":
             is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=is_keyed)
             if is_real:
-                lasted = lasting(
-                    frozenset(row.place for row in group.target),
-                    earlier,
-                    epoch.source_xmin,
-                    intervals_for(is_keyed=is_keyed),
-                )
+                lasted = lasting(present, earlier, epoch.source_xmin, intervals_for(is_keyed=is_keyed))
                 mendings[group.identity] = mending(group, untouched, lasted, is_keyed=is_keyed)
         else:
             is_real = comparison.rounds >= limits.max_rounds and is_standing(
@@ -430,7 +435,7 @@ def give_up(comparison: Comparison, reason: str) -> None:
     """Settle what is still undecided after the last round: never as verified."""
     if comparison.is_settled:
         return
-    doubt = len(comparison.suspects)
+    doubt = comparison.in_doubt = len(comparison.suspects)
     if comparison.obstacle:
         comparison.settle("unverified", comparison.obstacle)
     elif comparison.differing_rows:

@@ -18,8 +18,9 @@ from ..endpoint import Side
 from .hashing import HashedColumn, reference, text_form
 from .pairing import Unit
 from .readers import Pair
-from .rows import Group, Place, values_at
+from .rows import Group, values_at
 from .scan import side_columns
+from .snapshots import Place
 
 MAX_CHARACTERS = 200
 _BYTES_READ = 512  # of a bytea: its whole text form may be twice as large as a value can be

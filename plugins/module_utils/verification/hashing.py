@@ -5,6 +5,10 @@
 Each column is hashed by its type with a seed of its own, NULL has a value of its own per column, the columns are
 combined with XOR and finalised, so that neither equal values in two columns nor values swapped between two rows
 cancel. The known-answer test decides per type whether a server's typed hash functions may be used.
+
+The server's hash functions for 64-bit integers and timestamps fold their argument to 32 bits first, whatever the seed:
+1 and 4294967296 have one hash. So an integer goes in as the seed, which is mixed in whole, of a constant of its column;
+a timestamp goes in by its wire form.
 """
 
 from __future__ import annotations
@@ -19,25 +23,23 @@ from ..session import Session
 from .known_answers import QUESTIONS
 
 # Base types (format_type without modifiers, domains resolved) with a lossless typed hash. hashboolextended exists on
-# 18 only, and the text form of "char" differs between 14 and 15: both go through integer.
+# 18 only, and the text form of "char" differs between 14 and 15: both go through integer. All integers are hashed alike,
+# so that a column may be wider on one side.
 INTEGERS = frozenset({"smallint", "integer", "bigint", "oid"})
 THROUGH_INTEGER = frozenset({"boolean", '"char"'})
 TEXTS = frozenset({"text", "character varying", "name"})
 BLANK_PADDED = frozenset({"character", "bpchar"})  # ::text strips the padding, concat() keeps it
 TIMESTAMP = "timestamp without time zone"
 TIMESTAMP_TZ = "timestamp with time zone"
+_WIRE_FORMS = {TIMESTAMP: "timestamp_send", TIMESTAMP_TZ: "timestamptz_send"}
 
 # Which question guards the typed hash of a type.
 _TYPED_GUARDS: dict[str, tuple[str, ...]] = {
-    "smallint": ("int2", "int8"),
-    "integer": ("int4", "int8"),
-    "bigint": ("int8",),
-    "oid": ("int8",),
-    "boolean": ("charint",),
-    '"char"': ("charint",),
+    **dict.fromkeys(("smallint", "integer", "bigint", "oid"), ("whole",)),
+    **dict.fromkeys(("boolean", '"char"'), ("whole", "charint")),
     "uuid": ("uuid",),
-    TIMESTAMP: ("ts",),
-    TIMESTAMP_TZ: ("tstz",),
+    TIMESTAMP: ("tswire", "text_ascii"),
+    TIMESTAMP_TZ: ("tswire", "text_ascii"),
 }
 # Which question guards the text form of a type. A type that is not listed is guarded by all of them.
 _FORM_GUARDS: dict[str, tuple[str, ...]] = {
@@ -111,21 +113,27 @@ class Seeds:
     @property
     def row(self) -> int:
         """Seed that finalises a row."""
-        return self.base
+        return self._derived("row")
 
     @property
     def key(self) -> int:
-        """Seed that finalises a key."""
-        return self.base + 1
+        """Seed that finalises a key of several columns."""
+        return self._derived("key")
 
     def column(self, position: int) -> int:
         """Seed of the column at ``position`` (from 0)."""
-        return self.base + 16 + position
+        return self._derived(f"column {position}")
 
     def null(self, position: int) -> int:
         """The value that stands for NULL in the column at ``position``."""
-        digest = hashlib.sha256(b"%d null %d" % (self.base, position)).digest()
-        return int.from_bytes(digest[:8], "big") >> 1
+        return self._derived(f"null {position}")
+
+    def second(self) -> Seeds:
+        """Return other seeds, for a second hash that is independent of the first."""
+        return Seeds(self._derived("second") >> 1)
+
+    def _derived(self, what: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{self.base} {what}".encode()).digest()[:8], "big") >> 1
 
 
 def new_seeds() -> Seeds:
@@ -187,7 +195,7 @@ def conclude(source: Answers, target: Answers, source_encoding: str, target_enco
         refusal = f"encoding: {source_encoding} on the source, {target_encoding} on the target"
     guards = {guard for guards in _TYPED_GUARDS.values() for guard in guards}
     return HashRules(
-        native=all(agrees(name, with_file=True) for name in ("int8", "fin", text)),
+        native=all(agrees(name, with_file=True) for name in ("whole", "fin", text)),
         typed=frozenset(name for name in guards if agrees(name, with_file=True)),
         unlike=frozenset(name for name in _FORMS if not form_agrees(name)),
         recode=source_encoding != target_encoding,
@@ -247,12 +255,17 @@ def _hash_text(text: sql.Composable, seed: int, rules: HashRules) -> sql.Composa
         ).format(sql.Literal(f"{seed}:"), text)
     if rules.recode:
         text = sql.SQL("pg_catalog.encode(pg_catalog.convert_to({}, 'UTF8'), 'hex')").format(text)
-    return sql.SQL('pg_catalog.hashtextextended(({}) COLLATE pg_catalog."C", {})').format(text, sql.Literal(seed))
+    return _hash_ascii(sql.SQL("({})").format(text), seed)
 
 
-def column_hash(column: HashedColumn, seed: int, rules: HashRules) -> sql.Composable:
-    """Return the expression of one column's 64-bit hash, NULL for NULL."""
-    name, number = reference(column), sql.Literal(seed)
+def _hash_integer(value: sql.Composable, seed: int, salt: int) -> sql.Composable:
+    """Return the hash of a bigint that loses nothing of it; ``salt`` keeps equal values of two columns apart."""
+    return sql.SQL("pg_catalog.hashint4extended({}, {} # {})").format(sql.Literal(salt), value, sql.Literal(seed))
+
+
+def column_hash(column: HashedColumn, seed: int, rules: HashRules, position: int = 0) -> sql.Composable:
+    """Return the expression of one column's 64-bit hash, NULL for NULL. ``position`` is the column's among those hashed."""
+    name = reference(column)
     if not is_typed(column.base_type, rules):
         if column.base_type == "bytea":
             digest = sql.SQL("pg_catalog.encode(pg_catalog.sha256({}), 'hex')").format(name)
@@ -264,14 +277,20 @@ def column_hash(column: HashedColumn, seed: int, rules: HashRules) -> sql.Compos
             )
         return _hash_text(text_form(column), seed, rules)
     if column.base_type in INTEGERS:
-        return sql.SQL("pg_catalog.hashint8extended({}::pg_catalog.int8, {})").format(name, number)
+        return _hash_integer(sql.SQL("{}::pg_catalog.int8").format(name), seed, position + 1)
     if column.base_type in THROUGH_INTEGER:
-        return sql.SQL("pg_catalog.hashint4extended({}::pg_catalog.int4, {})").format(name, number)
+        return _hash_integer(sql.SQL("{}::pg_catalog.int4::pg_catalog.int8").format(name), seed, position + 1)
     if column.base_type == "uuid":
-        return sql.SQL("pg_catalog.uuid_hash_extended({}, {})").format(name, number)
-    if column.base_type == TIMESTAMP:
-        return sql.SQL("pg_catalog.timestamp_hash_extended({}, {})").format(name, number)
-    return sql.SQL("pg_catalog.timestamp_hash_extended(pg_catalog.timezone('UTC', {}), {})").format(name, number)
+        return sql.SQL("pg_catalog.uuid_hash_extended({}, {})").format(name, sql.Literal(seed))
+    wire = sql.SQL("pg_catalog.encode(pg_catalog.{}({}), 'hex')").format(
+        sql.Identifier(_WIRE_FORMS[column.base_type]), name
+    )
+    return _hash_ascii(wire, seed)
+
+
+def _hash_ascii(text: sql.Composable, seed: int) -> sql.Composable:
+    """Return the hash of a text that is the same in every encoding."""
+    return sql.SQL('pg_catalog.hashtextextended({} COLLATE pg_catalog."C", {})').format(text, sql.Literal(seed))
 
 
 def _combined(hashes: Iterable[sql.Composable]) -> sql.Composable:
@@ -286,8 +305,9 @@ def _combined(hashes: Iterable[sql.Composable]) -> sql.Composable:
 
 
 def _finalised(combined: sql.Composable, seed: int, rules: HashRules) -> sql.Composable:
+    """Return a hash of the combination that is not linear in it, so that what is swapped between rows shows in the sum."""
     if rules.native:
-        return sql.SQL("pg_catalog.hashint8extended({}, {})").format(combined, sql.Literal(seed))
+        return _hash_integer(sql.SQL("({})").format(combined), seed, 0)
     return _hash_text(sql.SQL("({})::pg_catalog.text").format(combined), seed, rules)
 
 
@@ -296,7 +316,7 @@ def row_hash(columns: Sequence[HashedColumn], seeds: Seeds, rules: HashRules) ->
     return _finalised(
         _combined(
             sql.SQL("coalesce({}, {}::pg_catalog.int8)").format(
-                column_hash(column, seeds.column(position), rules), sql.Literal(seeds.null(position))
+                column_hash(column, seeds.column(position), rules, position), sql.Literal(seeds.null(position))
             )
             for position, column in enumerate(columns)
         ),
@@ -307,6 +327,5 @@ def row_hash(columns: Sequence[HashedColumn], seeds: Seeds, rules: HashRules) ->
 
 def key_hash(columns: Sequence[HashedColumn], key: Sequence[int], seeds: Seeds, rules: HashRules) -> sql.Composable:
     """Return the expression of a key's hash; ``key`` are positions of columns that hold no NULL."""
-    return _finalised(
-        _combined(column_hash(columns[position], seeds.column(position), rules) for position in key), seeds.key, rules
-    )
+    hashes = [column_hash(columns[position], seeds.column(position), rules, position) for position in key]
+    return hashes[0] if len(hashes) == 1 else _finalised(_combined(hashes), seeds.key, rules)

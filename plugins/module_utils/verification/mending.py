@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .rows import Group, Place, Version
+from .rows import Group, Version
+from .snapshots import Place
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from .disclosure import Disclosure, Values, values_of
 from .mending import Mending
 from .pairing import Unit
 from .readers import Pair
-from .rows import Group, Place, Version, column_hashes, kind_of
+from .rows import Group, Version, column_hashes, kind_of
 from .scan import Recipe, side_columns
-from .snapshots import Epoch
+from .snapshots import Epoch, Place
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from .naming import Difference
 from .pairing import Half, Heap, Unit
 from .repair_ground import Ground
 from .repair_statements import Texts, delete, insert, lock, settable, update
-from .rows import Place, Version, at_places, by_heap
+from .rows import Version, at_places, by_heap
 from .scan import Recipe, from_heap, side_columns
-from .snapshots import SETTINGS, following, new_transaction_id, wait_until_ended
+from .snapshots import SETTINGS, Place, following, new_transaction_id, wait_until_ended
 
 BATCH_ROWS = 50
 BATCH_BYTES = 8 * 1024 * 1024
@@ -216,7 +216,7 @@ class Repairs:
 
     def _hashes(self, table: _Table, side: Side) -> list[sql.Composable]:
         seeds, rules = table.recipe.seeds, table.recipe.rules
-        return [column_hash(c, seeds.column(n), rules) for n, c in enumerate(side_columns(table.unit, side))]
+        return [column_hash(c, seeds.column(n), rules, n) for n, c in enumerate(side_columns(table.unit, side))]
 
     def _compose(self, table: _Table, batch: Batch) -> tuple[list[Written], list[Job]]:
         """Look at both sides and write the statements. What stands against a job is noted in the batch.

@@ -20,8 +20,7 @@ from .hashing import HashedColumn, column_hash, text_form
 from .pairing import Half, Heap, Unit
 from .readers import Pair, SortedRows
 from .scan import Recipe, from_heap, in_leaves, int8_array, side_columns
-
-Place = tuple[int, str, str]  # heap OID, ctid, xmin
+from .snapshots import Place
 
 # Types whose values a lookup by index finds again from their text form.
 _LOOKED_UP = frozenset(
@@ -291,7 +290,7 @@ def rows_of_identities(
         half, found = unit.half(side), Found()
         for heap in half.heaps:
             if by_key:
-                source = _lookup(half, heap, unit.key, list(keys.values()))
+                source = lookup(half, heap, unit.key, list(keys.values()))
             else:
                 wanted = sql.SQL("{} = ANY({}::pg_catalog.int8[])").format(
                     recipe.identity(unit, half), sql.Literal(int8_array(keys))
@@ -311,7 +310,7 @@ def can_look_up(unit: Unit) -> bool:
     return all(unit.half(side).columns[p].base_type in _LOOKED_UP for side in ("source", "target") for p in unit.key)
 
 
-def _lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str, ...]]) -> sql.Composed:
+def lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str, ...]]) -> sql.Composed:
     """Return ``FROM ONLY heap AS k WHERE (key) IN (...)``. Type names come from ``format_type``, quoted by the server."""
     columns = [half.columns[position] for position in key]
     arrays = sql.SQL(", ").join(
@@ -364,7 +363,7 @@ def column_hashes(
 ) -> dict[Place, tuple[Any, ...]]:
     """Read one hash per column of rows at some places, inside an epoch; NULL is None."""
     columns: Sequence[HashedColumn] = side_columns(unit, side)
-    hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules) for n, column in enumerate(columns)]
+    hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules, n) for n, column in enumerate(columns)]
     return values_at(pair, side, unit.half(side), hashes, places)
 
 

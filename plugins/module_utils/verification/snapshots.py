@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from ..driver import psycopg
 from ..ledger import Stream
@@ -37,7 +37,8 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _EXPORT = """
 SELECT pg_catalog.pg_export_snapshot() AS snapshot,
-       pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin
+       pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin,
+       pg_catalog.clock_timestamp() AS taken_at
 """
 _SNAPSHOT_XMIN = "SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin"
 # The insert position: a commit that a snapshot shows has its record before it, also an asynchronous one.
@@ -65,12 +66,19 @@ def reading(session: Session, snapshot: str = "") -> Iterator[None]:
 
     With ``snapshot`` the transaction sees what the exporting one sees.
     """
-    session.connection.execute(_BEGIN)
-    try:
+    with begun(session):
         if snapshot:
             # Identifiers of snapshots come from the server: digits and dashes. The command takes no parameters.
             session.connection.execute("SET TRANSACTION SNAPSHOT '" + snapshot.replace("'", "") + "'")
         session.connection.execute(SETTINGS)
+        yield
+
+
+@contextmanager
+def begun(session: Session) -> Iterator[None]:
+    """Run a block in a read-only REPEATABLE READ transaction whose first query will take its snapshot."""
+    session.connection.execute(_BEGIN)
+    try:
         yield
     finally:
         with suppress(psycopg.Error):
@@ -126,6 +134,16 @@ def hopeless(seen: Sequence[SlotPosition], wanted: Sequence[str], inactive_s: fl
     return ""
 
 
+class Stillness(Protocol):
+    """What knows whether tables were written since before an epoch's source snapshot."""
+
+    def is_still(self, oids: Sequence[int]) -> bool:
+        """Return True only when nothing that changed these tables of the source has committed since, until now."""
+
+
+Place = tuple[int, str, str]  # a tuple of a heap: OID, ctid, xmin
+
+
 @dataclass(frozen=True)
 class Epoch:
     """A pair of snapshots that are open, or were.
@@ -134,6 +152,11 @@ class Epoch:
     ``horizon`` is a transaction id of the source above that of every transaction that the target's snapshot contains.
     ``alignment``: *aligned* when the target had confirmed ``lsn`` before its snapshot, *behind* when it did not in time,
     *none* when there is no stream; ``reason`` says why not aligned.
+
+    Behind a closed gate the target's snapshot shows exactly the commits before the marker's: all of those up to ``lsn``,
+    none after ``marker_lsn`` (None without a gate). The gate held the target's apply for at most ``hold_ms``.
+    ``taken_at`` is the source's clock at its snapshot. ``locked`` are tuples of the source that nobody could change
+    between the two snapshots; ``stillness`` is set while writes are said to have stopped.
     """
 
     number: int
@@ -145,6 +168,15 @@ class Epoch:
     alignment: Alignment
     reason: str
     waited_s: float
+    taken_at: str = ""
+    marker_lsn: str | None = None
+    hold_ms: float | None = None
+    locked: frozenset[Place] = frozenset()
+    stillness: Stillness | None = field(default=None, compare=False)
+
+    def is_still(self, oids: Sequence[int]) -> bool:
+        """True when nothing was written to these tables of the source between the two snapshots, as far as we know."""
+        return self.stillness is not None and self.alignment == "aligned" and self.stillness.is_still(oids)
 
     def snapshot(self, side: str) -> str:
         """Return the snapshot of one side."""
@@ -170,14 +202,16 @@ def epoch(
     may_nudge: bool,
     alignment_problem: str = "",
     tick: Callable[[float], None] = lambda waited_s: None,
+    stillness: Stillness | None = None,
 ) -> Iterator[Epoch]:
     """Open a pair of ordered snapshots: source, position, wait for every stream, target, horizon. Closed on exit.
 
     Without ``streams`` nothing is waited for. ``alignment_problem`` says why they cannot align although they exist.
     ``tick`` is called while it waits, with the seconds waited. Workers import the snapshots by :func:`reading`.
+    ``stillness`` knows whether tables were written since before this.
     """
     with reading(holders.source):
-        source_snapshot, source_xmin = _export(holders.source)
+        source_side = export(holders.source)
         lsn = str(holders.control.value(_POSITION))
         started = time.monotonic()
         alignment: Alignment = "none"
@@ -196,24 +230,39 @@ def epoch(
             alignment = "behind" if reason else "aligned"
         waited_s = time.monotonic() - started
         with reading(holders.target):
-            target_snapshot, _xmin = _export(holders.target)
             yield Epoch(
                 number=number,
-                source_snapshot=source_snapshot,
-                target_snapshot=target_snapshot,
-                source_xmin=source_xmin,
+                source_snapshot=source_side.snapshot,
+                target_snapshot=export(holders.target).snapshot,
+                source_xmin=source_side.xmin,
                 lsn=lsn,
                 horizon=new_transaction_id(holders.control),
                 alignment=alignment,
                 reason=reason,
                 waited_s=waited_s,
+                taken_at=source_side.taken_at,
+                stillness=stillness,
             )
 
 
-def _export(session: Session) -> tuple[str, int]:
-    """Export the snapshot of the session's transaction; return its identifier and its xmin."""
-    row = session.row(_EXPORT) or {}
-    return str(row["snapshot"]), int(row["xmin"])
+@dataclass(frozen=True)
+class Exported:
+    """An exported snapshot: its identifier, its xmin, and the server's clock when it was taken."""
+
+    snapshot: str
+    xmin: int
+    taken_at: str
+
+
+def export(session: Session) -> Exported:
+    """Export the snapshot of the session's transaction."""
+    row: dict[str, Any] = session.row(_EXPORT) or {}
+    return Exported(str(row["snapshot"]), int(row["xmin"]), row["taken_at"].isoformat(timespec="milliseconds"))
+
+
+def positions(source: Session, slots: Sequence[str], lsn: str) -> list[SlotPosition]:
+    """Read where some slots stand, and whether they have confirmed ``lsn``."""
+    return [SlotPosition(**row) for row in source.rows(_SLOTS, {"lsn": lsn, "slots": list(slots)})]
 
 
 def wait_for(
@@ -231,7 +280,7 @@ def wait_for(
     nudge_at = started + NUDGE_AFTER_S
     pause_s = _POLL_MIN_S
     while True:
-        seen = [SlotPosition(**row) for row in source.rows(_SLOTS, {"lsn": lsn, "slots": list(slots)})]
+        seen = positions(source, slots, lsn)
         if all_past(seen, slots):
             return ""
         now = time.monotonic()

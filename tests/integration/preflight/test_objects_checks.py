@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,26 @@ def test_forced_row_security_needs_a_role_that_bypasses_it(
     assert (found["severity"], found["objects"]) == ("warning", [f"public.{HOSTILE}"])
     cure(found["remedy"], target)
     assert run_validate(source_db.params, target.params, **client)["target_row_security"]["status"] == "pass"
+
+
+@pytest.mark.fires("target_row_security")
+def test_forced_row_security_stops_whoever_owns_the_tables_on_the_target(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute(
+        f"CREATE ROLE owner1; CREATE ROLE {H} SUPERUSER; CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO owner1;"
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY"
+    )
+    target_db.execute(f"CREATE ROLE owner1 BYPASSRLS; CREATE ROLE {H}")
+    client = {"client_bin_dir": str(target_cluster.client_dir)}
+    assert run_validate(source_db.params, target_db.params, **client)["target_row_security"]["status"] == "pass"
+    choices: list[dict[str, Any]] = [{"owner": HOSTILE}, {"roles": {"owner1": HOSTILE}}]
+    for options in choices:
+        found = run_validate(source_db.params, target_db.params, **client, **options)["target_row_security"]
+        assert (found["status"], found["objects"]) == ("fail", ["public.t"])
+        assert f"ALTER ROLE {H} BYPASSRLS;\n-- or" in found["remedy"]
+    # A superuser that init makes is none on the target, and does not bypass row security there.
+    target_db.execute(f"DROP ROLE {H}")
+    source_db.execute(f"ALTER TABLE t OWNER TO {H}")
+    found = run_validate(source_db.params, target_db.params, **client)["target_row_security"]
+    assert f"-- between init and sync, when the role is there: ALTER ROLE {H} BYPASSRLS;" in found["remedy"]

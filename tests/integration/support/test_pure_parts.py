@@ -6,7 +6,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from tests.support import compare, fault_proxy, host_libraries, schema_dump
+import pytest
+
+from tests.support import compare, fault_proxy, host_libraries, schema_dump, verified
 from tests.support.live import journal as journals
 from tests.support.live.journal import Change, Journal
 
@@ -76,3 +78,21 @@ def test_startup_parameters_are_read_and_a_cancel_request_has_none() -> None:
     packet = struct.pack("!ii", len(body) + 8, 196608) + body
     assert fault_proxy.startup_parameters(packet) == {"user": "me", "replication": "database", "options": "-c a=b"}
     assert fault_proxy.startup_parameters(struct.pack("!iiii", 16, 80877102, 1, 2)) == {}
+
+
+def test_what_is_not_verified_is_told_by_name() -> None:
+    table = {"schema": "s", "name": "t", "status": "different", "reason": "1 row"}
+    data = {
+        "verified": False,
+        "tables": [table, {**table, "name": "fine", "status": "verified"}],
+        "differences": [{"key": {"id": number}} for number in range(verified.SHOWN + 2)],
+        "sequences": [{"name": "q", "status": "unverified"}],
+        "objects": {"status": "different", "different": [{"kind": "view", "name": "v"}]},
+    }
+    with pytest.raises(AssertionError) as caught:
+        verified.assert_verified(data)
+    said = str(caught.value)
+    for part in ("'t'", "{'id': 0}", "row: 2 more", "'q'", "'v'"):
+        assert part in said
+    assert "fine" not in said
+    verified.assert_verified({"verified": True})

@@ -7,6 +7,8 @@ from __future__ import annotations
 from .privileges import exploded
 from .query import USER_SCHEMA, Query, Since, sorted_list
 
+_IDENTITY = "CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END"
+
 # The position is that among the columns which are left: a dropped one leaves a gap in attnum. What a child inherits comes
 # before its own columns when it is made, so a dump moves it there when the inheritance was declared later.
 COLUMNS = Query(
@@ -31,7 +33,7 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, a.attnum AS subid,
        CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS "default",
        CASE a.attgenerated WHEN 's' THEN 'stored: ' WHEN 'v' THEN 'virtual: ' END
          || pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS generated,
-       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity,
+       {{identity}} AS identity,
        CASE WHEN a.attstorage <> t.typstorage AND c.relkind <> 'c' THEN
          CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external' WHEN 'm' THEN 'main' ELSE 'extended' END
          END AS storage,
@@ -47,6 +49,8 @@ SELECT c.tableoid::bigint AS classid, c.oid::bigint AS objid, a.attnum AS subid,
  WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'c') AND a.attnum > 0 AND NOT a.attisdropped
 """,
     since={
+        # From 17 on a partition has the identity of its partitioned table, and can have no other one.
+        "identity": Since(17, f"CASE WHEN NOT c.relispartition THEN {_IDENTITY} END", _IDENTITY),
         "compression": Since(14, "CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END"),
         # From 18 on it is a constraint, which may wait for its validation, or stop at children.
         "not_null": Since(

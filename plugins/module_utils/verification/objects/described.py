@@ -31,7 +31,8 @@ class Scope:
     ``schemas`` are names, None for every user schema; ``excluded`` are objects that do not take part, as
     (classid, objid); ``names`` are the target's names for the roles of this (the source's) database, None where roles
     are called what they are called here; ``level`` is the older major of two that are compared: what PostgreSQL made
-    of the same statements only later is left out.
+    of the same statements only later is left out. ``connected`` is the role of the target's connection: what the
+    target's administrator had to grant it there on PostgreSQL's and extensions' objects is not compared.
     """
 
     schemas: frozenset[str] | None = None
@@ -39,6 +40,7 @@ class Scope:
     names: RoleNames | None = None
     level: int | None = None
     newest: int | None = None
+    connected: str | None = None
 
 
 @dataclass(frozen=True)

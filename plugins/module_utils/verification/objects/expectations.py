@@ -24,6 +24,14 @@ _WORDS = {
     "aggregate": "routine",
     "foreign-data wrapper": "foreign data wrapper",
 }
+# How pg_describe_object calls what results call otherwise.
+_DESCRIBED = {
+    "foreign-data wrapper": "foreign data wrapper",
+    "function": "routine",
+    "view": "table",
+    "materialized view": "table",
+    "foreign table": "table",
+}
 # What results call an attribute of the database, where that is not the comparison's word.
 _OF_DATABASE = {
     "locale": frozenset({"locale", "locale provider", "collation", "ctype", "locale rules"}),
@@ -109,7 +117,13 @@ def _left(what: str, reason: str) -> Iterator[Expected]:
         attributes = frozenset({"comment"}) if what.startswith("comment") else _ACCESS
         yield Expected(reason, attributes=attributes, what=frozenset(), test=_is(found["object"]))
     elif found := re.fullmatch(r"privileges on (?P<object>.+)", what):
-        yield Expected(reason, "changed privileges", _called(found["object"]), what=frozenset({"missing", "changed"}))
+        name = _system_object(found["object"])
+        yield Expected(
+            reason,
+            "changed privileges",
+            lambda other: _system_object(other) == name,
+            what=frozenset({"missing", "changed"}),
+        )
     else:
         yield Expected(reason, test=_is(what))
 
@@ -129,6 +143,19 @@ def plain(name: str) -> str:
 
 def _called(name: str) -> Callable[[str], bool]:
     return lambda other: name in (other, plain(other))
+
+
+def _system_object(name: str) -> str:
+    """Return the name of an object that PostgreSQL or an extension has made, as neither results nor PostgreSQL spell it.
+
+    Results say ``routine pg_catalog.pg_ls_dir(text, boolean)``, pg_describe_object ``function pg_ls_dir(text,boolean)``.
+    """
+    text = plain(name).replace(", ", ",")
+    for theirs, ours in _DESCRIBED.items():
+        if text.startswith(f"{theirs} "):
+            text = ours + text[len(theirs) :]
+            break
+    return text.replace("pg_catalog.", "")
 
 
 def _is(what: str) -> Callable[[Difference], bool]:

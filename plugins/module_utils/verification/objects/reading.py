@@ -64,7 +64,7 @@ QUERIES = (
 )
 
 # Columns that name objects in ways of their own, and are no attributes.
-_SPECIAL = NAMING | {
+SPECIAL = NAMING | {
     "mapped",
     "is_shown",
     "creator",
@@ -75,6 +75,9 @@ _SPECIAL = NAMING | {
     "roles",
     "database_settings",
 }
+
+# The letters of acldefault for what default privileges are on.
+_LETTERS = {"tables": "r", "sequences": "s", "functions": "f", "types": "T", "schemas": "n", "large objects": "L"}
 
 
 def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # noqa: B008 # frozen
@@ -96,7 +99,7 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
     defaults, members, comments, labels, large, large_comments, *described = answers
     reader = privileges.Reader(defaults, scope.names, level)
     # Until 15 everyone might create in public: who took that away has what is the default there since.
-    reading = _Reading(reader, is_public_older=session.major < 15 <= (scope.newest or 0))
+    reading = _Reading(reader, scope.connected, is_public_older=session.major < 15 <= (scope.newest or 0))
     left_out = {(row["classid"], row["objid"]) for row in members} | set(scope.excluded)
     for query, rows in zip(QUERIES, described):  # noqa: B905 # strict= is for Python 3.10
         reading.add(query, rows, left_out)
@@ -109,9 +112,10 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, reader: privileges.Reader, *, is_public_older: bool) -> None:
+    def __init__(self, reader: privileges.Reader, connected: str | None, *, is_public_older: bool) -> None:
         self.found: dict[Key, Described] = {}
         self._reader = reader
+        self._connected = connected
         self._is_public_older = is_public_older
         self._at: dict[tuple[int, int, int], Key] = {}
 
@@ -163,7 +167,7 @@ class _Reading:
         kind = row["kind"]
         attributes: dict[str, str | None] = {}
         for name, value in row.items():
-            if value is None or name in _SPECIAL:
+            if value is None or name in SPECIAL:
                 continue
             text = as_text(value)
             if text is None:
@@ -186,6 +190,8 @@ class _Reading:
         elif "acl" in row and (row["acl"] is not None or row.get("acl_for")):
             held = self._reader.read(row["acl"], row.get("acl_for"), row.get("owner") or row.get("acl_owner"))
             notes += held.notes
+            if "creator" in row and self._says_nothing(row, held):
+                return None
             attributes.update({n: v for n, v in (("privileges", held.held), ("grantors", held.grantors)) if v})
         if "option values" in row:
             attributes.update(_secret_options(row))
@@ -197,6 +203,19 @@ class _Reading:
         if called is None or (kind == "changed privileges" and not attributes):
             return None
         return Described(kind, called, row["classid"], row["objid"], attributes, self._parent(row), notes)
+
+    def _says_nothing(self, row: Row, held: privileges.Privileges) -> bool:
+        """True for default privileges of which nothing is left without the roles for which nobody stands.
+
+        PostgreSQL keeps no entry that says what holds anyway.
+        """
+        if not held.notes:
+            return False
+        letter = None if row["in_schema"] else _LETTERS[row["on_kind"]]
+        return held.held == self._reader.read([] if letter is None else None, letter, row["acl_owner"]).held
+
+    def _is_ours(self, role: str | None) -> bool:
+        return self._connected is not None and role is not None and self._reader.role(role) == self._connected
 
     def _name(self, row: Row) -> str | None:
         if row.get("label"):
@@ -239,7 +258,7 @@ class _Reading:
         owner = row["acl_owner"]
         found: dict[str, str | None] = {}
         for word, entries in (("granted", now - then), ("revoked", then - now)):
-            acl = [[*entry, owner] for entry in entries if entry[0] != owner]
+            acl = [[*entry, owner] for entry in entries if entry[0] != owner and not self._is_ours(entry[0])]
             if acl:
                 found[word] = self._reader.read(acl, None, owner).held
         return found
@@ -254,15 +273,3 @@ def _secret_options(row: Mapping[str, Any]) -> dict[str, str | None]:
         "options": as_text(sorted(option.split("=", 1)[0] for option in options)),
         "option values": secret_digest("\0".join(options)) if options else None,
     }
-
-
-def kinds_of_attributes(session: Session) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """Return, for each query, the kinds it has found and every attribute it can answer with."""
-    params = {"schemas": None, "level": session.major}
-    found = []
-    for query in QUERIES:
-        with session.connection.cursor() as cursor:
-            rows = cursor.execute(query.for_major(session.major), params).fetchall()
-            names = {column.name for column in cursor.description or ()} - _SPECIAL
-        found.append((frozenset(row["kind"] for row in rows), frozenset(names)))
-    return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ... import role_policy, roles, schema
+from ... import left_behind, role_policy, roles
 from ...catalog import Catalog
 from ...ledger import Record
 from ...migration import Selection
@@ -37,10 +37,13 @@ def scopes(
     schemas = None
     if selection.schemas or selection.exclude_schemas:
         schemas = frozenset(item.name for item in selected.catalog.schemas)
-    excluded = frozenset((item.classid, item.objid) for item in schema.left_behind(source, whole, selected))
+    excluded = frozenset((item.classid, item.objid) for item in left_behind.read(source, whole, selected))
     level, newest = sorted((source.major, target.major))
     names = names_of(source, target, record.options if record else {})
-    return Scope(schemas, excluded, names, level, newest), Scope(schemas, level=level, newest=newest)
+    return (
+        Scope(schemas, excluded, names, level, newest, names.connected),
+        Scope(schemas, level=level, newest=newest, connected=names.connected),
+    )
 
 
 def names_of(source: Session, target: Session, options: Mapping[str, Any]) -> RoleNames:

@@ -8,16 +8,15 @@ import pytest
 
 pytest.importorskip("psycopg")
 
+from ansible_collections.seren.migrator.plugins.module_utils.left_behind import LeftObject
 from ansible_collections.seren.migrator.plugins.module_utils.schema import (
-    LeftObject,
     chosen_list,
     filtered_list,
     quoted_pattern,
-    refresh_order,
     skips,
     without_mapping_secrets,
 )
-from ansible_collections.seren.migrator.tests.unit.plugins.module_utils.catalogs import catalog, foreign_key, view
+from ansible_collections.seren.migrator.tests.unit.plugins.module_utils.catalogs import foreign_key
 
 # As `pg_restore --list --verbose` of release 15 shows it.
 LISTING = """;
@@ -133,33 +132,6 @@ def test_no_value_of_a_user_mapping_is_left(user: str) -> None:
 def test_an_archive_without_mappings_is_the_same() -> None:
     archive = b"CREATE TABLE t (v text DEFAULT 'x');\n"
     assert without_mapping_secrets(archive) == archive
-
-
-# --- materialized views --------------------------------------------------------------------------------------------
-
-
-def test_each_view_comes_after_those_it_reads() -> None:
-    rng = random.Random(6)
-    for _round in range(200):
-        oids = rng.sample(range(100), 12)
-        views = [
-            view(oid, f"v{oid}", depends_on=tuple(rng.sample(oids[:place], rng.randint(0, min(3, place)))))
-            for place, oid in enumerate(oids)
-        ]
-        shuffled = rng.sample(views, len(views))
-        ordered = [item.oid for item in refresh_order(catalog(), shuffled)]
-        assert sorted(ordered) == sorted(oids)
-        for item in views:
-            assert all(ordered.index(needed) < ordered.index(item.oid) for needed in item.depends_on)
-
-
-def test_a_view_that_reads_one_which_is_not_refreshed_is_refreshed_all_the_same() -> None:
-    assert [item.oid for item in refresh_order(catalog(), [view(1, "a", depends_on=(99,))])] == [1]
-
-
-def test_a_circle_ends() -> None:
-    views = [view(1, "a", depends_on=(2,)), view(2, "b", depends_on=(1,))]
-    assert {item.oid for item in refresh_order(catalog(), views)} == {1, 2}
 
 
 def test_what_was_chosen_comes_with_its_comments_and_attachments_and_nothing_else_does() -> None:
