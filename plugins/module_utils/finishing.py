@@ -100,7 +100,9 @@ def finish(
     points = {item.consistent_point for item in record.live_streams}
     if len(points) <= 1 and not record.is_done("materialized_views"):
         progress(Event("init", "refreshing materialized views", {"step": "materialized_views"}))
-        if selected.catalog.materialized_views:
+        if selected.catalog.materialized_views:  # this may take long, or fail
+            claim.finish_all(done)
+            done = {}
             claim.begin("materialized_views")
         done["materialized_views"] = {"left": materialized_views.refresh(target, selected.catalog, there)}
     if done:

@@ -188,3 +188,16 @@ def test_each_playbook_runs_in_check_mode_where_nothing_is(case: Case, playbook:
     played = check(case, "--check", "--diff", playbook=playbook)
     assert played.code == 0, played.output
     assert everything(case) == before
+
+
+def test_the_play_shows_what_stays_behind_before_and_after(source_db: Database, target_db: Database) -> None:
+    source_db.execute('CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION "{{ 7 * 6 }}"" --" FOR TABLE t')
+    variables = {
+        "source_url": source_db.dsn,
+        "target_url": target_db.dsn,
+        "migrate_client_bin_dir": str(target_db.cluster.client_dir),
+    }
+    for words, arguments in (("1 thing of the source will arrive", ["--check"]), ("of the source arrived", [])):
+        played = play("init", variables, *arguments)
+        assert (played.code, words in played.output) == (0, True), played.output
+        assert 'publication {{ 7 * 6 }}" --: publications are never migrated' in played.output.replace('\\"', '"')

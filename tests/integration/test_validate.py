@@ -134,6 +134,7 @@ def test_unknown_ids_and_severities_are_refused_by_name(ready: dict[str, Any]) -
         ({"severities": {"no_such_check": "info"}}, "no_such_check"),
         ({"severities": {"selection": "fatal"}}, "selection: fatal"),
         ({"fail_on": "sometimes"}, "sometimes"),
+        ({"owner": ""}, "owner is empty"),
     ):
         with pytest.raises(MigrationError, match=words) as raised:
             run_validate(**ready, **options)

@@ -170,6 +170,8 @@ def _verify(options: ValidateOptions) -> None:
     verify_ids(options.skip_checks, options.severities)
     role_policy.policy(options)
     role_passwords.check(options.role_passwords)
+    if not options.owner:
+        raise MigrationError("bad_option", "owner is empty.", "Give keep, or the name of a role of the target.")
     for option in (
         "jobs",
         "index_jobs",

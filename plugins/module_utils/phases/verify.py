@@ -9,7 +9,7 @@ our own marker, where the mode needs one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -27,10 +27,12 @@ from ..result import Result
 from ..selection import Selected, select
 from ..session import translated
 from ..verification import certificate
+from ..verification.activity import read_activity
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.difference_file import DifferenceFile
 from ..verification.disclosure import Disclosure, new_disclosure
 from ..verification.epochs import MODES, Epochs
+from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
@@ -189,6 +191,7 @@ class _Run:
     file: DifferenceFile | None = None
     alignment_problem: str = ""
     recipe: Recipe | None = None
+    activity: Mapping[int, int] = field(default_factory=dict)  # writes per heap of the source when the run began
 
     def say(self, text: str, **numbers: Any) -> None:
         """Report progress."""
@@ -198,6 +201,7 @@ class _Run:
         """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
         source, target = self.holders.source, self.holders.target
         self.say("reading the catalogs")
+        self.activity = read_activity(source)
         foreign_tables = record.options["foreign_tables"] if record else "create"
         whole = Catalog.read(source)
         selected = select(whole, self.migration.selection, foreign_tables)
@@ -254,7 +258,7 @@ class _Run:
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
         recipe = self.recipe = Recipe(assert_rules, new_seeds())
         with (
-            Pairs(self.connections, min(self.options.jobs, max(len(comparisons), 1))) as pairs,
+            Pairs(self.connections, self.options.jobs) as pairs,
             self._epochs(streams) as epochs,
         ):
             for number in range(1, self.options.max_rounds + 1):
@@ -370,12 +374,32 @@ class _Run:
                 f"round {number}", tables=len(undecided), lsn=current.lsn, waited_seconds=round(current.waited_s, 3)
             )
 
+            for comparison in undecided:
+                comparison.begin_round()
+            busy = self._busy_since(self.activity)
+            look = FirstLook(pairs, current, recipe, limits, self.migration.redactor)
+            look.take([c for c in undecided if not c.is_complete], busy, self.connections, self._say_how_far)
+
             def work(comparison: Comparison) -> Comparison:
                 with pairs.one() as lent:
                     attempt(comparison, lent, current, recipe, limits, self.migration.redactor)
                 return comparison
 
-            self._in_parallel(work, undecided)
+            self._in_parallel(work, [c for c in undecided if c.is_complete or c.leaves])
+
+    def _say_how_far(self) -> None:
+        comparisons = self.findings.comparisons
+        self.say(
+            "comparing",
+            tables_done=sum(c.is_settled for c in comparisons),
+            tables_total=len(comparisons),
+            rows=sum(c.rows_read for c in comparisons),
+        )
+
+    def _busy_since(self, before: Mapping[int, int]) -> frozenset[int]:
+        """Return the heaps of the source that have been written to since an earlier reading."""
+        now = read_activity(self.holders.control)
+        return frozenset(oid for oid, writes in now.items() if before.get(oid) != writes)
 
     def _in_parallel(self, work: Callable[[Comparison], Comparison], undecided: Sequence[Comparison]) -> None:
         total = len(self.findings.comparisons)

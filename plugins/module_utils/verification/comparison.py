@@ -33,11 +33,12 @@ from .rows import (
     is_untouched,
     lasting,
     probe,
+    rewritten,
     rows_of_identities,
     rows_of_leaves,
     texts_of_keys,
 )
-from .scan import Grid, Recipe, bits_for, differing, grid_query, rows_in, summed
+from .scan import Recipe
 from .snapshots import Epoch, current_xmin, following, reading, wait_until_ended
 
 
@@ -56,13 +57,16 @@ class Limits:
     named_at_once: int = 500
     disclosure: Disclosure = KEYS_ONLY
     file: DifferenceFile | None = None  # takes the differences that the result has no room for, too
+    range_bytes_min: int = 64 * 1024 * 1024  # of a heap that several connections share
+    range_bytes_max: int = 1024 * 1024 * 1024
 
 
-_REWRITTEN = """
-SELECT c.oid
-  FROM pg_catalog.pg_class AS c
- WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)
-"""
+@dataclass(frozen=True)
+class Leaves:
+    """The leaves of a grid (of ``bits`` bits) in which two sides differ, each with its number of rows."""
+
+    bits: int
+    rows: Mapping[int, int]
 
 
 @dataclass
@@ -75,6 +79,7 @@ class Comparison:
     rounds: int = 0
     source_rows: int | None = None
     target_rows: int | None = None
+    rows_read: int = 0  # of the source, so far
     seconds: float = 0.0
     differences: list[Difference] = field(default_factory=list)
     differing_rows: int = 0
@@ -82,6 +87,7 @@ class Comparison:
     suspects: dict[int, tuple[str, ...]] = field(default_factory=dict)
     counted: dict[int, tuple[int, int]] = field(default_factory=dict)
     sightings: dict[int, list[Sighting]] = field(default_factory=dict)
+    leaves: Leaves | None = None  # what the first look has found to differ
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
     look: str = field(default_factory=secrets.token_urlsafe)  # names what was seen since it was last begun anew
@@ -91,6 +97,19 @@ class Comparison:
     def is_settled(self) -> bool:
         """True when no further round is needed."""
         return bool(self.status)
+
+    def begin_round(self) -> None:
+        """Count another epoch in which the table is looked at."""
+        self.rounds += 1
+        self.obstacle = ""
+        self.leaves = None
+
+    def conclude(self) -> None:
+        """Decide, as nothing is in doubt any more."""
+        if self.differing_rows:
+            self.settle("different", f"rows that differ: {self.differing_rows}")
+        else:
+            self.settle("verified")
 
     def settle(self, status: str, reason: str = "") -> None:
         """Decide."""
@@ -102,6 +121,7 @@ class Comparison:
     def start_over(self, obstacle: str) -> None:
         """Forget what was seen of the table, because of ``obstacle``; the next round scans it again."""
         self.obstacle = obstacle
+        self.leaves = None
         self.is_complete = False
         self.differing_rows = 0
         self.look = secrets.token_urlsafe()
@@ -130,19 +150,21 @@ class Comparison:
 def attempt(
     comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, limits: Limits, redactor: Redactor
 ) -> None:
-    """Carry one table through one epoch. Errors settle the table, except for those that the next round may be free of."""
+    """Look at what differs in a table, or is in doubt, within one epoch.
+
+    Errors settle the table, except for those that the next round may be free of.
+    """
     started = time.monotonic()
-    comparison.rounds += 1
-    comparison.obstacle = ""
     try:
         _advance(comparison, pair, epoch, recipe, limits)
     except (psycopg.Error, MigrationError, UnicodeDecodeError) as error:
-        _obstructed(comparison, error, redactor)
+        obstructed(comparison, error, redactor)
     finally:
         comparison.seconds += time.monotonic() - started
 
 
-def _obstructed(comparison: Comparison, error: Exception, redactor: Redactor) -> None:
+def obstructed(comparison: Comparison, error: Exception, redactor: Redactor) -> None:
+    """Note an error that kept a table from being read: it is the verdict, or an obstacle that may be gone next time."""
     if isinstance(error, MigrationError):
         comparison.settle("error", error.message)
     elif isinstance(error, UnicodeDecodeError):
@@ -175,11 +197,11 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
         if comparison.is_complete:
             groups = _again(comparison, pair, recipe, limits)
         else:
-            groups = _from_the_grid(comparison, pair, recipe, limits)
+            groups = _from_leaves(comparison, pair, recipe, limits)
         if not groups and comparison.is_complete:
-            _conclude(comparison)
+            comparison.conclude()
             return
-        if _is_rewritten(pair, unit):
+        if any(pair.both(lambda side: rewritten(pair, side, [heap.oid for heap in unit.half(side).heaps]))):
             comparison.start_over("rewritten (TRUNCATE, VACUUM FULL, ALTER TABLE) while it was read")
             return
         texts = _key_texts(pair, unit, groups)
@@ -191,68 +213,27 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
         _judge(comparison, pair, epoch, recipe, limits, groups, texts)
 
 
-def _is_rewritten(pair: Pair, unit: Unit) -> bool:
-    """True when a snapshot may have seen less than it should: TRUNCATE and rewrites are not MVCC-safe.
-
-    Asked after the rows, whose locks keep the table as it is. The catalog's row is the snapshot's, the function's answer
-    the present one.
-    """
-
-    def look(side: Side) -> bool:
-        oids = [heap.oid for heap in unit.half(side).heaps]
-        return bool(pair.session(side).rows(_REWRITTEN, {"oids": oids}))
-
-    return any(pair.both(look))
-
-
-def _conclude(comparison: Comparison) -> None:
-    """Nothing is in doubt any more."""
-    if comparison.differing_rows:
-        comparison.settle("different", f"rows that differ: {comparison.differing_rows}")
-    else:
-        comparison.settle("verified")
-
-
 # --- the first look, and the next ones -------------------------------------------------------------------------
 
 
-def _grids(pair: Pair, unit: Unit, recipe: Recipe, bits: int) -> tuple[Grid, Grid]:
-    def read(side: Side) -> Grid:
-        grid: Grid = {}
-        half = unit.half(side)
-        for heap in half.heaps:
-            summed(pair.tuples(side, grid_query(unit, half, heap, recipe, bits)), grid)
-        return grid
-
-    return pair.both(read)
-
-
-def within(grids: tuple[Grid, Grid], leaves: Sequence[int], rows: int) -> list[int]:
+def within(leaves: Mapping[int, int], rows: int) -> list[int]:
     """Return as many leaves, from the first, as hold at most ``rows`` rows a side; at least one."""
     chosen: list[int] = []
     held = 0
-    for leaf in leaves:
-        held += max(grid[leaf].rows if leaf in grid else 0 for grid in grids)
+    for leaf, count in leaves.items():
+        held += count
         if chosen and held > rows:
             break
         chosen.append(leaf)
     return chosen
 
 
-def _from_the_grid(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> list[Group]:
-    """Scan the whole table; return the groups that differ. ``is_complete`` tells whether these are all."""
-    unit = comparison.unit
-    bits = bits_for(unit.estimated_rows, unit.estimated_bytes)
-    grids = _grids(pair, unit, recipe, bits)
-    leaves = differing(*grids)
-    comparison.source_rows, comparison.target_rows = rows_in(grids[0]), rows_in(grids[1])
-    finer = bits_for(max(comparison.source_rows, comparison.target_rows))
-    if finer > bits and max(rows_in(grid, leaves) for grid in grids) > limits.rows_drilled:
-        bits, grids = finer, _grids(pair, unit, recipe, finer)  # the estimate was wrong
-        leaves = differing(*grids)
-    chosen = within(grids, leaves, limits.rows_drilled)
-    groups, is_all = rows_of_leaves(pair, unit, recipe, bits, chosen, limits.groups_examined) if chosen else ([], True)
-    comparison.is_complete = is_all and len(chosen) == len(leaves)
+def _from_leaves(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> list[Group]:
+    """Return the groups that differ in the leaves of the first look. ``is_complete`` tells whether these are all."""
+    unit, leaves = comparison.unit, comparison.leaves or Leaves(0, {})
+    chosen = within(leaves.rows, limits.rows_drilled)
+    groups, is_all = rows_of_leaves(pair, unit, recipe, leaves.bits, chosen, limits.groups_examined)
+    comparison.is_complete = is_all and len(chosen) == len(leaves.rows)
     comparison.counted = {group.identity: (len(group.source), len(group.target)) for group in groups}
     return groups
 
@@ -346,7 +327,7 @@ def _judge(
     if comparison.is_complete and comparison.rounds > 1 and epoch.alignment == "aligned":
         _chase(comparison, pair, recipe, limits)
     if comparison.is_complete and not comparison.suspects:
-        _conclude(comparison)
+        comparison.conclude()
     elif comparison.differing_rows and not comparison.is_complete:
         comparison.settle(
             "different", f"rows that differ: {comparison.differing_rows} or more, the rest was not examined"

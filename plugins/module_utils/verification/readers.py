@@ -150,19 +150,19 @@ class Pair:
 
 
 class Pairs:
-    """A fixed number of pairs, lent to one thread at a time; a context manager."""
+    """A fixed number of pairs, ``all``, lent to one thread at a time; a context manager."""
 
     def __init__(self, connections: Connections, count: int) -> None:
-        self._all = [Pair(connections) for _number in range(count)]
+        self.all = [Pair(connections) for _number in range(count)]
         self._free: SimpleQueue[Pair] = SimpleQueue()
-        for pair in self._all:
+        for pair in self.all:
             self._free.put(pair)
 
     def __enter__(self) -> Pairs:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for pair in self._all:
+        for pair in self.all:
             pair.close()
 
     @contextmanager

@@ -178,6 +178,22 @@ def is_standing(group: Group, untouched: frozenset[Place], earlier: Sequence[Sig
     )
 
 
+_REWRITTEN = """
+SELECT c.oid::bigint AS oid
+  FROM pg_catalog.pg_class AS c
+ WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)
+"""
+
+
+def rewritten(pair: Pair, side: Side, heaps: Sequence[int]) -> frozenset[int]:
+    """Return those heaps (OIDs) of which a snapshot may have seen less than it should: TRUNCATE and rewrites are not MVCC-safe.
+
+    Asked in the transaction that has read the rows, whose locks keep the table as it is. The catalog's row is the
+    snapshot's, the function's answer the present one.
+    """
+    return frozenset(row["oid"] for row in pair.session(side).rows(_REWRITTEN, {"oids": list(heaps)}))
+
+
 # --- reading rows ----------------------------------------------------------------------------------------------
 
 

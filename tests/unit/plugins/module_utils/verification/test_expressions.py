@@ -14,7 +14,6 @@ from ansible_collections.seren.migrator.plugins.module_utils.verification import
 from ansible_collections.seren.migrator.plugins.module_utils.verification.hashing import HashedColumn, HashRules
 from ansible_collections.seren.migrator.plugins.module_utils.verification.known_answers import QUESTIONS
 from ansible_collections.seren.migrator.plugins.module_utils.verification.pairing import Carrier, Half, Heap, Unit
-from ansible_collections.seren.migrator.plugins.module_utils.verification.scan import Leaf
 
 GOOD = {question.name: question.expected for question in QUESTIONS}
 RULES = hashing.conclude(GOOD, GOOD, "UTF8", "UTF8")
@@ -114,15 +113,6 @@ def test_leaves_cover_every_row_once_and_only_unequal_ones_differ() -> None:
         assert sum(counted.values()) == len(hashes)
 
 
-def test_grids_add_up_over_any_partitioning_and_name_what_differs() -> None:
-    whole = scan.summed([(0, 3, 10, 0), (1, 2, 7, 1)], {})
-    parts = scan.summed([(1, 1, 4, 1)], scan.summed([(0, 1, 4, 0), (0, 2, 6, 0), (1, 1, 3, 0)], {}))
-    assert scan.differing(whole, parts) == []
-    assert scan.rows_in(whole) == 5
-    assert scan.differing(whole, {**parts, 1: Leaf(2, 7, 2), 9: Leaf(1, 1, 0)}) == [1, 9]
-    assert scan.differing(whole, {}) == [0, 1]
-
-
 @pytest.mark.parametrize(
     ("rows", "size", "bits"),
     [(-1, 0, 0), (0, 0, 0), (1999, 0, 0), (2000, 0, 1), (8000, 0, 3), (0, 1_000_000, 3), (10**12, 0, 16)],
@@ -135,8 +125,23 @@ def test_a_predicate_cannot_swallow_what_follows() -> None:
     heap = Heap(1, 's "x"', "t", "id > 5 -- all")
     half = Half((heap,), (HashedColumn("id", "integer"),))
     unit = Unit("s", "t", half, half, (0,), 10, 10)
-    query = scan.grid_query(unit, half, heap, scan.Recipe(RULES, SEEDS), 3).as_string(None)
-    assert 'FROM ONLY "s ""x"""."t" AS k WHERE (id > 5 -- all\n)' in query
+    for bits in (0, 3):
+        query = scan.grid_query(unit, half, heap, scan.Recipe(RULES, SEEDS), bits, scan.Blocks(7, 9)).as_string(None)
+        assert 'FROM ONLY "s ""x"""."t" AS k WHERE (id > 5 -- all\n) AND (k.ctid >=' in query
+
+
+def test_a_strong_comparison_takes_two_hashes_with_seeds_of_their_own() -> None:
+    half = Half((), (HashedColumn("id", "integer"),), (HashedColumn("g", "text"),))
+    recipe = scan.Recipe(RULES, SEEDS, is_strong=True)
+    first, second = (expression.as_string(None) for expression in recipe.hashes(half.columns))
+    assert first != second
+    assert first == scan.Recipe(RULES, SEEDS).content(half).as_string(None)
+    for expression in (recipe.content(half), recipe.generated(half)):
+        assert expression.as_string(None).count(str(2**96)) == 1
+    assert "numeric" not in scan.Recipe(RULES, SEEDS).content(half).as_string(None)
+    # Whatever two sums are, one number tells them apart: a table has fewer than 2**31 times 2**63 of either sign.
+    numbers = {a + b * 2**96 for a in (0, 1, -1, 2**94, -(2**94)) for b in (0, 1, -1, 2**94, -(2**94))}
+    assert len(numbers) == 25
 
 
 @pytest.mark.parametrize(
