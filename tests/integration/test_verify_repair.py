@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.seren.migrator.plugins.module_utils.driver import psycopg
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event
 from ansible_collections.seren.migrator.plugins.module_utils.verification import repair
+from ansible_collections.seren.migrator.plugins.module_utils.verification.certificate import is_sealed
 from ansible_collections.seren.migrator.plugins.module_utils.verification.repair import (
     IN_THE_WAY,
     SOURCE_CHANGED,
@@ -28,6 +29,7 @@ from tests.integration.verify_pair import ReplicatedPair, status_of, until, writ
 from tests.support.binaries import client_dir
 from tests.support.compare import compare_data
 from tests.support.fixtures import Database, create_database
+from tests.support.migrations import Case
 from tests.support.preflight import H
 
 
@@ -610,3 +612,36 @@ def test_under_writers_every_damage_is_repaired_and_every_change_of_theirs_is_th
 def test_repair_between_other_majors(make_cluster: Callable[..., Any], source_major: int, target_major: int) -> None:
     source, target = (create_database(make_cluster(major)) for major in (source_major, target_major))
     test_every_type_family_comes_back_as_it_is_on_the_source(source, target)
+
+
+@pytest.mark.parametrize("mode", ["gate", "live", "fenced"])
+def test_repair_in_every_mode_of_a_migration(source_db: Database, target_db: Database, mode: str) -> None:
+    source_db.execute("CREATE TABLE public.t (id int PRIMARY KEY, v text); CREATE TABLE public.keyless (v text)")
+    source_db.execute("ALTER TABLE public.keyless REPLICA IDENTITY FULL")
+    for table in ("t (id, v) SELECT i,", "keyless (v) SELECT"):
+        source_db.execute(f"INSERT INTO public.{table} 'v' || i FROM generate_series(1, 100) AS i")
+    case = Case(source_db, target_db)
+    pair = ReplicatedPair(source_db, target_db)
+    try:
+        case.init()
+        case.sync()
+        case.wait_until_in_sync()
+        pair.damage(
+            "DELETE FROM public.t WHERE id = 1",
+            "UPDATE public.t SET v = 'x' WHERE id = 2",
+            "INSERT INTO public.t VALUES (1000, 'x')",
+            "DELETE FROM public.keyless WHERE v = 'v1'",
+            "INSERT INTO public.keyless VALUES ('v2'), ('more')",
+        )
+        result = case.verify(mode=mode, repair=True)
+        assert result.data["mode"] == mode, result.data["mode_reason"]
+        assert result.data["repair"]["repaired"] == 6
+        assert result.data["verified"] is True, result.error
+        assert len(result.data["epochs"]) >= 2
+        assert is_sealed(result.data["certificate"])
+        assert result.data["certificate"]["verified"] is True
+        again = case.verify(mode=mode, repair=True)
+        assert again.changed is False
+        assert again.data["verified"] is True
+    finally:
+        case.cleanup(force=True)
