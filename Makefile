@@ -112,6 +112,10 @@ bench-copy-far: venv ## The same with both servers far away: many small tables, 
 bench-memory: venv ## Peak memory of init: a table of 2 GB, rows of 100 MB
 	@$(BIN)/python -m tests.benchmark memory
 
+.PHONY: bench-verify
+bench-verify: venv ## verify against digests of whole tables and a bare scan (BENCH_VERIFY_ROWS=10000000 BENCH_RUNS=3 ...)
+	@$(BIN)/python -m tests.benchmark verify
+
 .PHONY: bench-clean
 bench-clean: venv ## Remove the servers and data that the benchmark keeps between runs
 	@$(BIN)/python -m tests.benchmark clean

@@ -38,7 +38,7 @@ attributes:
     membership:
       - seren.migrator.migrator
   check_mode:
-    description: Can run in check mode; this never writes on either server and returns the same in check mode.
+    description: Can run in check mode; this never changes anything of yours on either server, and returns the same in check mode.
     support: full
   diff_mode:
     description: Returns what has changed, or would change, when run with C(--diff). This never changes anything.

@@ -14,10 +14,37 @@ version_added: 0.1.0
 description:
   - Compares the rows of every table, keyed or not, and the sequences, on both servers, and names what differs by its key.
   - Compares every other object and each of its attributes, too, from columns and constraints to owners, privileges and comments (see O(objects)).
-  - Writes may go on meanwhile. The target is given the time to confirm what the source has shown, and what differs is looked at again.
+  - Writes may go on meanwhile. How the two sides are brought to one moment is the choice of O(mode); what differs is looked at again until it is proven.
+  - Nothing is ever written but the row in the marker table that M(seren.migrator.pg_migration_init) has made for each stream, and in check mode not even that.
 author:
   - Seren (@serenorg)
 options:
+  mode:
+    description:
+      - How the two sides are brought to one moment.
+      - With V(gate) the workers that apply changes on the target are stopped for some milliseconds at one commit of the source, those of all streams at once.
+        The target's snapshot is then exactly the source up to that commit, which the result names. This locks and writes nothing but the marker tables of
+        the migration.
+      - With V(live) the source's snapshot comes first, and the target's when it has confirmed everything that the source has shown. This needs no more than
+        the right to read.
+      - With V(fenced) you have stopped the writes, and one look decides everything. That nothing was written meanwhile is proven from the source's WAL, for
+        which a temporary replication slot is made on the source, and removed again.
+      - A mode that cannot be had gives way to V(live); RV(mode) and RV(mode_reason) say so. All are equally exact about each row. Check mode is always V(live).
+    type: str
+    choices: [gate, live, fenced]
+    default: gate
+  strict:
+    description:
+      - Whether rows that are still in doubt after three rounds, because the application changes them all the time, may be locked on the source
+        (C(FOR SHARE)) until the gate's marker is written. This takes some milliseconds, and no lock is waited for longer than 300 ms.
+      - Needs O(mode=gate), O(max_rounds) of at least 2, and the privilege to update the tables in question on the source. Only rows of tables with a key.
+    type: bool
+    default: false
+  strong:
+    description:
+      - Hash each row twice, with independent seeds, 128 bits in all, for about the double cost. With 64 bits one wrong row in 10^19 goes unnoticed.
+    type: bool
+    default: false
   jobs:
     description: How many connections to each server may work at the same time.
     type: int
@@ -220,6 +247,69 @@ objects:
       description: How many differ as expected.
       type: int
       sample: 1
+mode:
+  description: The mode that the whole run was in. V(gate) and V(fenced) are only said when they held from the first look to the last.
+  returned: when the comparison could be carried out
+  type: str
+  sample: gate
+mode_reason:
+  description: Why it is not O(mode).
+  returned: when the comparison could be carried out
+  type: str
+  sample: ''
+epochs:
+  description: The pairs of snapshots that were compared, one for each round.
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  contains:
+    round:
+      description: Number of the round.
+      type: int
+      sample: 1
+    mode:
+      description: The mode of this pair.
+      type: str
+      sample: gate
+    consistency:
+      description: V(aligned) or V(unaligned).
+      type: str
+      sample: aligned
+    lsn:
+      description: The target's snapshot shows every commit up to this position in the source's WAL.
+      type: str
+      sample: 0/2C5F9E0
+    marker_lsn:
+      description: With V(gate) it shows none from this position on. Otherwise V(null).
+      type: str
+      sample: 0/2C5FA40
+    taken_at:
+      description: The source's clock at its snapshot.
+      type: str
+      sample: '2026-11-22T13:15:06.123+00:00'
+    waited_seconds:
+      description: Seconds that the target took to get there.
+      type: float
+      sample: 0.002
+    gate_hold_ms:
+      description: Milliseconds that the gate has kept the target from applying changes, at most. V(null) without a gate.
+      type: float
+      sample: 4.7
+    rows_locked:
+      description: Rows of the source that O(strict) has locked.
+      type: int
+      sample: 0
+certificate:
+  description:
+    - What was compared with what, when, at which positions and by which rules, and what was found.
+    - Has V(format), V(migration), V(verified), V(rows_verified), V(partial), V(mode), V(mode_reason), V(source) and V(target) (each with
+      V(system_identifier), V(version), V(database), V(database_oid) and V(encoding)), V(slots) with their confirmed positions, V(epochs), V(hash),
+      V(tables), V(sequences), V(objects), V(unverified) with the rows in doubt, V(differences) as their number, V(left_out), V(started_at),
+      V(finished_at), and V(sha256) over all of that as JSON with sorted keys and no spaces.
+    - V(null) in check mode before there is a copy.
+  returned: when the comparison could be carried out
+  type: dict
+  sample: {format: 1, migration: seren_migration, verified: true, mode: gate, differences: 0, unverified: [], sha256: 0c7a...}
 consistency:
   description: V(aligned) when the target's snapshot stands for the same moment as the source's, otherwise V(unaligned).
   returned: when the comparison could be carried out
@@ -287,6 +377,10 @@ tables:
       sample: 120000
     differing_rows:
       description: Rows that are proven to differ.
+      type: int
+      sample: 0
+    in_doubt:
+      description: Rows that differed in the last round without proof, because the application had changed them.
       type: int
       sample: 0
     rounds:
@@ -357,6 +451,12 @@ differences:
       description: Values as text by side and column, with O(show_values) only. A side that lacks the row is not there, and V(null) is NULL.
       type: dict
       sample: {source: {amount: '12.50'}, target: {amount: '12.05'}}
+in_doubt:
+  description: Rows that differed in the last round without proof, because the application had changed them; those with a key, at most 100 of each table.
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  sample: [{schema: shop, table: orders, key: {id: '4711'}}]
 differences_truncated:
   description: Whether more rows differ than are listed.
   returned: when the comparison could be carried out
@@ -432,7 +532,7 @@ settings:
   description: How the rows were hashed on both sides.
   returned: when the comparison could be carried out
   type: dict
-  sample: {hash: native, text_instead_of_typed: [], text_forms_that_differ: [], encodings_differ: false}
+  sample: {hash: native, bits: 64, text_instead_of_typed: [], text_forms_that_differ: [], encodings_differ: false}
 code:
   description: What kind of error it is, a word that does not change between releases.
   returned: on failure
@@ -454,6 +554,9 @@ from ansible_collections.seren.migrator.plugins.module_utils.module import run_m
 from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
 
 SPEC = {
+    "mode": {"type": "str", "choices": ["gate", "live", "fenced"], "default": "gate"},
+    "strict": {"type": "bool", "default": False},
+    "strong": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
     "only": {"type": "list", "elements": "str", "default": []},
     "max_differences": {"type": "int", "default": 100},

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command behind `make bench-copy`, `bench-copy-far`, `bench-memory` and `bench-clean`; see README.md beside it.
+"""The command behind `make bench-copy`, `bench-copy-far`, `bench-memory`, `bench-verify` and `bench-clean`; see README.md beside it.
 
-    python -m tests.benchmark near|far|memory|clean
+    python -m tests.benchmark near|far|memory|verify|clean
 
 Exit code 0: measured (in `memory`: and within the bound); 1: not; 2: a variable is wrong; 130: interrupted.
 """
@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 import conftest  # noqa: F401  # pylint: disable=unused-import  # makes ansible_collections.seren.migrator importable
-from tests.benchmark import copying, memory, servers
+from tests.benchmark import copying, memory, servers, verifying
 from tests.benchmark.settings import BadSetting, Settings
 from tests.support.demo import interruption
 
-USAGE = "usage: make bench-copy, make bench-copy-far, make bench-memory, make bench-clean"
+USAGE = "usage: make bench-copy, make bench-copy-far, make bench-memory, make bench-verify, make bench-clean"
 
 
 def clean(_settings: Settings) -> int:
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[[Settings], int]] = {
     "near": copying.near,
     "far": copying.far,
     "memory": memory.check,
+    "verify": verifying.compare,
     "clean": clean,
 }
 

@@ -102,6 +102,14 @@ INSERT INTO public.wide_row
 SELECT n, decode(repeat(md5(n::text), {row_bytes} / 16), 'hex') FROM generate_series(1, {rows}) AS n;
 """
 
+_NARROW = """
+CREATE TABLE public.narrow (id bigint NOT NULL, account integer NOT NULL, amount integer, at timestamp with time zone);
+INSERT INTO public.narrow
+SELECT n, n % 100000, n % 1000, timestamptz '2024-01-01 00:00+00' + n * interval '1 second'
+  FROM generate_series(1, {rows}) AS n;
+ALTER TABLE public.narrow ADD PRIMARY KEY (id);
+"""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -149,6 +157,18 @@ def wide_row(row_mb: int) -> Dataset:
     return Dataset(
         f"wide_row_{row_mb}", lambda connection: _run(connection, _WIDE_ROW, rows=3, row_bytes=row_mb * 2**20)
     )
+
+
+def for_verification(table: str, rows: int) -> Dataset:
+    """One table, `narrow` (4 columns) or `wide` (20 columns of mixed types), the same each time that it is made."""
+
+    def build(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        if table == "narrow":
+            _run(connection, _NARROW, rows=rows)
+        else:
+            _run(connection, _WIDE.partition("CREATE INDEX")[0], wide_rows=rows)
+
+    return Dataset(f"verify_{table}_{rows}", build)
 
 
 def _run(connection: psycopg.Connection[tuple[object, ...]], text: str, **numbers: int) -> None:

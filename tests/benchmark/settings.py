@@ -12,6 +12,7 @@ from tests.support.playbooks import REPOSITORY
 
 FOLDER = REPOSITORY / ".build" / "benchmark"
 TOOLS = ("ours", "dump_psql", "dump_restore", "dump_restore_z0", "pgcopydb", "floor")
+VERIFY_TOOLS = ("ours", "ours_strong", "ordered_md5", "sum_hashtext", "count")
 DEFAULT_TOOLS = ("ours", "dump_psql", "dump_restore", "pgcopydb", "floor")
 SSLMODES = ("disable", "require")
 
@@ -37,6 +38,7 @@ class Settings:
     large_table_mb: int = 500
     memory_table_mb: int = 2000
     memory_row_mb: int = 100
+    verify_rows: int = 10_000_000
     pause_s: float = 3.0
     timeout_s: float = 3600.0
     maintenance_work_mem: str = "1GB"
@@ -63,8 +65,9 @@ class Settings:
             return int(value)
 
         tools = tuple(word for word in environment.get("BENCH_TOOLS", "").replace(",", " ").split() if word)
-        if unknown := set(tools) - set(TOOLS):
-            raise BadSetting(f"BENCH_TOOLS knows {', '.join(TOOLS)}, not {', '.join(sorted(unknown))}.")
+        known = tuple(dict.fromkeys((*TOOLS, *VERIFY_TOOLS)))
+        if unknown := set(tools) - set(known):
+            raise BadSetting(f"BENCH_TOOLS knows {', '.join(known)}, not {', '.join(sorted(unknown))}.")
         jobs = count("BENCH_JOBS", cls.jobs)
         delay = environment.get("BENCH_DELAY_MS")
         return cls(
@@ -81,6 +84,7 @@ class Settings:
             large_table_mb=count("BENCH_LARGE_TABLE_MB", cls.large_table_mb, 0),
             memory_table_mb=count("BENCH_MEMORY_TABLE_MB", cls.memory_table_mb),
             memory_row_mb=count("BENCH_MEMORY_ROW_MB", cls.memory_row_mb),
+            verify_rows=count("BENCH_VERIFY_ROWS", cls.verify_rows),
             pause_s=number("BENCH_PAUSE_S", cls.pause_s),
             timeout_s=number("BENCH_TIMEOUT_S", cls.timeout_s),
             maintenance_work_mem=environment.get("BENCH_MAINTENANCE_WORK_MEM") or cls.maintenance_work_mem,

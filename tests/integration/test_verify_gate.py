@@ -127,6 +127,24 @@ def test_a_pair_is_verified_in_every_run_while_writers_go_on(source_db: Database
                 assert table["source_rows"] == table["target_rows"], table
 
 
+def test_the_gate_waits_for_every_stream(source_db: Database, target_db: Database) -> None:
+    pair = replicated(source_db, target_db, 2)
+    both = "SELECT a.balance, b.balance FROM public.account AS a, public.branch AS b WHERE a.id = 1 AND b.id = 1"
+    with apply_held(pair, "public.branch") as release, epochs_of(pair) as epochs:
+        pair.source.execute(
+            "BEGIN; UPDATE public.account SET balance = 5 WHERE id = 1;"
+            " UPDATE public.branch SET balance = -5 WHERE id = 1; COMMIT"
+        )
+        timer = threading.Timer(0.7, release)
+        timer.start()
+        with epochs.open(1) as epoch:
+            pair.source.execute("UPDATE public.account SET balance = 6 WHERE id = 1")
+            assert seen_by(pair.target, epoch.snapshot("target"), both) == [(5, -5)]
+            assert epochs.mode == "gate"
+            assert epoch.waited_s > 0.1
+        timer.join()
+
+
 def test_an_older_marker_that_arrives_late_is_not_taken_for_ours(pair: ReplicatedPair) -> None:
     """A worker that stopped at the older one would stand before what the source's snapshot shows."""
     name = pair.streams[0].marker.replace('"', '""')

@@ -30,7 +30,7 @@ from ..verification import certificate
 from ..verification.activity import read_activity
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.difference_file import DifferenceFile
-from ..verification.disclosure import Disclosure, new_disclosure
+from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
 from ..verification.epochs import MODES, Epochs
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
@@ -68,6 +68,7 @@ class VerifyOptions:
 
     mode: str = "gate"
     strict: bool = False
+    strong: bool = False
     jobs: int = 2
     tables: tuple[str, ...] = ()
     max_differences: int = 100
@@ -98,6 +99,7 @@ class _Findings:
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
+    disclosure: Disclosure = KEYS_ONLY
     mended: Mended | None = None
     mode: str = "live"
     mode_reason: str = ""  # why it is not the mode that was asked for
@@ -112,7 +114,7 @@ def run(migration: Migration, options: VerifyOptions, progress: Progress = silen
     ``data`` of the result: ``verified``, ``rows_verified``, ``mode`` (the one of the whole run, with ``mode_reason`` when
     it is not the one asked for), ``epochs[]``, ``certificate``, ``objects``, ``consistency`` (aligned or unaligned, with ``consistency_reason``), ``partial``,
     ``rounds``, ``lsn`` (the position in the source's WAL that the last pair of snapshots stands for), ``tables[]``,
-    ``differences[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
+    ``differences[]``, ``in_doubt[]``, ``differences_truncated``, ``sequences[]``, ``left_out[]``, ``settings``, ``started_at``.
     """
     try:
         with migration.open("target", "verify ledger", read_only=True) as target, translated(migration.redactor):
@@ -165,8 +167,8 @@ def verify_streams(
             connections.open("source", "control"),
             connections.open("target", "snapshot"),
         )
-        disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
-        run_ = _Run(migration, options, progress, connections, holders, findings, disclosure, file)
+        findings.disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
+        run_ = _Run(migration, options, progress, connections, holders, findings, file)
         run_.prepare(streams, record)
         run_.compare(streams)
         run_.mend(streams)
@@ -187,7 +189,6 @@ class _Run:
     connections: Connections
     holders: Holders
     findings: _Findings
-    disclosure: Disclosure
     file: DifferenceFile | None = None
     alignment_problem: str = ""
     recipe: Recipe | None = None
@@ -252,11 +253,11 @@ class _Run:
         limits = Limits(
             max_rounds=self.options.max_rounds,
             max_differences=max(self.options.max_differences, self.options.max_repairs if self.is_mending else 0),
-            disclosure=self.disclosure,
+            disclosure=self.findings.disclosure,
             file=self.file,
         )
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
-        recipe = self.recipe = Recipe(assert_rules, new_seeds())
+        recipe = self.recipe = Recipe(assert_rules, new_seeds(), self.options.strong)
         with (
             Pairs(self.connections, self.options.jobs) as pairs,
             self._epochs(streams) as epochs,
@@ -537,11 +538,16 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "started_at": findings.started_at,
         "tables": tables,
         "differences": [difference.as_data() for difference in shown],
+        "in_doubt": [
+            {"schema": comparison.unit.schema, "table": comparison.unit.name, "key": findings.disclosure.key(key)}
+            for comparison in findings.comparisons
+            for key in comparison.doubtful
+        ],
         "differences_truncated": differing > len(shown),
         "repair": findings.mended.as_data() if findings.mended is not None else {},
         "sequences": [sequence.as_data() for sequence in findings.sequences],
         "left_out": findings.left_out,
-        "settings": findings.rules.as_data() if findings.rules is not None else {},
+        "settings": {**findings.rules.as_data(), "bits": 128 if options.strong else 64} if findings.rules else {},
     }
 
 

@@ -41,6 +41,9 @@ from .rows import (
 from .scan import Recipe
 from .snapshots import Epoch, current_xmin, following, reading, wait_until_ended
 
+# Rows in doubt that are named for a table; all are counted.
+NAMED_IN_DOUBT = 100
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -91,7 +94,8 @@ class Comparison:
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
     look: str = field(default_factory=secrets.token_urlsafe)  # names what was seen since it was last begun anew
-    in_doubt: int = 0  # rows that no round has settled, once the table is given up
+    in_doubt: int = 0  # rows that no round has settled, once the table is given up; some of their keys
+    doubtful: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def is_settled(self) -> bool:
@@ -417,6 +421,9 @@ def give_up(comparison: Comparison, reason: str) -> None:
     if comparison.is_settled:
         return
     doubt = comparison.in_doubt = len(comparison.suspects)
+    names = [comparison.unit.source.columns[position].name for position in comparison.unit.key]
+    keys = [texts for texts in comparison.suspects.values() if texts]
+    comparison.doubtful = [dict(zip(names, texts, strict=False)) for texts in keys[:NAMED_IN_DOUBT]]
     if comparison.obstacle:
         comparison.settle("unverified", comparison.obstacle)
     elif comparison.differing_rows:

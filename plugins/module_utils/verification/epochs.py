@@ -85,6 +85,8 @@ class Epochs:
     @contextmanager
     def open(self, number: int, suspects: Suspects = ()) -> Iterator[Epoch]:
         """Open the next pair of snapshots for the block. With a strict ending the rows of ``suspects`` stand still."""
+        if number > 1:
+            self.conclude()  # a slot that proves nothing any more keeps WAL for nothing
         with ExitStack() as stack:
             current = self._behind_the_gate(stack, number, suspects) if self._gate is not None else None
             if current is None:
@@ -125,10 +127,11 @@ class Epochs:
             self.mode, self.reason = "live", self.redactor.text(reason)
         for line in self.history:
             line["mode"] = "live" if line["mode"] == "fenced" else line["mode"]
-        self._gate = None
+        self._gate = self._watch = None
+        self._stack.close()
 
     def conclude(self) -> None:
-        """Say whether writes have been stopped until now; called when all has been compared."""
+        """Say whether writes have been stopped until now; called between rounds, and when all has been compared."""
         if self._watch is None or self.mode != "fenced":
             return
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..driver import psycopg, sql
+from ..driver import sql
 from ..endpoint import Side
 from ..errors import Redactor
 from .comparison import Comparison, Leaves, Limits, obstructed
@@ -200,9 +200,8 @@ class FirstLook:
             return [task for look in looks for task in self._closed(look, parts, len(looks))]
 
         def failed(error: Exception) -> Iterable[Task]:
-            if not shared_by or is_cut(error):
-                for look in looks:
-                    self._failed(look, error)
+            if not shared_by:
+                self._failed(looks[0], error)
                 return ()
             again = []
             for look in shared_by:  # one of them is at fault: each by itself
@@ -241,11 +240,6 @@ class FirstLook:
             return self._alone(_Look(comparison, finer), parts)
         comparison.leaves = Leaves(look.bits, leaves)
         return ()
-
-
-def is_cut(error: Exception) -> bool:
-    """True when the connection is gone, which says nothing about any one table of those that were read together."""
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "08")[:2] in ("08", "57")
 
 
 def ranges(blocks: int, step: int) -> list[Blocks]:

@@ -185,10 +185,11 @@ class Gate:
         with self._closed() as present:
             with (locking or _nothing)() as locked:
                 source_side = export(self.holders.source)
+                free_at = time.monotonic()
                 mark = self._mark()
             self._check_order(present, mark)
             started = time.monotonic()
-            free_at = self._wait(mark, started)
+            free_at = self._wait(mark, started, free_at)
             waited_s = time.monotonic() - started
             target_side = export(self.holders.target)
             self._release()
@@ -326,9 +327,9 @@ class Gate:
                 return
             time.sleep(_POLL_MAX_S)
 
-    def _wait(self, mark: _Mark, started: float) -> float:
-        """Wait until every worker stands at the gate; return when the first of them was last seen free, or before."""
-        free_at = active_at = looked_at = started
+    def _wait(self, mark: _Mark, started: float, free_at: float) -> float:
+        """Wait until every worker stands at the gate; return when all of them were last known to be free."""
+        active_at = looked_at = started
         limit_s = min(HOLD_LIMIT_S, self._allowance_s)
         pause_s = _POLL_MIN_S
         while True:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..driver import sql
 from ..endpoint import Side
-from .hashing import HashedColumn, column_hash, text_form
+from .hashing import BLANK_PADDED, HashedColumn, column_hash, text_form
 from .pairing import Half, Heap, Unit
 from .readers import Pair, SortedRows
 from .scan import Recipe, from_heap, in_leaves, int8_array, side_columns
@@ -337,13 +337,18 @@ def lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str,
     wanted = sql.SQL("({}) IN (SELECT {} FROM ROWS FROM ({}) AS w({}))").format(
         sql.SQL(", ").join(sql.SQL("k.{}").format(sql.Identifier(column.name)) for column in columns),
         sql.SQL(", ").join(
-            sql.SQL("w.{}::{}").format(name, sql.SQL(column.base_type))
+            sql.SQL("w.{}::{}").format(name, _type_of_lookup(column))
             for name, column in zip(names, columns, strict=True)
         ),
         arrays,
         sql.SQL(", ").join(names),
     )
     return from_heap(heap, wanted)
+
+
+def _type_of_lookup(column: HashedColumn) -> sql.SQL:
+    # Without a length, "character" is a type of one character.
+    return sql.SQL("pg_catalog.bpchar" if column.base_type in BLANK_PADDED else column.base_type)
 
 
 def _grouped(source: Found, target: Found) -> list[Group]:

@@ -23,6 +23,9 @@ PHASES = ("validate", "init", "sync", "status", "verify", "cleanup")
 # The role's variable for a module's option, where it is not migrate_<option>.
 VARIABLES = {
     ("sync", "timeout"): "migrate_sync_timeout",
+    ("verify", "mode"): "migrate_verify_mode",
+    ("verify", "strict"): "migrate_verify_strict",
+    ("verify", "strong"): "migrate_verify_strong",
     ("verify", "jobs"): "migrate_verify_jobs",
     ("verify", "only"): "migrate_verify_only",
     ("verify", "wait_timeout"): "migrate_verify_timeout",

@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.seren.migrator.plugins.action import pg_migration_init as init
-from ansible_collections.seren.migrator.plugins.plugin_utils import live_line
+from ansible_collections.seren.migrator.plugins.plugin_utils import live_line, watched_job
 
 ENDPOINTS = {"source": {"host": "a", "password": "Secret1"}, "target": {"host": "b", "dbname": "x"}}
 STARTED = {"started": True, "finished": False, "ansible_job_id": "j1.7", "results_file": "/home/u/.ansible_async/j1.7"}
@@ -54,7 +54,7 @@ def runner(monkeypatch):
     """Return a function that runs the plugin through looks and answers (the last of each repeats)."""
     clock = Clock()
     shown = []
-    monkeypatch.setattr(init, "time", clock)
+    monkeypatch.setattr(watched_job, "time", clock)
     monkeypatch.setattr(live_line.display, "display", lambda line, **how: shown.append((line, how)))
 
     def run(looks, answers=(DONE,), started=None, check_mode=False, async_val=0, no_log=False, **arguments):
@@ -146,7 +146,7 @@ def test_the_module_with_its_arguments_is_removed_as_soon_as_the_job_has_begun(r
     assert words == f"rm -f /home/u/.ansible_async/j1.7 /home/u/.ansible_async/{name} /home/u/.ansible_async/{name}.tmp"
 
 
-@pytest.mark.parametrize(("given", "limit"), [({}, init.NO_LIMIT_S), ({"job_timeout": 99.5}, 160)])
+@pytest.mark.parametrize(("given", "limit"), [({}, watched_job.NO_LIMIT_S), ({"job_timeout": 99.5}, 160)])
 def test_the_wrapper_s_limit_lies_behind_the_module_s_own(runner, given, limit):
     done = runner([ENDED], **given)
     assert done.limits == [limit]
