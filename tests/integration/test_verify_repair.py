@@ -67,7 +67,10 @@ def small(source_db: Database, target_db: Database, more: str = "", identity: st
     return pair
 
 
-def test_every_type_family_comes_back_as_it_is_on_the_source(source_db: Database, target_db: Database) -> None:
+@pytest.mark.parametrize("strong", [False, True], ids=["", "strong"])
+def test_every_type_family_comes_back_as_it_is_on_the_source(
+    source_db: Database, target_db: Database, strong: bool
+) -> None:
     pair = prepared(source_db, target_db)
     pair.damage(  # all but one make a difference: to these f8, 1e-16 is nothing
         *(f"UPDATE public.types SET {c} = {v} WHERE id = {n}" for n, (c, v) in enumerate(CHANGES.items(), start=1)),
@@ -87,7 +90,7 @@ def test_every_type_family_comes_back_as_it_is_on_the_source(source_db: Database
         "UPDATE public.computed SET w = 1 WHERE id = 5",
     )
     assert not are_equal(pair)
-    result = pair.verify(repair=True)
+    result = pair.verify(repair=True, strong=strong)
     assert set(statuses(result).values()) == {"repaired"}, statuses(result)
     assert result.data["repair"]["repaired"] == len(CHANGES) - 1 + 10 + 2 + 1 + 4 + 1 + 6 + 2 + 2
     assert result.data["verified"] is True, result.error
@@ -611,7 +614,7 @@ def test_under_writers_every_damage_is_repaired_and_every_change_of_theirs_is_th
 @pytest.mark.parametrize(("source_major", "target_major"), [(12, 14), (13, 18), (18, 16)])
 def test_repair_between_other_majors(make_cluster: Callable[..., Any], source_major: int, target_major: int) -> None:
     source, target = (create_database(make_cluster(major)) for major in (source_major, target_major))
-    test_every_type_family_comes_back_as_it_is_on_the_source(source, target)
+    test_every_type_family_comes_back_as_it_is_on_the_source(source, target, strong=False)
 
 
 @pytest.mark.parametrize("mode", ["gate", "live", "fenced"])
