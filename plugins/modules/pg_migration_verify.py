@@ -83,10 +83,55 @@ options:
     type: str
     choices: [compare, report, skip]
     default: compare
+  show_values:
+    description:
+      - Whether differing rows are listed with their values, those of the columns that differ on both sides, cut at 200 characters, and those
+        of all columns of a row that one side lacks.
+      - Values are never shown otherwise, neither in the result nor in a message.
+    type: bool
+    default: false
+  hash_keys:
+    description:
+      - Whether the values of keys are shown as a hash only. It is keyed with a secret of this run that nobody is told, so that no key can be found by
+        trying. RV(differences[].tuples) still tells those who may read the databases where each row lies.
+    type: bool
+    default: false
+  differences_path:
+    description:
+      - A file on the machine that runs the module for the rows that differ, one JSON object a line, as in RV(differences). It has up to 10,000 rows of a
+        table that differs in many, and a million in all, whatever O(max_differences) is.
+      - It has mode 0600, replaces the one before, and appears whole when the comparison has ended. It is written in check mode, too.
+    type: path
+  repair:
+    description:
+      - Whether rows that are proven to differ are repaired on the target, at most O(max_repairs), and the tables verified again. The source is
+        never written to.
+      - Each statement holds only while the target's row is the one that was seen, and is committed only while the source's row is the one that was
+        compared, so that no change of the application is lost. Without proof, when the two sides could not be aligned, nothing is repaired.
+      - Triggers, foreign keys and rules of the target do not fire where the role may set C(session_replication_role) (a superuser, or from
+        PostgreSQL 15 on who was granted C(SET ON PARAMETER session_replication_role)). Otherwise tables that have any are not repaired.
+        Neither are tables whose triggers fire for replicated rows as well, and tables with a deferrable unique constraint.
+      - What is written has a replication origin of its own where the role may use one, so that a stream back to the source does not send it.
+      - In check mode nothing is written; RV(repair) says what would be repaired.
+    type: bool
+    default: false
+  repair_sql_path:
+    description:
+      - A file on the machine that runs the module for the statements of the repair, as a script for C(psql), with or without O(repair). It has mode 0600,
+        because it holds values of rows, and replaces the one before. It is written in check mode, too.
+      - Run by hand, a statement does nothing when its row of the target has changed since. That the source has not changed meanwhile only
+        O(repair) makes sure, so verify again afterwards.
+    type: path
+  max_repairs:
+    description:
+      - How many rows are repaired, or written to O(repair_sql_path), at most. More than a few mean that the copy has failed, and not that rows were damaged.
+      - A row whose values take more than 64 MiB as text is not repaired.
+    type: int
+    default: 1000
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
-  - seren.migrator.attributes.read_only
+  - seren.migrator.attributes
 seealso:
   - module: seren.migrator.pg_migration_validate
   - module: seren.migrator.pg_migration_init
@@ -105,6 +150,14 @@ EXAMPLES = r"""
     target:
       url: "{{ target_url }}"
     jobs: 4
+
+- name: Repair what is proven to differ, and verify again
+  seren.migrator.pg_migration_verify:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    repair: true
 
 - name: Look at two tables without failing
   seren.migrator.pg_migration_verify:
@@ -130,7 +183,8 @@ phase:
   type: str
   sample: verify
 statements:
-  description: Always empty, because this module never changes anything of yours.
+  description: Without O(repair) always empty. With it, what was done, or would be in check mode, each kind of statement once, in words and
+    without values.
   returned: always
   type: list
   elements: str
@@ -346,6 +400,10 @@ tables:
       description: Seconds that this table took.
       type: float
       sample: 0.4
+    bytes:
+      description: Size on the source without its indexes, V(null) when the table was not compared.
+      type: int
+      sample: 14680064
 differences:
   description: Rows that are proven to differ, at most O(max_differences).
   returned: when the comparison could be carried out
@@ -389,6 +447,10 @@ differences:
       description: Where the row lies on each side, as relation and ctid.
       type: dict
       sample: {source: ['shop.orders (0,1)'], target: ['shop.orders (0,7)']}
+    values:
+      description: Values as text by side and column, with O(show_values) only. A side that lacks the row is not there, and V(null) is NULL.
+      type: dict
+      sample: {source: {amount: '12.50'}, target: {amount: '12.05'}}
 in_doubt:
   description: Rows that differed in the last round without proof, because the application had changed them; those with a key, at most 100 of each table.
   returned: when the comparison could be carried out
@@ -400,6 +462,50 @@ differences_truncated:
   returned: when the comparison could be carried out
   type: bool
   sample: false
+repair:
+  description: What became of the rows that were proven to differ. Empty without O(repair) and O(repair_sql_path). RV(tables) and RV(differences)
+    are those of the verification after the repair.
+  returned: when the comparison could be carried out
+  type: dict
+  contains:
+    requested:
+      description: Whether O(repair) was given.
+      type: bool
+      sample: true
+    reason:
+      description: Why nothing could be repaired at all.
+      type: str
+      sample: ''
+    repaired:
+      description: How many rows were repaired, or in check mode would be.
+      type: int
+      sample: 1
+    not_repaired:
+      description: How many were not.
+      type: int
+      sample: 0
+    as_replica:
+      description: Whether our role may write as replication does, without triggers and foreign keys.
+      type: bool
+      sample: true
+    with_origin:
+      description: Whether it was written under a replication origin of its own.
+      type: bool
+      sample: true
+    sql_statements:
+      description: How many statements stand in O(repair_sql_path), V(null) without it.
+      type: int
+      sample: null
+    rows:
+      description: The rows, at most O(max_differences), each with V(status), which is V(repaired), V(would_be_repaired) in check mode, V(written) to
+        O(repair_sql_path) only, V(differs_again) when it was repaired and differed once more, or V(not_repaired), and with the reason.
+      type: list
+      elements: dict
+      sample: [{schema: shop, table: orders, kind: changed, key: {id: '4711'}, columns: [amount], status: repaired, reason: ''}]
+    rows_truncated:
+      description: Whether there are more rows than are listed.
+      type: bool
+      sample: false
 sequences:
   description: The sequences, each with V(schema), V(name), V(status) (V(verified), V(behind), V(different) or V(unverified)), V(reason), last value
     and V(is_called) of both sides, and whether the column that owns it is ahead of it. V(behind) is expected while the source is written to.
@@ -458,6 +564,12 @@ SPEC = {
     "wait_timeout": {"type": "float", "default": 300.0},
     "fail_on_difference": {"type": "bool", "default": True},
     "objects": {"type": "str", "choices": ["compare", "report", "skip"], "default": "compare"},
+    "show_values": {"type": "bool", "default": False},
+    "hash_keys": {"type": "bool", "default": False},
+    "differences_path": {"type": "path"},
+    "repair": {"type": "bool", "default": False},
+    "repair_sql_path": {"type": "path"},
+    "max_repairs": {"type": "int", "default": 1000},
 }
 
 

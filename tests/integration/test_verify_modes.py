@@ -297,8 +297,10 @@ def spoilt_and_busy(pair: ReplicatedPair) -> Iterator[None]:
 def test_strict_finds_the_damage_of_a_hot_row(pair: ReplicatedPair, impatient: None, far_away: None) -> None:
     with spoilt_and_busy(pair):
         plain = pair.verify(max_rounds=3)
+        hidden = pair.verify(max_rounds=3, hash_keys=True)
         result = pair.verify(max_rounds=3, strict=True)
     assert plain.data["differences"] == []
+    assert [len(row["key"]["id"]) for row in hidden.data["in_doubt"]] == [64]
     assert "in doubt" in status_of(plain, "account")[1]
     assert plain.data["certificate"]["unverified"][0]["rows"] == 1
     assert plain.data["in_doubt"] == [{"schema": "public", "table": "account", "key": {"id": "77"}}]

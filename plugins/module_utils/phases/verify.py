@@ -29,6 +29,8 @@ from ..session import translated
 from ..verification import certificate
 from ..verification.activity import read_activity
 from ..verification.comparison import Comparison, Limits, attempt, give_up
+from ..verification.difference_file import DifferenceFile
+from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
 from ..verification.epochs import MODES, Epochs
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
@@ -40,6 +42,7 @@ from ..verification.readers import Connections, Pairs
 from ..verification.scan import Recipe
 from ..verification.sequences import SequenceFinding, compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
+from .verify_repair import Mended, Present, mend_until_equal
 
 PHASE = "verify"
 _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended
@@ -56,6 +59,9 @@ class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
 
     ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
+    ``show_values`` tells the values of columns that differ, ``hash_keys`` hides those of keys; ``differences_path`` is a file
+    on this machine for all differing rows, as JSON lines. ``repair`` mends at most ``max_repairs`` rows on the target and verifies
+    again; ``repair_sql_path`` is a file on this machine for the statements that would.
     ``mode`` is how the two sides are brought to one moment: *gate*, *live* or *fenced*; ``strict`` locks the last rows in
     doubt on the source, for milliseconds. ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
     """
@@ -70,6 +76,12 @@ class VerifyOptions:
     wait_timeout: float = 300.0
     fail_on_difference: bool = True
     objects: str = "compare"
+    show_values: bool = False
+    hash_keys: bool = False
+    differences_path: str | None = None
+    repair: bool = False
+    repair_sql_path: str | None = None
+    max_repairs: int = 1000
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -87,6 +99,8 @@ class _Findings:
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
+    disclosure: Disclosure = KEYS_ONLY
+    mended: Mended | None = None
     mode: str = "live"
     mode_reason: str = ""  # why it is not the mode that was asked for
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -127,9 +141,11 @@ def verify_streams(
 
     ``record`` tells which tables the migration left without data on purpose.
     """
-    if options.jobs < 1 or options.max_rounds < 1 or options.max_differences < 0:
+    if options.jobs < 1 or options.max_rounds < 1 or min(options.max_differences, options.max_repairs) < 0:
         raise MigrationError(
-            "bad_option", "jobs and max_rounds must be at least 1, max_differences at least 0.", "Correct the options."
+            "bad_option",
+            "jobs and max_rounds must be at least 1, max_differences and max_repairs at least 0.",
+            "Correct the options.",
         )
     if options.mode not in MODES:
         raise MigrationError("bad_option", f"mode is {options.mode!r}.", f"Give one of {', '.join(MODES)}.")
@@ -142,16 +158,24 @@ def verify_streams(
     if options.objects not in ("compare", "report", "skip"):
         raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    with Connections(migration) as connections, translated(migration.redactor):
+    with ExitStack() as stack:
+        file = stack.enter_context(DifferenceFile(options.differences_path)) if options.differences_path else None
+        connections = stack.enter_context(Connections(migration))
+        stack.enter_context(translated(migration.redactor))
         holders = Holders(
             connections.open("source", "snapshot"),
             connections.open("source", "control"),
             connections.open("target", "snapshot"),
         )
-        run_ = _Run(migration, options, progress, connections, holders, findings)
+        findings.disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
+        run_ = _Run(migration, options, progress, connections, holders, findings, file)
         run_.prepare(streams, record)
         run_.compare(streams)
+        run_.mend(streams)
         findings.facts["slots"] = run_.slots_now(streams)
+        if file is not None:
+            looks = {comparison.look for comparison in findings.comparisons}
+            file.finish(lambda look: look in looks)
     return _result(migration, options, findings)
 
 
@@ -165,7 +189,9 @@ class _Run:
     connections: Connections
     holders: Holders
     findings: _Findings
+    file: DifferenceFile | None = None
     alignment_problem: str = ""
+    recipe: Recipe | None = None
     activity: Mapping[int, int] = field(default_factory=dict)  # writes per heap of the source when the run began
 
     def say(self, text: str, **numbers: Any) -> None:
@@ -224,9 +250,14 @@ class _Run:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""
         comparisons = self.findings.comparisons
         comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
-        limits = Limits(max_rounds=self.options.max_rounds, max_differences=self.options.max_differences)
+        limits = Limits(
+            max_rounds=self.options.max_rounds,
+            max_differences=max(self.options.max_differences, self.options.max_repairs if self.is_mending else 0),
+            disclosure=self.findings.disclosure,
+            file=self.file,
+        )
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
-        recipe = Recipe(assert_rules, new_seeds(), self.options.strong)
+        recipe = self.recipe = Recipe(assert_rules, new_seeds(), self.options.strong)
         with (
             Pairs(self.connections, self.options.jobs) as pairs,
             self._epochs(streams) as epochs,
@@ -245,8 +276,10 @@ class _Run:
                         if not comparison.is_settled:
                             comparison.settle("error", self.findings.problem)
             epochs.conclude()
-        self.findings.mode, self.findings.mode_reason = epochs.mode, epochs.reason
-        self.findings.history = epochs.history
+        # Tables are compared again after a repair; the run is in a mode only when all of it was.
+        if epochs.reason or not self.findings.history:
+            self.findings.mode, self.findings.mode_reason = epochs.mode, epochs.reason
+        self.findings.history += epochs.history
         reason = _REASON_IN_DOUBT
         if self.findings.last is not None and self.findings.last.alignment != "aligned":
             reason = self.findings.last.reason
@@ -283,6 +316,45 @@ class _Run:
             return certificate.slots(self.holders.control, [stream.slot for stream in streams])
         except psycopg.Error:
             return []
+
+    @property
+    def is_mending(self) -> bool:
+        """True when differences are to be repaired, or their repair to be written down."""
+        return self.options.repair or self.options.repair_sql_path is not None
+
+    def mend(self, streams: Sequence[Stream]) -> None:
+        """Repair what is proven to differ, and verify those tables again, until nothing more can be repaired."""
+        if not self.is_mending:
+            return
+
+        def compare_again(touched: Sequence[Comparison]) -> Sequence[Comparison]:
+            again = {comparison.look for comparison in touched}
+            fresh = [Comparison(comparison.unit) for comparison in touched]
+            untouched = [each for each in self.findings.comparisons if each.look not in again]
+            self.findings.comparisons = [*untouched, *fresh]
+            self.compare(streams)
+            return fresh
+
+        def present() -> Present:
+            last = self.findings.last
+            reason = last.reason if last is not None else "nothing was compared"
+            is_aligned = last is not None and last.alignment == "aligned"
+            return Present(self.recipe, self.findings.problem or ("" if is_aligned else reason))
+
+        options = self.options
+        self.findings.mended = Mended(
+            options.repair, options.check_mode, options.max_repairs, options.max_differences, options.repair_sql_path
+        )
+        problem = mend_until_equal(
+            self.migration,
+            self.connections,
+            self.findings.mended,
+            self.findings.comparisons,
+            present,
+            compare_again,
+            self.say,
+        )
+        self.findings.problem = self.findings.problem or problem
 
     def _round(
         self,
@@ -427,9 +499,12 @@ def _result(migration: Migration, options: VerifyOptions, findings: _Findings) -
     finished_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     data["certificate"] = certificate.issued(migration.name, data, findings.facts, finished_at)
     error = None
+    mended = findings.mended
     if not data["verified"] and options.fail_on_difference:
         error = _not_verified(data)
-    return Result(PHASE, False, data, error=error)
+    if mended is None:
+        return Result(PHASE, False, data, error=error)
+    return Result(PHASE, mended.changed, data, diff=mended.diff() if mended.changed else None, error=error)
 
 
 def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
@@ -464,11 +539,12 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "tables": tables,
         "differences": [difference.as_data() for difference in shown],
         "in_doubt": [
-            {"schema": comparison.unit.schema, "table": comparison.unit.name, "key": key}
+            {"schema": comparison.unit.schema, "table": comparison.unit.name, "key": findings.disclosure.key(key)}
             for comparison in findings.comparisons
             for key in comparison.doubtful
         ],
         "differences_truncated": differing > len(shown),
+        "repair": findings.mended.as_data() if findings.mended is not None else {},
         "sequences": [sequence.as_data() for sequence in findings.sequences],
         "left_out": findings.left_out,
         "settings": {**findings.rules.as_data(), "bits": 128 if options.strong else 64} if findings.rules else {},
@@ -489,6 +565,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
         "method": None,
         "not_compared": [],
         "seconds": 0.0,
+        "bytes": None,
     }
 
 

@@ -7,6 +7,7 @@ A round is one epoch: the first looks at the whole table, later ones at the rows
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from typing import Any
 from ..driver import psycopg
 from ..endpoint import Side
 from ..errors import MigrationError, Redactor
+from .difference_file import DifferenceFile
+from .disclosure import KEYS_ONLY, Disclosure
+from .mending import Mending, mending
+from .naming import Difference, named
 from .pairing import Unit
 from .readers import Pair
 from .rows import (
@@ -22,20 +27,19 @@ from .rows import (
     Group,
     Probe,
     Sighting,
-    Version,
-    column_hashes,
+    intervals_for,
     is_proven,
     is_standing,
     is_untouched,
-    kind_of,
+    lasting,
     probe,
     rewritten,
     rows_of_identities,
     rows_of_leaves,
     texts_of_keys,
 )
-from .scan import Recipe, side_columns
-from .snapshots import Epoch, Place, current_xmin, following, reading, wait_until_ended
+from .scan import Recipe
+from .snapshots import Epoch, current_xmin, following, reading, wait_until_ended
 
 # Rows in doubt that are named for a table; all are counted.
 NAMED_IN_DOUBT = 100
@@ -53,41 +57,11 @@ class Limits:
     probe_wait_s: float = 1.0
     chased: int = 1000
     chase_s: float = 10.0
+    named_at_once: int = 500
+    disclosure: Disclosure = KEYS_ONLY
+    file: DifferenceFile | None = None  # takes the differences that the result has no room for, too
     range_bytes_min: int = 64 * 1024 * 1024  # of a heap that several connections share
     range_bytes_max: int = 1024 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A proven difference. ``key`` maps key columns to text forms, empty without a key.
-
-    ``columns`` are the names of those that differ; the counts are the rows with this key, or with this content.
-    ``tuples`` are places (``relation (ctid)``) on the sides where the row was found: without a key, all there is.
-    """
-
-    schema: str
-    table: str
-    kind: str
-    key: Mapping[str, str]
-    columns: tuple[str, ...]
-    rounds: int
-    source_count: int
-    target_count: int
-    tuples: Mapping[str, tuple[str, ...]]
-
-    def as_data(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "schema": self.schema,
-            "table": self.table,
-            "kind": self.kind,
-            "key": dict(self.key),
-            "columns": list(self.columns),
-            "rounds": self.rounds,
-            "source_count": self.source_count,
-            "target_count": self.target_count,
-            "tuples": {side: list(places) for side, places in self.tuples.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -119,6 +93,7 @@ class Comparison:
     leaves: Leaves | None = None  # what the first look has found to differ
     is_complete: bool = False  # the suspects are all that differed; otherwise the next round scans again
     obstacle: str = ""
+    look: str = field(default_factory=secrets.token_urlsafe)  # names what was seen since it was last begun anew
     in_doubt: int = 0  # rows that no round has settled, once the table is given up; some of their keys
     doubtful: list[dict[str, str]] = field(default_factory=list)
 
@@ -153,6 +128,7 @@ class Comparison:
         self.leaves = None
         self.is_complete = False
         self.differing_rows = 0
+        self.look = secrets.token_urlsafe()
         for seen in (self.suspects, self.sightings, self.counted, self.differences):
             seen.clear()
 
@@ -171,6 +147,7 @@ class Comparison:
             "method": self.unit.method,
             "not_compared": list(self.unit.not_compared),
             "seconds": round(self.seconds, 3),
+            "bytes": self.unit.estimated_bytes,
         }
 
 
@@ -313,6 +290,8 @@ def _judge(
     # With writes stopped, nothing lies between the two snapshots.
     is_still = epoch.is_still([heap.oid for heap in unit.source.heaps])
     proven: list[Group] = []
+    mendings: dict[int, Mending] = {}
+    is_keyed = bool(unit.key)
     doubtful: dict[int, tuple[str, ...]] = {}
     sightings: dict[int, list[Sighting]] = {}
     for group in groups:
@@ -321,10 +300,15 @@ def _judge(
             place for place in places if place in epoch.locked or is_untouched(place, seen, epoch.horizon)
         )
         earlier = comparison.sightings.get(group.identity, [])
+        present = frozenset(row.place for row in group.target)
         if is_still:
             is_real = True
+            mendings[group.identity] = mending(group, frozenset(places), present, is_keyed=is_keyed)
         elif epoch.alignment == "aligned":
-            is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=bool(unit.key))
+            is_real = is_proven(group, untouched, earlier, epoch.source_xmin, is_keyed=is_keyed)
+            if is_real:
+                lasted = lasting(present, earlier, epoch.source_xmin, intervals_for(is_keyed=is_keyed))
+                mendings[group.identity] = mending(group, untouched, lasted, is_keyed=is_keyed)
         else:
             is_real = comparison.rounds >= limits.max_rounds and is_standing(
                 group, untouched, earlier, limits.max_rounds
@@ -343,8 +327,7 @@ def _judge(
         sightings[group.identity] = [*earlier, sighting]
     comparison.suspects, comparison.sightings = doubtful, sightings
     comparison.differing_rows += len(proven)
-    room = limits.max_differences - len(comparison.differences)
-    comparison.differences += _named(comparison, pair, epoch, recipe, proven[: max(room, 0)], texts)
+    _list(comparison, pair, epoch, recipe, limits, proven, texts, mendings)
     if comparison.is_complete and comparison.rounds > 1 and epoch.alignment == "aligned":
         _chase(comparison, pair, recipe, limits)
     if comparison.is_complete and not comparison.suspects:
@@ -368,61 +351,29 @@ def _probe(pair: Pair, unit: Unit, recipe: Recipe, groups: Sequence[Group], epoc
     return look() if is_unclear and wait_until_ended(source, epoch.horizon, limits.probe_wait_s) else seen
 
 
-def _named(
+def _list(
     comparison: Comparison,
     pair: Pair,
     epoch: Epoch,
     recipe: Recipe,
+    limits: Limits,
     groups: Sequence[Group],
     texts: Mapping[int, tuple[str, ...]],
-) -> list[Difference]:
-    """Turn proven groups into differences, with the names of the columns that differ."""
-    if not groups:
-        return []
-    unit = comparison.unit
-    kinds = {group.identity: kind_of(group, is_keyed=bool(unit.key)) for group in groups}
-    pairs = {
-        group.identity: (group.source[0].place, group.target[0].place)
-        for group in groups
-        if kinds[group.identity] in ("changed", "generated_only") and group.source and group.target
-    }
-    hashes: tuple[dict[Place, tuple[Any, ...]], ...] = ({}, {})
-    if pairs:
-        with pair.at(epoch):
-            hashes = pair.both(
-                lambda side: column_hashes(
-                    pair, side, unit, recipe, [places[side == "target"] for places in pairs.values()]
-                )
-            )
-    names = [column.name for column in side_columns(unit, "source")]
-    key_names = [unit.source.columns[position].name for position in unit.key]
-    found = []
-    for group in groups:
-        here, there = pairs.get(group.identity, (None, None))
-        left = hashes[0].get(here, ()) if here else ()
-        right = hashes[1].get(there, ()) if there else ()
-        found.append(
-            Difference(
-                schema=unit.schema,
-                table=unit.name,
-                kind=kinds[group.identity],
-                key=dict(zip(key_names, texts.get(group.identity, ()), strict=False)),
-                columns=tuple(name for name, a, b in zip(names, left, right, strict=False) if a != b),
-                rounds=comparison.rounds,
-                source_count=len(group.source),
-                target_count=len(group.target),
-                tuples={
-                    "source": _places(unit, "source", group.source),
-                    "target": _places(unit, "target", group.target),
-                },
-            )
+    mendings: Mapping[int, Mending],
+) -> None:
+    """Name proven groups, as many as are held here or fit into the file, some at a time."""
+    for start in range(0, len(groups), limits.named_at_once):
+        room = max(limits.max_differences - len(comparison.differences), 0)
+        if not room and limits.file is None:
+            return
+        chosen = groups[start : start + (limits.named_at_once if limits.file else min(room, limits.named_at_once))]
+        found = named(
+            comparison.unit, comparison.rounds, pair, epoch, recipe, limits.disclosure, chosen, texts, mendings
         )
-    return found
-
-
-def _places(unit: Unit, side: Side, rows: Sequence[Version]) -> tuple[str, ...]:
-    names = {heap.oid: f"{heap.schema}.{heap.name}" for heap in unit.half(side).heaps}
-    return tuple(f"{names.get(row.heap, '')} {row.ctid}" for row in rows[:10])
+        comparison.differences += found[:room]
+        for difference in found if limits.file is not None else []:
+            if limits.file is not None and not limits.file.add(comparison.look, difference.as_data()):
+                return
 
 
 # --- hot rows --------------------------------------------------------------------------------------------------

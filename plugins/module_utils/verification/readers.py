@@ -41,9 +41,9 @@ class Connections:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def open(self, side: Side, purpose: str) -> Session:
-        """Open a read-only connection to one side, or raise ``cannot_connect``."""
-        session = self._migration.open(side, f"verify {purpose}", read_only=True)
+    def open(self, side: Side, purpose: str, *, read_only: bool = True) -> Session:
+        """Open a connection to one side, a read-only one as a rule, or raise ``cannot_connect``."""
+        session = self._migration.open(side, f"verify {purpose}", read_only=read_only)
         prepare(session)
         with self._lock:
             if self._is_stopped:

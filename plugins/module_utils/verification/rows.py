@@ -144,12 +144,19 @@ def is_proven(
         return True
     if group.source and len(group.source) == len(group.target):
         return safe == len(group.source)
-    lasting = _lasting(frozenset(row.place for row in group.target), earlier, source_xmin, 1 if is_keyed else 2)
-    return lasting > len(group.source)
+    present = frozenset(row.place for row in group.target)
+    return len(lasting(present, earlier, source_xmin, intervals_for(is_keyed=is_keyed))) > len(group.source)
 
 
-def _lasting(present: frozenset[Place], earlier: Sequence[Sighting], source_xmin: int, intervals: int) -> int:
-    """Count the target tuples that lasted over ``intervals`` intervals, each seen whole by the next epoch's source."""
+def intervals_for(*, is_keyed: bool) -> int:
+    """Return over how many intervals a target tuple must have lasted to prove that the source has no row for it."""
+    return 1 if is_keyed else 2
+
+
+def lasting(
+    present: frozenset[Place], earlier: Sequence[Sighting], source_xmin: int, intervals: int
+) -> frozenset[Place]:
+    """Return the target tuples that lasted over ``intervals`` intervals, each seen whole by the next epoch's source."""
     for sighting in reversed(earlier):
         if intervals == 0:
             break
@@ -157,7 +164,7 @@ def _lasting(present: frozenset[Place], earlier: Sequence[Sighting], source_xmin
             present &= sighting.target
             source_xmin = sighting.source_xmin
             intervals -= 1
-    return len(present) if intervals == 0 else 0
+    return present if intervals == 0 else frozenset()
 
 
 def is_standing(group: Group, untouched: frozenset[Place], earlier: Sequence[Sighting], rounds: int) -> bool:
@@ -351,13 +358,14 @@ def _grouped(source: Found, target: Found) -> list[Group]:
     ]
 
 
-def _at(places: Iterable[Place]) -> sql.Composed:
+def at_places(places: Iterable[Place]) -> sql.Composed:
     """Return the condition that a row stands at one of some places of its heap."""
     ctids = "{" + ",".join(f'"{ctid}"' for _heap, ctid, _xmin in places) + "}"
     return sql.SQL("k.ctid = ANY({}::pg_catalog.tid[])").format(sql.Literal(ctids))
 
 
-def _by_heap(half: Half, places: Iterable[Place]) -> list[tuple[Heap, list[Place]]]:
+def by_heap(half: Half, places: Iterable[Place]) -> list[tuple[Heap, list[Place]]]:
+    """Return the places of each heap that has any."""
     heaps: dict[int, list[Place]] = {}
     for place in places:
         heaps.setdefault(place[0], []).append(place)
@@ -368,7 +376,7 @@ def texts_of_keys(pair: Pair, side: Side, unit: Unit, places: Iterable[Place]) -
     """Read the text forms of the keys of rows at some places, inside an epoch."""
     half = unit.half(side)
     forms = [text_form(half.columns[position]) for position in unit.key]
-    return _values_at(pair, side, half, forms, places)
+    return values_at(pair, side, half, forms, places)
 
 
 def column_hashes(
@@ -377,17 +385,18 @@ def column_hashes(
     """Read one hash per column of rows at some places, inside an epoch; NULL is None."""
     columns: Sequence[HashedColumn] = side_columns(unit, side)
     hashes = [column_hash(column, recipe.seeds.column(n), recipe.rules, n) for n, column in enumerate(columns)]
-    return _values_at(pair, side, unit.half(side), hashes, places)
+    return values_at(pair, side, unit.half(side), hashes, places)
 
 
-def _values_at(
+def values_at(
     pair: Pair, side: Side, half: Half, values: Sequence[sql.Composable], places: Iterable[Place]
 ) -> dict[Place, tuple[Any, ...]]:
+    """Read expressions over the rows at some places, in the transaction that is open on that side."""
     found: dict[Place, tuple[Any, ...]] = {}
-    for heap, wanted in _by_heap(half, places):
+    for heap, wanted in by_heap(half, places):
         query = sql.SQL("SELECT {}{}").format(
             sql.SQL(", ").join([sql.SQL("k.ctid::pg_catalog.text"), sql.SQL("k.xmin::pg_catalog.text"), *values]),
-            from_heap(heap, _at(wanted)),
+            from_heap(heap, at_places(wanted)),
         )
         for ctid, xmin, *rest in pair.tuples(side, query):
             found[heap.oid, ctid, xmin] = tuple(rest)
@@ -409,7 +418,7 @@ def probe(pair: Pair, unit: Unit, recipe: Recipe, groups: Iterable[Group], snaps
         recipe.content(half),
         recipe.generated(half),
     ]
-    for place, (raw, *now) in _values_at(pair, "source", half, values, seen).items():
+    for place, (raw, *now) in values_at(pair, "source", half, values, seen).items():
         if seen.get(place) == tuple(now):
             xmax[place] = int(raw)
     return Probe(snapshot_xmin, xmax)

@@ -22,7 +22,7 @@ Alignment = Literal["aligned", "behind", "none"]
 
 # SET LOCAL, so that the settings also hold behind a transaction pooler. Any user may change each of them.
 # enable_sort: the planner takes every row for a group of its own and would sort wide rows.
-_SETTINGS = """
+SETTINGS = """
 SELECT pg_catalog.set_config(s.name, w.value, true)
   FROM (VALUES ('extra_float_digits', '3'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'),
                ('TimeZone', 'UTC'), ('bytea_output', 'hex'), ('lc_monetary', 'C'), ('search_path', ''),
@@ -70,7 +70,7 @@ def reading(session: Session, snapshot: str = "") -> Iterator[None]:
         if snapshot:
             # Identifiers of snapshots come from the server: digits and dashes. The command takes no parameters.
             session.connection.execute("SET TRANSACTION SNAPSHOT '" + snapshot.replace("'", "") + "'")
-        session.connection.execute(_SETTINGS)
+        session.connection.execute(SETTINGS)
         yield
 
 
@@ -90,7 +90,7 @@ def following(session: Session) -> Iterator[None]:
     """Run a block in a read-only transaction with the pinned settings in which each statement sees the present."""
     session.connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
     try:
-        session.connection.execute(_SETTINGS)
+        session.connection.execute(SETTINGS)
         yield
     finally:
         with suppress(psycopg.Error):
