@@ -31,6 +31,7 @@ SELECT pg_catalog.set_config(s.name, w.value, false)
                ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
                ('idle_session_timeout', '0'), ('row_security', 'off'), ('DateStyle', 'ISO, YMD'),
                ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), ('extra_float_digits', '3'),
+               ('quote_all_identifiers', 'off'),
                ('bytea_output', 'hex'), ('lc_monetary', 'C'), ('xmloption', 'content'),
                ('standard_conforming_strings', 'on'),
                ('array_nulls', 'on'), ('default_transaction_isolation', 'read committed'),

@@ -64,6 +64,30 @@ _FORM_GUARDS: dict[str, tuple[str, ...]] = {
     '"char"': ("charlo",),
     "aclitem": ("acl",),
 }
+# What prints these types, called by name: users may make a cast of their own from a type to text, which loses what it
+# likes, and the cast of xml shows a declaration that no copy carries. Of the others those casts are the server's own.
+_OUTPUTS: dict[str, str] = {
+    "smallint": "int2out",
+    "integer": "int4out",
+    "bigint": "int8out",
+    "oid": "oidout",
+    "uuid": "uuid_out",
+    "numeric": "numeric_out",
+    "real": "float4out",
+    "double precision": "float8out",
+    "money": "cash_out",
+    "date": "date_out",
+    "time without time zone": "time_out",
+    "time with time zone": "timetz_out",
+    TIMESTAMP: "timestamp_out",
+    TIMESTAMP_TZ: "timestamptz_out",
+    "interval": "interval_out",
+    "bytea": "byteaout",
+    "json": "json_out",
+    "jsonb": "jsonb_out",
+    "xml": "xml_out",
+}
+_OWN_CASTS = frozenset({"boolean", "inet", "cidr", *TEXTS})
 _FORMS = tuple(
     dict.fromkeys(["jsonbtxt", "arr", "rec", "regs", *(form for forms in _FORM_GUARDS.values() for form in forms)])
 )
@@ -240,11 +264,17 @@ def reference(column: HashedColumn) -> sql.Composable:
 def text_form(column: HashedColumn) -> sql.Composable:
     """Return the column's lossless text form under the pinned settings; NULL stays NULL."""
     name = reference(column)
-    if column.base_type in BLANK_PADDED:
-        return sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(name)
+    if column.base_type == '"char"[]':
+        name = sql.SQL("{}::pg_catalog.int4[]").format(name)
+    output = "array_out" if column.base_type.endswith("[]") else _OUTPUTS.get(column.base_type)
+    if output is not None:
+        return sql.SQL("pg_catalog.textin(pg_catalog.{}({}))").format(sql.Identifier(output), name)
+    if column.base_type in _OWN_CASTS:
+        return sql.SQL("{}::pg_catalog.text").format(name)
     if column.base_type == '"char"':
         return sql.SQL("{}::pg_catalog.int4::pg_catalog.text").format(name)
-    return sql.SQL("{}::pg_catalog.text").format(name)
+    # Not IS NOT NULL, which asks a row for each of its fields.
+    return sql.SQL("CASE WHEN {0} IS DISTINCT FROM NULL THEN pg_catalog.concat({0}) END").format(name)
 
 
 def _hash_text(text: sql.Composable, seed: int, rules: HashRules) -> sql.Composable:

@@ -52,7 +52,7 @@ QUESTIONS = (
     ),
     Question(
         "jsonbtxt",
-        r"""SELECT 'jsonbtxt '||'{"b":1.50,"a":[1,2.50,null,true,"\u00e9x"],"aa":{"c":1e2}}'::jsonb::text AS v""",
+        r"""SELECT 'jsonbtxt '||textin(jsonb_out('{"b":1.50,"a":[1,2.50,null,true,"\u00e9x"],"aa":{"c":1e2}}'::jsonb)) AS v""",
         'jsonbtxt {"a": [1, 2.50, null, true, "éx"], "b": 1.50, "aa": {"c": 100}}',
     ),
     Question(
@@ -64,8 +64,8 @@ QUESTIONS = (
     ),
     Question(
         "numtxt",
-        "SELECT 'numtxt '||(1.500::numeric)::text||' '||'NaN'::numeric::text||"
-        "' '||(10::numeric(30,10))::text||' '||(1e-20::numeric)::text AS v",
+        "SELECT 'numtxt '||textin(numeric_out(1.500::numeric))||' '||textin(numeric_out('NaN'::numeric))||"
+        "' '||textin(numeric_out(10::numeric(30,10)))||' '||textin(numeric_out(1e-20::numeric)) AS v",
         "numtxt 1.500 NaN 10.0000000000 0.00000000000000000001",
     ),
     Question(
@@ -86,12 +86,12 @@ QUESTIONS = (
     ),
     Question(
         "bytea",
-        r"SELECT 'bytea '||'\xdeadbeef00'::bytea::text||' '||md5('\xdeadbeef00'::bytea) AS v",
+        r"SELECT 'bytea '||textin(byteaout('\xdeadbeef00'::bytea))||' '||md5('\xdeadbeef00'::bytea) AS v",
         r"bytea \xdeadbeef00 99e50c3a6e46dccaea18bffa30b6c652",
     ),
     Question(
         "money",
-        "SELECT 'money '||'1234567.89'::money::text||' '||'-5'::money::text AS v",
+        "SELECT 'money '||textin(cash_out('1234567.89'::money))||' '||textin(cash_out('-5'::money)) AS v",
         "money $1,234,567.89 -$5.00",
     ),
     Question(
@@ -138,7 +138,7 @@ QUESTIONS = (
     ),
     Question(
         "json",
-        r"""SELECT 'json '||'{"a" : 1.0,  "b":"\u0041"}'::json::text AS v""",
+        r"""SELECT 'json '||textin(json_out('{"a" : 1.0,  "b":"\u0041"}'::json)) AS v""",
         r'json {"a" : 1.0,  "b":"\u0041"}',
     ),
     Question(
@@ -197,7 +197,7 @@ QUESTIONS = (
     ),
     Question(
         "jsonb_ascii",
-        """SELECT 'jsonb_ascii '||'{"b":1.50,"a":[1,2.50,null,true,"x"],"aa":{"c":1e2}}'::jsonb::text AS v""",
+        """SELECT 'jsonb_ascii '||textin(jsonb_out('{"b":1.50,"a":[1,2.50,null,true,"x"],"aa":{"c":1e2}}'::jsonb)) AS v""",
         'jsonb_ascii {"a": [1, 2.50, null, true, "x"], "b": 1.50, "aa": {"c": 100}}',
     ),
 )
