@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from tests.integration import verify_types
-from tests.integration.verify_pair import ReplicatedPair, found
+from tests.integration.verify_pair import ReplicatedPair, found, until
 from tests.support.binaries import MAJORS
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database, start_cluster_or_skip
@@ -28,8 +28,10 @@ def set_apart(pair: ReplicatedPair) -> None:
 
 
 def replicated(pair: ReplicatedPair) -> None:
-    """Replicate from now on."""
-    pair.replicate(options="copy_data = false")
+    """Replicate from now on: both ends of the stream have begun."""
+    slot = pair.replicate(options="copy_data = false").slot
+    in_use = f"SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}'"
+    until(lambda: pair.source.execute(in_use) == [(True,)], "the walsender")
 
 
 def check(source: Database, target: Database) -> None:
