@@ -14,7 +14,9 @@ from .driver import conninfo, psycopg
 from .endpoint import DEFAULT_CONNECT_TIMEOUT_S, KEEPALIVES, Endpoint, parse_url
 from .errors import MigrationError, Redactor
 
-ROW_SECURITY_OFF = "-c row_security=off"
+# What the source's session must be told. A target of 14 does not ask for the last three itself, as newer ones do: the
+# source would print dates as its own settings have them, for the target to read as its own do, and floats with 15 digits.
+PUBLISHER_SETTINGS = "-c row_security=off -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3"
 
 # What the source's own keywords may tell another machine, whose libpq may be as old as 14: no file path, nothing that
 # concerns only this process, no keyword newer than 14.
@@ -68,7 +70,7 @@ def subscription_conninfo(
     ``source`` gives the portable libpq keywords; ``source_from_target`` (``url`` or keywords) overrides them, and is
     the only place from which file paths such as sslrootcert are taken, because they name files of the target server;
     ``replication_role`` (``user``, ``password``) replaces the role. Row security is switched off, so that a policy
-    makes replication fail instead of hiding rows. Raises ``bad_option`` when the result has no host or libpq would
+    makes replication fail instead of hiding rows, and values are printed without loss. Raises ``bad_option`` when the result has no host or libpq would
     refuse it. The result holds the password: it belongs into an SQL literal, never into a message.
 
     Source: PostgreSQL manual, "Parameter Key Words" and CREATE SUBSCRIPTION.
@@ -91,7 +93,7 @@ def subscription_conninfo(
         )
     params.pop("fallback_application_name", None)
     params["application_name"] = application_name
-    params["options"] = " ".join(part for part in (params.get("options", "").strip(), ROW_SECURITY_OFF) if part)
+    params["options"] = " ".join(part for part in (params.get("options", "").strip(), PUBLISHER_SETTINGS) if part)
     defaults = {"connect_timeout": DEFAULT_CONNECT_TIMEOUT_S, **KEEPALIVES}
     try:
         return conninfo.make_conninfo(**{**defaults, **params})

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from tests.integration import verify_types
-from tests.integration.verify_pair import ReplicatedPair, found
+from tests.integration.verify_pair import ReplicatedPair, found, until
 from tests.support.binaries import MAJORS
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database, start_cluster_or_skip
@@ -27,12 +27,20 @@ def set_apart(pair: ReplicatedPair) -> None:
             database.execute(sql.SQL("ALTER {} SET {} TO {}").format(of, sql.SQL(name), sql.SQL(value)))
 
 
+def replicated(pair: ReplicatedPair) -> None:
+    """Replicate from now on: both ends of the stream have begun."""
+    slot = pair.replicate(options="copy_data = false").slot
+    in_use = f"SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}'"
+    until(lambda: pair.source.execute(in_use) == [(True,)], "the walsender")
+
+
 def check(source: Database, target: Database) -> None:
     """What replication has carried is verified, and of values that differ on the target each one is named."""
     pair = ReplicatedPair(source, target)
     types = verify_types.made(pair)
-    set_apart(pair)
-    pair.replicate(options="copy_data = false")
+    # A subscription of 14 lets the source print as its settings have it, and its target read as its own have it.
+    for step in (replicated, set_apart) if target.cluster.major < 15 else (set_apart, replicated):
+        step(pair)
     source.execute(verify_types.filled(types))
     assert_verified(pair.verify())
     pair.damage(*verify_types.turned(types))

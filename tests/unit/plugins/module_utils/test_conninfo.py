@@ -10,7 +10,7 @@ pytest.importorskip("psycopg")
 
 from psycopg.conninfo import conninfo_to_dict
 
-from ansible_collections.seren.migrator.plugins.module_utils.conninfo import subscription_conninfo
+from ansible_collections.seren.migrator.plugins.module_utils.conninfo import PUBLISHER_SETTINGS, subscription_conninfo
 from ansible_collections.seren.migrator.plugins.module_utils.endpoint import Endpoint
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 
@@ -41,11 +41,11 @@ def test_keepalives_timeout_name_and_row_security_are_added() -> None:
     assert params["keepalives_count"] == "60"
     assert params["connect_timeout"] == "10"
     assert params["application_name"] == "seren_migration_sub"
-    assert params["options"] == "-c row_security=off"
+    assert params["options"] == PUBLISHER_SETTINGS
 
 
 def test_options_of_the_source_are_kept_in_front() -> None:
-    assert told({"options": "endpoint=ep-1 -c x.y=z"})["options"] == "endpoint=ep-1 -c x.y=z -c row_security=off"
+    assert told({"options": "endpoint=ep-1 -c x.y=z"})["options"] == f"endpoint=ep-1 -c x.y=z {PUBLISHER_SETTINGS}"
 
 
 def test_the_users_timeouts_win() -> None:
