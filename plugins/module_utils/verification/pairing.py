@@ -311,7 +311,9 @@ def pair(
             return refuse("unverified", problem if heap.oid == table.oid else f"partition {heap.qualified}: {problem}")
     names = [column.name for column, _twin in plain]
     key = source.keys.get(table.oid, ())
-    positions = tuple(names.index(name) for name in key) if set(key) <= set(names) else ()
+    # NULL has no hash by which a row would be found.
+    filled = {column.name for column, other in plain if other.not_null}
+    positions = tuple(names.index(name) for name in key) if set(key) <= filled else ()
     return Unit(
         schema=table.schema,
         name=table.name,
