@@ -28,6 +28,7 @@ from .comparison import Comparison
 BYTES_PER_S = 50 * 1024 * 1024
 # A table that takes longer than this part of a snapshot's age is cut into ranges of its key, where that is possible.
 _PARTS_OF_AGE = 4
+PART_BYTES_MIN = 256 * 1024 * 1024
 # What is handed out together takes this part of a snapshot's age, as far as one can tell.
 _SHARES_OF_AGE = 10
 # A range of blocks takes about so long when bytes per second are limited.
@@ -59,7 +60,8 @@ class Bounds:
     @property
     def part_bytes(self) -> int:
         """How large a table, or a part of it, may be to be read well within a snapshot's age."""
-        return max(int(min(self.max_rate or BYTES_PER_S, BYTES_PER_S) * self.max_snapshot_age_s / _PARTS_OF_AGE), 1)
+        rate = min(self.max_rate or BYTES_PER_S, BYTES_PER_S)
+        return max(int(rate * self.max_snapshot_age_s / _PARTS_OF_AGE), PART_BYTES_MIN)
 
     def range_bytes(self, otherwise: int) -> int:
         """How large ranges of blocks may be, so that ``max_rate`` is held evenly."""
