@@ -48,12 +48,17 @@ class Throttle:
         # The time (monotonic clock) at which the next byte may go.
         self._clock = context.Value("d", 0.0)
 
-    def take(self, amount: int) -> None:
-        """Wait until ``amount`` more bytes fit the limit."""
+    def take(self, amount: int, at_most_s: float = float("inf")) -> None:
+        """Wait until ``amount`` more bytes fit the limit; what is not waited for, delays the next ones."""
         with self._clock.get_lock():
             begin = max(time.monotonic(), self._clock.value)
             self._clock.value = begin + amount / self._rate
-        time.sleep(max(0.0, begin - time.monotonic()))
+        time.sleep(max(0.0, min(begin - time.monotonic(), at_most_s)))
+
+    def debt_s(self) -> float:
+        """Return how many seconds the next byte would have to wait."""
+        with self._clock.get_lock():
+            return max(0.0, float(self._clock.value) - time.monotonic())
 
 
 def forward(

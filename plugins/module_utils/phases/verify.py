@@ -8,6 +8,7 @@ our own marker, where the mode needs one.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -31,24 +32,32 @@ from ..verification.activity import read_activity
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.difference_file import DifferenceFile
 from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
+from ..verification.cutting import cut
 from ..verification.epochs import MODES, Epochs
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
+from ..verification.moment import NEVER, Moment
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
 from ..verification.objects.scopes import scopes
+from ..verification.pace import Bounds, Pace, TimeIsOver
 from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
 from ..verification.readers import Connections, Pairs
+from ..verification.resuming import Resuming
+from ..verification.run_state import RunState
 from ..verification.scan import Recipe
 from ..verification.sequences import SequenceFinding, compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
 from .verify_repair import Mended, Present, mend_until_equal
+from ..verification.table_lines import table_lines
 
 PHASE = "verify"
 _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended
 STRICT_FROM_ROUND = 4  # the rounds before settle nearly everything without a lock
 _REASON_IN_DOUBT = "in doubt: changed on the source in every round"
 
+
+_CANCELED = "57014"
 
 # How many tables an error names; the result names all.
 NAMED_IN_MESSAGE = 10
@@ -63,7 +72,11 @@ class VerifyOptions:
     on this machine for all differing rows, as JSON lines. ``repair`` mends at most ``max_repairs`` rows on the target and verifies
     again; ``repair_sql_path`` is a file on this machine for the statements that would.
     ``mode`` is how the two sides are brought to one moment: *gate*, *live* or *fenced*; ``strict`` locks the last rows in
-    doubt on the source, for milliseconds. ``maintenance_db`` is asked, in check mode only, whether a target that cannot be opened exists at all.
+    doubt on the source, for milliseconds. ``max_snapshot_age`` is how many seconds snapshots are kept open for something new,
+    ``max_rate`` is in bytes per second on each server (0: no limit), ``max_lag_bytes`` the lag above which nothing new is begun,
+    ``job_timeout`` the seconds after which what is not decided stays so (None: no limit). ``state_path`` is a file on this
+    machine that remembers what is proven, ``resume`` goes on with an earlier run that it tells of. ``maintenance_db`` is asked,
+    in check mode only, whether a target that cannot be opened exists at all.
     """
 
     mode: str = "gate"
@@ -82,6 +95,12 @@ class VerifyOptions:
     repair: bool = False
     repair_sql_path: str | None = None
     max_repairs: int = 1000
+    max_snapshot_age: float = 900.0
+    max_rate: int = 0
+    max_lag_bytes: int | None = None
+    job_timeout: float | None = None
+    state_path: str | None = None
+    resume: bool = False
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -106,6 +125,7 @@ class _Findings:
     history: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)  # what the certificate says of the two sides
     problem: str = ""  # why not everything could be looked at
+    resuming: Resuming = field(default_factory=Resuming)
 
 
 def run(migration: Migration, options: VerifyOptions, progress: Progress = silent) -> Result:
@@ -157,9 +177,13 @@ def verify_streams(
         )
     if options.objects not in ("compare", "report", "skip"):
         raise MigrationError("bad_option", f"objects is {options.objects!r}.", "Give compare, report or skip.")
+    _check_limits(options)
     findings = _Findings(datetime.now(timezone.utc).isoformat(timespec="seconds"))
     with ExitStack() as stack:
         file = stack.enter_context(DifferenceFile(options.differences_path)) if options.differences_path else None
+        if options.state_path and not options.check_mode:
+            state = stack.enter_context(RunState(options.state_path))
+            findings.resuming = Resuming(state, options.resume)
         connections = stack.enter_context(Connections(migration))
         stack.enter_context(translated(migration.redactor))
         holders = Holders(
@@ -169,9 +193,11 @@ def verify_streams(
         )
         findings.disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
         run_ = _Run(migration, options, progress, connections, holders, findings, file)
+        run_.pace = run_.new_pace(streams)
         run_.prepare(streams, record)
         run_.compare(streams)
         run_.mend(streams)
+        findings.resuming.finish(findings.comparisons, len(findings.refusals))
         findings.facts["slots"] = run_.slots_now(streams)
         if file is not None:
             looks = {comparison.look for comparison in findings.comparisons}
@@ -193,6 +219,7 @@ class _Run:
     alignment_problem: str = ""
     recipe: Recipe | None = None
     activity: Mapping[int, int] = field(default_factory=dict)  # writes per heap of the source when the run began
+    pace: Pace = field(init=False)
 
     def say(self, text: str, **numbers: Any) -> None:
         """Report progress."""
@@ -221,22 +248,47 @@ class _Run:
         tables = restricted(units_of(selected), selected.catalog, self.options.tables)
         here = Database.read(source, selected.catalog)
         there = Database.read(target, target_catalog)
-        limits_bytes = 0
+        units: list[Unit] = []
         for table in tables:
             found = pair(table, selected, here, there, () if self.alignment_problem else carriers, rules)
             if isinstance(found, Unit):
-                self.findings.comparisons.append(Comparison(found))
-                limits_bytes += found.estimated_bytes
+                units.append(found)
             else:
                 self.findings.refusals.append(found)
         if not self.options.tables:
             self.findings.left_out = left_out(selected, excluded)
         if self.options.objects != "skip":
             self._objects(whole, selected, record, tables if self.options.tables else None)
-        self.say("comparing", tables=len(self.findings.comparisons), bytes=limits_bytes)
+        self._recall(units, streams, record)
+        self.say("comparing", tables=len(units), bytes=sum(unit.estimated_bytes for unit in units))
         self.findings.sequences = compare_sequences(
             source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
         )
+
+    def _recall(self, units: Sequence[Unit], streams: Sequence[Stream], record: Record | None) -> None:
+        """Cut large tables into ranges of their key, and take over what an interrupted run has verified."""
+        source, target = self.holders.source, self.holders.target
+        resuming, rules = self.findings.resuming, self.findings.rules
+        facts = {
+            "migration": [self.migration.name, record.id if record is not None else ""],
+            "streams": sorted(stream.slot for stream in streams),
+            "mode": self.options.mode,
+            "strong": self.options.strong,
+            "hash": rules.as_data() if rules is not None else {},
+            **{f"{side} database": _identity(self.findings.facts[side]) for side in ("source", "target")},
+        }
+        resuming.recall(facts, source, target, units)
+        cut_units, cuts = cut(units, source, target, self.pace.bounds.part_bytes, resuming.kept.bounds)
+        self.findings.comparisons += [Comparison(unit) for unit in cut_units]
+        resuming.begin(self.findings.started_at, cuts, self.findings.comparisons)
+        if resuming.is_asked:
+            taken = resuming.as_data(self.findings.comparisons)["tables"]
+            why = f": {resuming.reason}" if resuming.reason else ""
+            self.say(
+                f"going on with an earlier run, which has verified {taken} tables{why}"
+                if taken
+                else f"beginning anew{why}"
+            )
 
     def _objects(self, whole: Catalog, selected: Selected, record: Record | None, only: Sequence[Table] | None) -> None:
         """Compare all that is not rows: definitions, owners, privileges, comments, of every kind of object."""
@@ -256,11 +308,18 @@ class _Run:
             disclosure=self.findings.disclosure,
             file=self.file,
         )
+        limits = replace(
+            limits,
+            range_bytes_min=self.pace.bounds.range_bytes(limits.range_bytes_min),
+            range_bytes_max=self.pace.bounds.range_bytes(limits.range_bytes_max),
+            before_reading=self.pace.before_reading,
+        )
         assert_rules = self.findings.rules or HashRules(refusal="no known answers")
         recipe = self.recipe = Recipe(assert_rules, new_seeds(), self.options.strong)
         with (
             Pairs(self.connections, self.options.jobs) as pairs,
             self._epochs(streams) as epochs,
+            self.pace.interrupting(self.connections.interrupt),
         ):
             for number in range(1, self.options.max_rounds + 1):
                 undecided = [comparison for comparison in comparisons if not comparison.is_settled]
@@ -268,6 +327,8 @@ class _Run:
                     break
                 try:
                     self._round(number, undecided, epochs, pairs, recipe, limits)
+                except TimeIsOver:
+                    break
                 except psycopg.Error as error:
                     # One of the connections that hold the snapshots is gone.
                     said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
@@ -279,10 +340,16 @@ class _Run:
         # Tables are compared again after a repair; the run is in a mode only when all of it was.
         if epochs.reason or not self.findings.history:
             self.findings.mode, self.findings.mode_reason = epochs.mode, epochs.reason
+        others = {c.moment.mode for c in comparisons if c.is_resumed and c.moment} - {epochs.mode}
+        if others and epochs.mode != "live":
+            self.findings.mode = "live"
+            self.findings.mode_reason = "tables that the interrupted run has verified were compared live"
         self.findings.history += epochs.history
         reason = _REASON_IN_DOUBT
         if self.findings.last is not None and self.findings.last.alignment != "aligned":
             reason = self.findings.last.reason
+        if self.pace.is_over:
+            reason = self.pace.deadline_reason
         for comparison in comparisons:
             give_up(comparison, reason + self._strict_problem(comparison, epochs))
 
@@ -302,13 +369,30 @@ class _Run:
             holders=self.holders,
             open_session=self.connections.open,
             streams=streams,
-            timeout_s=self.options.wait_timeout,
+            timeout_s=self.pace.within(self.options.wait_timeout),
             redactor=self.migration.redactor,
             may_write=not self.options.check_mode,
             alignment_problem=self.alignment_problem,
             is_strict=self.options.strict,
-            tick=lambda waited_s: self.say("waiting for the target", waited_seconds=round(waited_s, 1)),
+            tick=self._waiting,
         )
+
+    def _waiting(self, waited_s: float) -> None:
+        self.pace.check()
+        self.say("waiting for the target", waited_seconds=round(waited_s, 1))
+
+    def new_pace(self, streams: Sequence[Stream]) -> Pace:
+        """Return the pace that the options set."""
+        options = self.options
+        bounds = Bounds(
+            options.max_snapshot_age,
+            options.max_rate,
+            options.max_lag_bytes,
+            options.wait_timeout,
+            options.job_timeout,
+        )
+        slots = [stream.slot for stream in streams]
+        return Pace(bounds, lambda: self.connections.open("source", "lag"), slots, self.say)
 
     def slots_now(self, streams: Sequence[Stream]) -> list[dict[str, Any]]:
         """Return where the streams' slots stand, [] when the source cannot be asked any more."""
@@ -365,28 +449,59 @@ class _Run:
         recipe: Recipe,
         limits: Limits,
     ) -> None:
-        if self.findings.last is not None:
-            wait_until_ended(self.holders.control, self.findings.last.horizon, _BETWEEN_ROUNDS_S)
+        """Look at each table once, within as many epochs as that takes: none is used for anything new once it is old."""
         is_strict = number >= min(STRICT_FROM_ROUND, self.options.max_rounds) and number > 1
-        suspects = [(c.unit, dict(c.suspects)) for c in undecided if is_strict and c.is_complete and c.suspects]
-        with epochs.open(number, suspects) as current:
-            self.findings.last, self.findings.rounds = current, number
-            self.say(
-                f"round {number}", tables=len(undecided), lsn=current.lsn, waited_seconds=round(current.waited_s, 3)
-            )
+        waiting = list(undecided)
+        while waiting:
+            reason = self.pace.pause()
+            self.pace.check()
+            if reason:
+                for comparison in waiting:
+                    give_up(comparison, reason)
+                return
+            if self.findings.last is not None and any(comparison.rounds for comparison in waiting):
+                wait_until_ended(self.holders.control, self.findings.last.horizon, _BETWEEN_ROUNDS_S)
+            suspects = [(c.unit, dict(c.suspects)) for c in waiting if is_strict and c.is_complete and c.suspects]
+            self.pace.begin_epoch()
+            with epochs.open(number, suspects) as current:
+                self.findings.last, self.findings.rounds = current, number
+                self.findings.resuming.see(self.holders.target)
+                waited = round(current.waited_s, 3)
+                self.say(f"round {number}", tables=len(waiting), lsn=current.lsn, waited_seconds=waited)
+                while waiting and self.pace.may_begin():
+                    share = self.pace.share(waiting)
+                    waiting = waiting[len(share) :]
+                    self._look_at(share, current, epochs.mode, pairs, recipe, limits)
 
-            for comparison in undecided:
-                comparison.begin_round()
-            busy = self._busy_since(self.activity)
-            look = FirstLook(pairs, current, recipe, limits, self.migration.redactor)
-            look.take([c for c in undecided if not c.is_complete], busy, self.connections, self._say_how_far)
+    def _look_at(
+        self, share: Sequence[Comparison], current: Epoch, mode: str, pairs: Pairs, recipe: Recipe, limits: Limits
+    ) -> None:
+        """Look at some tables in an open epoch."""
+        started = time.monotonic()
+        for comparison in share:
+            before = comparison.moment if comparison.is_complete else None
+            comparison.moment = before.until(current, mode) if before is not None else Moment.of(current, mode)
+            comparison.begin_round()
+        unread = [c for c in share if not c.is_complete]
+        look = FirstLook(pairs, current, recipe, limits, self.migration.redactor)
+        look.take(unread, self._busy_since(self.activity), self.connections, lambda: self._tick(share))
+        self.pace.note(sum(c.unit.estimated_bytes for c in unread), time.monotonic() - started)
 
-            def work(comparison: Comparison) -> Comparison:
-                with pairs.one() as lent:
-                    attempt(comparison, lent, current, recipe, limits, self.migration.redactor)
-                return comparison
+        def work(comparison: Comparison) -> Comparison:
+            with pairs.one() as lent:
+                attempt(comparison, lent, current, recipe, limits, self.migration.redactor)
+            return comparison
 
-            self._in_parallel(work, [c for c in undecided if c.is_complete or c.leaves])
+        self._in_parallel(work, [c for c in share if c.is_complete or c.leaves])
+        self.findings.resuming.note(share)
+        for comparison in share if self.pace.is_over else ():
+            if comparison.status == "error" and comparison.reason.endswith(f"(SQLSTATE {_CANCELED})"):
+                comparison.settle("")
+                comparison.obstacle = "" if comparison.differing_rows else self.pace.deadline_reason
+
+    def _tick(self, share: Sequence[Comparison]) -> None:
+        self.findings.resuming.note(share)
+        self._say_how_far()
 
     def _say_how_far(self) -> None:
         comparisons = self.findings.comparisons
@@ -410,6 +525,7 @@ class _Run:
             try:
                 for done in as_completed([pool.submit(work, comparison) for comparison in undecided]):
                     comparison = done.result()
+                    self.findings.resuming.note([comparison])
                     self.say(
                         f"{comparison.unit.qualified}: {comparison.status or 'in doubt'}",
                         tables_done=sum(c.is_settled for c in self.findings.comparisons),
@@ -473,6 +589,28 @@ def _check_distinct(source: Catalog, target: Catalog) -> None:
         )
 
 
+def _check_limits(options: VerifyOptions) -> None:
+    """Refuse limits that leave no room, and a resume that nothing is remembered for."""
+    for name in ("max_snapshot_age", "job_timeout"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise MigrationError("bad_option", f"{name} is {value:g}.", "Give a number of seconds above 0.")
+    for name in ("max_rate", "max_lag_bytes"):
+        value = getattr(options, name)
+        if value is not None and value < 0:
+            raise MigrationError("bad_option", f"{name} is {value}.", "Give a number of bytes, not below 0.")
+    if options.resume and not options.state_path:
+        raise MigrationError(
+            "bad_option",
+            "resume goes on with what an earlier run has noted in state_path, which is not given.",
+            "Give state_path too, a file on the machine that runs the module; a run that shall be resumed needs it from its start.",
+        )
+
+
+def _identity(side: Mapping[str, Any]) -> list[Any]:
+    return [side["system_identifier"], side["database"], side["database_oid"]]
+
+
 # --- the result ------------------------------------------------------------------------------------------------
 
 
@@ -508,7 +646,7 @@ def _result(migration: Migration, options: VerifyOptions, findings: _Findings) -
 
 
 def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
-    tables = [comparison.as_data() for comparison in findings.comparisons]
+    tables = table_lines(findings.comparisons)
     tables += [_refused(refusal) for refusal in findings.refusals]
     tables.sort(key=lambda table: (table["schema"], table["name"]))
     differences = [difference for comparison in findings.comparisons for difference in comparison.differences]
@@ -520,7 +658,10 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         and all(table["status"] == "verified" for table in tables)
         and not any(sequence.is_failure for sequence in findings.sequences)
     )
-    last = findings.last
+    last, resumed = findings.last, [c.moment for c in findings.comparisons if c.is_resumed and c.moment]
+    is_aligned = all(moment.is_aligned for moment in resumed) and (
+        last.alignment == "aligned" if last is not None else bool(resumed)
+    )
     shown = differences[: options.max_differences]
     return {
         "verified": rows_verified and (options.objects != "compare" or not findings.objects.is_failure),
@@ -529,11 +670,12 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         "mode": findings.mode,
         "mode_reason": findings.mode_reason or findings.problem if findings.mode != options.mode else "",
         "epochs": findings.history,
-        "consistency": "aligned" if last is not None and last.alignment == "aligned" else "unaligned",
+        "consistency": "aligned" if is_aligned else "unaligned",
         "consistency_reason": findings.problem or (last.reason if last is not None else ""),
         "partial": bool(options.tables),
         "rounds": findings.rounds,
         "lsn": last.lsn if last is not None else None,
+        "resumed": findings.resuming.as_data(findings.comparisons),
         "waited_seconds": round(last.waited_s, 3) if last is not None else None,
         "started_at": findings.started_at,
         "tables": tables,
@@ -566,6 +708,9 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
         "not_compared": [],
         "seconds": 0.0,
         "bytes": None,
+        **NEVER,
+        "resumed": False,
+        "ranges": [],
     }
 
 

@@ -87,5 +87,6 @@ def issued(migration: str, data: Mapping[str, Any], facts: Mapping[str, Any], fi
 
 
 def _table(table: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = ("schema", "name", "status", "reason", "source_rows", "target_rows", "differing_rows", "rounds", "digest")
+    counts = ("source_rows", "target_rows", "differing_rows", "rounds", "digest")
+    wanted = ("schema", "name", "status", "reason", *counts, "lsn", "last_lsn", "read_at", "resumed", "ranges")
     return {key: table[key] for key in wanted if key in table}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from .difference_file import DifferenceFile
 from .disclosure import KEYS_ONLY, Disclosure
 from .mending import Mending, mending
 from .naming import Difference, named
+from .moment import NEVER, Moment
 from .pairing import Unit
 from .readers import Pair
 from .rows import (
@@ -62,6 +63,7 @@ class Limits:
     file: DifferenceFile | None = None  # takes the differences that the result has no room for, too
     range_bytes_min: int = 64 * 1024 * 1024  # of a heap that several connections share
     range_bytes_max: int = 1024 * 1024 * 1024
+    before_reading: Callable[[Side, int], None] = lambda side, amount: None  # waits until so many bytes may be read
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Comparison:
     look: str = field(default_factory=secrets.token_urlsafe)  # names what was seen since it was last begun anew
     in_doubt: int = 0  # rows that no round has settled, once the table is given up; some of their keys
     doubtful: list[dict[str, str]] = field(default_factory=list)
+    moment: Moment | None = None
+    is_resumed: bool = False  # verified by a run that was interrupted
 
     @property
     def is_settled(self) -> bool:
@@ -148,6 +152,8 @@ class Comparison:
             "not_compared": list(self.unit.not_compared),
             "seconds": round(self.seconds, 3),
             "bytes": self.unit.estimated_bytes,
+            **(self.moment.as_data() if self.moment is not None else NEVER),
+            "resumed": self.is_resumed,
         }
 
 

@@ -30,6 +30,7 @@ _SMALL_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES = 64 * 1024 * 1024
 _BATCH_HEAPS = 100
 _ROWS_PER_LEAF_AND_RANGE = 256  # otherwise the grids of the ranges become the traffic
+_BLOCK_BYTES = 8192  # as a rule; only limits of speed rest on it
 _TID_RANGE_SCANS = 140000  # before 14 each range would read the whole heap
 
 _SIZES = """
@@ -106,7 +107,9 @@ class FirstLook:
     def _parts(self, comparisons: Sequence[Comparison]) -> Parts:
         """Cut large heaps of both sides into ranges of blocks, where the server reads a range without the rest."""
         found: dict[tuple[Side, int], Sequence[Blocks]] = {}
-        large = [c.unit for c in comparisons if c.unit.estimated_bytes > self.limits.range_bytes_min]
+        # A range of the key is read through its index.
+        whole = [c.unit for c in comparisons if c.unit.span is None]
+        large = [unit for unit in whole if unit.estimated_bytes > self.limits.range_bytes_min]
         if not large:
             return found
         jobs = len(self.pairs.all)
@@ -156,8 +159,8 @@ class FirstLook:
                 wanted += [(side, heap, blocks) for blocks in parts.get((side, heap.oid)) or (None,)]
         look.open_tasks = len(wanted)
         if not wanted:  # a partitioned table without partitions, on both sides
-            look.comparison.settle("verified")
             look.comparison.source_rows = look.comparison.target_rows = 0
+            look.comparison.settle("verified")
         for side, heap, blocks in wanted:
             yield self._task(side, [(look, heap, blocks)], parts)
 
@@ -179,7 +182,10 @@ class FirstLook:
         looks = list(shared_by) or [members[0][0]]
         numbers = {id(look): number for number, look in enumerate(looks)}
 
+        amount = sum(_bytes_of(look.comparison.unit, heap, blocks) for look, heap, blocks in members)
+
         def read(pair: Pair) -> tuple[list[tuple[Any, ...]], frozenset[int]]:
+            self.limits.before_reading(side, amount)
             started = time.monotonic()
             for look in looks:
                 look.started = look.started or started
@@ -240,6 +246,13 @@ class FirstLook:
             return self._alone(_Look(comparison, finer), parts)
         comparison.leaves = Leaves(look.bits, leaves)
         return ()
+
+
+def _bytes_of(unit: Unit, heap: Heap, blocks: Blocks | None) -> int:
+    """Return about how many bytes are read of a heap. What follows the last full range is less than one."""
+    if blocks is not None:
+        return 0 if blocks.end is None else (blocks.end - blocks.start) * _BLOCK_BYTES
+    return unit.estimated_bytes // max(len(unit.source.heaps), 1)
 
 
 def ranges(blocks: int, step: int) -> list[Blocks]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..catalog import Catalog, Column, Table
 from ..endpoint import Side
@@ -20,6 +20,7 @@ from ..replication import find_subscription, published_tables, subscription_tabl
 from ..selection import Selected, parse
 from ..session import Session
 from .hashing import HashedColumn, HashRules, unlike_forms
+from .key_range import KeyRange
 
 # The primary key, else the replica identity, else any unique index over NOT NULL columns that is checked at once.
 _KEYS = """
@@ -54,12 +55,13 @@ _WIDENINGS = (frozenset({"smallint", "integer", "bigint"}), frozenset({"text", "
 
 @dataclass(frozen=True)
 class Heap:
-    """Something that stores rows on one side; ``predicate`` restricts it (source only)."""
+    """Something that stores rows on one side; ``predicate`` restricts it (source only), ``span`` on both sides alike."""
 
     oid: int
     schema: str
     name: str
     predicate: str = ""
+    span: KeyRange | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,25 @@ class Unit:
     def qualified(self) -> str:
         """``schema.table`` for people."""
         return f"{self.schema}.{self.name}"
+
+    @property
+    def span(self) -> KeyRange | None:
+        """The range of the key that the unit is confined to, None for a whole table."""
+        return self.source.heaps[0].span if self.source.heaps else None
+
+    def confined(self, span: KeyRange) -> Unit:
+        """Return the unit of the rows in one range of the key, on both sides."""
+
+        def half(whole: Half) -> Half:
+            return replace(whole, heaps=tuple(replace(heap, span=span) for heap in whole.heaps))
+
+        return replace(
+            self,
+            source=half(self.source),
+            target=half(self.target),
+            estimated_rows=self.estimated_rows // span.count,
+            estimated_bytes=self.estimated_bytes // span.count,
+        )
 
     @property
     def method(self) -> str:
@@ -290,7 +311,9 @@ def pair(
             return refuse("unverified", problem if heap.oid == table.oid else f"partition {heap.qualified}: {problem}")
     names = [column.name for column, _twin in plain]
     key = source.keys.get(table.oid, ())
-    positions = tuple(names.index(name) for name in key) if set(key) <= set(names) else ()
+    # NULL has no hash by which a row would be found.
+    filled = {column.name for column, other in plain if other.not_null}
+    positions = tuple(names.index(name) for name in key) if set(key) <= filled else ()
     return Unit(
         schema=table.schema,
         name=table.name,

@@ -22,6 +22,7 @@ from .snapshots import Epoch, prepare, reading
 
 T = TypeVar("T")
 
+READER = "reader"  # the purpose of the connections that compare
 _CANCEL_TIMEOUT_S = 5.0
 _BATCH = 5000
 
@@ -33,6 +34,7 @@ class Connections:
         self._migration = migration
         self._lock = threading.Lock()
         self._open: list[Session] = []
+        self._readers: list[Session] = []
         self._is_stopped = False
 
     def __enter__(self) -> Connections:
@@ -49,13 +51,26 @@ class Connections:
             if self._is_stopped:
                 session.connection.close()
             self._open.append(session)
+            if purpose == READER:
+                self._readers.append(session)
         return session
+
+    def interrupt(self) -> None:
+        """Cancel whatever the readers run; their connections stay."""
+        with self._lock:
+            sessions = [each for each in self._readers if not each.connection.closed]
+        for session in sessions:
+            if session.connection.pgconn.transaction_status == _ACTIVE:
+                with suppress(psycopg.Error):
+                    session.connection.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
 
     def forget(self, session: Session) -> None:
         """Close one connection."""
         with self._lock:
             if session in self._open:
                 self._open.remove(session)
+            if session in self._readers:
+                self._readers.remove(session)
         session.connection.close()
 
     def stop(self) -> None:
@@ -111,7 +126,7 @@ class Pair:
             self._connections.forget(session)
             session = None
         if session is None:
-            session = self._sessions[side] = self._connections.open(side, "reader")
+            session = self._sessions[side] = self._connections.open(side, READER)
         return session
 
     def both(self, task: Callable[[Side], T]) -> tuple[T, T]:

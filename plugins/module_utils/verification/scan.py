@@ -98,6 +98,8 @@ def from_heap(heap: Heap, condition: sql.Composable | None = None) -> sql.Compos
     conditions: list[sql.Composable] = []
     if heap.predicate:
         conditions.append(sql.SQL("({}\n)").format(sql.SQL(heap.predicate)))
+    if heap.span is not None:
+        conditions.append(heap.span.condition())
     if condition is not None:
         conditions.append(sql.SQL("({})").format(condition))
     clause = sql.SQL(" FROM ONLY {} AS k").format(sql.Identifier(heap.schema, heap.name))
