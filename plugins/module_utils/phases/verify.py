@@ -30,9 +30,9 @@ from ..session import translated
 from ..verification import certificate
 from ..verification.activity import read_activity
 from ..verification.comparison import Comparison, Limits, attempt, give_up
+from ..verification.cutting import cut
 from ..verification.difference_file import DifferenceFile
 from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
-from ..verification.cutting import cut
 from ..verification.epochs import MODES, Epochs
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
@@ -48,8 +48,8 @@ from ..verification.run_state import RunState
 from ..verification.scan import Recipe
 from ..verification.sequences import SequenceFinding, compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
-from .verify_repair import Mended, Present, mend_until_equal
 from ..verification.table_lines import table_lines
+from .verify_repair import Mended, Present, mend_until_equal
 
 PHASE = "verify"
 _BETWEEN_ROUNDS_S = 10.0  # at most, until the transactions of the last round have ended

@@ -19,8 +19,8 @@ from ..errors import MigrationError, Redactor
 from .difference_file import DifferenceFile
 from .disclosure import KEYS_ONLY, Disclosure
 from .mending import Mending, mending
-from .naming import Difference, named
 from .moment import NEVER, Moment
+from .naming import Difference, named
 from .pairing import Unit
 from .readers import Pair
 from .rows import (
