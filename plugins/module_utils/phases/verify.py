@@ -34,6 +34,7 @@ from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
 from ..verification.epochs import MODES, Epochs
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
+from ..verification.meter import Meter, ticking
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
 from ..verification.objects.scopes import scopes
@@ -58,6 +59,7 @@ NAMED_IN_MESSAGE = 10
 class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
 
+    ``progress_interval`` is in seconds, between two events about how far it is; 0 for none.
     ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
     ``show_values`` tells the values of columns that differ, ``hash_keys`` hides those of keys; ``differences_path`` is a file
     on this machine for all differing rows, as JSON lines. ``repair`` mends at most ``max_repairs`` rows on the target and verifies
@@ -82,6 +84,7 @@ class VerifyOptions:
     repair: bool = False
     repair_sql_path: str | None = None
     max_repairs: int = 1000
+    progress_interval: float = 10.0
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -168,10 +171,11 @@ def verify_streams(
             connections.open("target", "snapshot"),
         )
         findings.disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
-        run_ = _Run(migration, options, progress, connections, holders, findings, file)
+        run_ = _Run(migration, options, progress, connections, holders, findings, Meter(findings.comparisons), file)
         run_.prepare(streams, record)
-        run_.compare(streams)
-        run_.mend(streams)
+        with ticking(options.progress_interval, run_.say_how_far):
+            run_.compare(streams)
+            run_.mend(streams)
         findings.facts["slots"] = run_.slots_now(streams)
         if file is not None:
             looks = {comparison.look for comparison in findings.comparisons}
@@ -189,6 +193,7 @@ class _Run:
     connections: Connections
     holders: Holders
     findings: _Findings
+    meter: Meter
     file: DifferenceFile | None = None
     alignment_problem: str = ""
     recipe: Recipe | None = None
@@ -197,6 +202,11 @@ class _Run:
     def say(self, text: str, **numbers: Any) -> None:
         """Report progress."""
         self.progress(Event(PHASE, text, numbers))
+
+    def say_how_far(self, text: str = "") -> None:
+        """Report tables, rows, bytes, rates and time left, with ``text`` or in words."""
+        words, numbers = self.meter.numbers(is_fresh=not text)
+        self.say(text or words, **numbers)
 
     def prepare(self, streams: Sequence[Stream], record: Record | None) -> None:
         """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
@@ -221,19 +231,17 @@ class _Run:
         tables = restricted(units_of(selected), selected.catalog, self.options.tables)
         here = Database.read(source, selected.catalog)
         there = Database.read(target, target_catalog)
-        limits_bytes = 0
         for table in tables:
             found = pair(table, selected, here, there, () if self.alignment_problem else carriers, rules)
             if isinstance(found, Unit):
                 self.findings.comparisons.append(Comparison(found))
-                limits_bytes += found.estimated_bytes
             else:
                 self.findings.refusals.append(found)
         if not self.options.tables:
             self.findings.left_out = left_out(selected, excluded)
         if self.options.objects != "skip":
             self._objects(whole, selected, record, tables if self.options.tables else None)
-        self.say("comparing", tables=len(self.findings.comparisons), bytes=limits_bytes)
+        self.say_how_far("comparing the rows")
         self.findings.sequences = compare_sequences(
             source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
         )
@@ -248,7 +256,7 @@ class _Run:
 
     def compare(self, streams: Sequence[Stream]) -> None:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""
-        comparisons = self.findings.comparisons
+        comparisons = self.meter.comparisons = self.findings.comparisons
         comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
         limits = Limits(
             max_rounds=self.options.max_rounds,
@@ -285,6 +293,7 @@ class _Run:
             reason = self.findings.last.reason
         for comparison in comparisons:
             give_up(comparison, reason + self._strict_problem(comparison, epochs))
+        self.say_how_far()
 
     def _strict_problem(self, comparison: Comparison, epochs: Epochs) -> str:
         """Say why the strict ending did not settle a table, '' when it was not asked for."""
@@ -371,15 +380,19 @@ class _Run:
         suspects = [(c.unit, dict(c.suspects)) for c in undecided if is_strict and c.is_complete and c.suspects]
         with epochs.open(number, suspects) as current:
             self.findings.last, self.findings.rounds = current, number
+            self.meter.round = number
             self.say(
-                f"round {number}", tables=len(undecided), lsn=current.lsn, waited_seconds=round(current.waited_s, 3)
+                f"round {number}",
+                tables_undecided=len(undecided),
+                lsn=current.lsn,
+                waited_seconds=round(current.waited_s, 3),
             )
 
             for comparison in undecided:
                 comparison.begin_round()
             busy = self._busy_since(self.activity)
             look = FirstLook(pairs, current, recipe, limits, self.migration.redactor)
-            look.take([c for c in undecided if not c.is_complete], busy, self.connections, self._say_how_far)
+            look.take([c for c in undecided if not c.is_complete], busy, self.connections, self.say_how_far)
 
             def work(comparison: Comparison) -> Comparison:
                 with pairs.one() as lent:
@@ -388,34 +401,19 @@ class _Run:
 
             self._in_parallel(work, [c for c in undecided if c.is_complete or c.leaves])
 
-    def _say_how_far(self) -> None:
-        comparisons = self.findings.comparisons
-        self.say(
-            "comparing",
-            tables_done=sum(c.is_settled for c in comparisons),
-            tables_total=len(comparisons),
-            rows=sum(c.rows_read for c in comparisons),
-        )
-
     def _busy_since(self, before: Mapping[int, int]) -> frozenset[int]:
         """Return the heaps of the source that have been written to since an earlier reading."""
         now = read_activity(self.holders.control)
         return frozenset(oid for oid, writes in now.items() if before.get(oid) != writes)
 
     def _in_parallel(self, work: Callable[[Comparison], Comparison], undecided: Sequence[Comparison]) -> None:
-        total = len(self.findings.comparisons)
         with ExitStack() as stack:
             pool = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="verify")
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
             try:
                 for done in as_completed([pool.submit(work, comparison) for comparison in undecided]):
                     comparison = done.result()
-                    self.say(
-                        f"{comparison.unit.qualified}: {comparison.status or 'in doubt'}",
-                        tables_done=sum(c.is_settled for c in self.findings.comparisons),
-                        tables_total=total,
-                        rows=sum(c.source_rows or 0 for c in self.findings.comparisons),
-                    )
+                    self.say_how_far(f"{comparison.unit.qualified}: {comparison.status or 'in doubt'}")
             except BaseException:
                 # Told to stop: end the queries first, or the threads would go on until the servers answer.
                 self.connections.stop()
