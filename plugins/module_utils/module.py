@@ -374,7 +374,7 @@ def answer(
     if told is not None:
         told.end(answered)
         if told.problem is not None:
-            answered["warnings"] = [told.problem]
+            answered["warnings"] = [*answered.get("warnings", []), told.problem]
     safe: dict[str, Any] = redactor.data(answered)
     return safe
 

@@ -28,12 +28,16 @@ from ..selection import Selected, select
 from ..session import translated
 from ..verification import certificate
 from ..verification.activity import read_activity
+from ..verification.besides import Besides
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.difference_file import DifferenceFile
 from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
 from ..verification.epochs import MODES, Epochs
+from ..verification.evidence import Witness
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
+from ..verification.large_objects import compare_large_objects
+from ..verification.materialized_views import compare_materialized_views
 from ..verification.meter import Meter, ticking
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
@@ -41,7 +45,7 @@ from ..verification.objects.scopes import scopes
 from ..verification.pairing import Carrier, Database, Refusal, Unit, pair, read_carriers, restricted, units_of
 from ..verification.readers import Connections, Pairs
 from ..verification.scan import Recipe
-from ..verification.sequences import SequenceFinding, compare_sequences
+from ..verification.sequences import compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
 from .verify_repair import Mended, Present, mend_until_equal
 
@@ -96,9 +100,9 @@ class _Findings:
     started_at: str
     comparisons: list[Comparison] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    sequences: list[SequenceFinding] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
     objects: ObjectsFinding = SKIPPED
+    besides: Besides = field(default_factory=Besides)
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
@@ -172,10 +176,16 @@ def verify_streams(
         )
         findings.disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
         run_ = _Run(migration, options, progress, connections, holders, findings, Meter(findings.comparisons), file)
+        witness = Witness(holders.control, holders.target, streams, migration.redactor)
         run_.prepare(streams, record)
+        witness.begin()
         with ticking(options.progress_interval, run_.say_how_far):
             run_.compare(streams)
             run_.mend(streams)
+            run_.compare_large_objects(record)
+        findings.besides.replication = witness.end()
+        if findings.mode == "fenced" or (record is not None and record.state == "cut_over"):
+            findings.besides.writes_have_stopped("writes have stopped")
         findings.facts["slots"] = run_.slots_now(streams)
         if file is not None:
             looks = {comparison.look for comparison in findings.comparisons}
@@ -239,10 +249,13 @@ class _Run:
                 self.findings.refusals.append(found)
         if not self.options.tables:
             self.findings.left_out = left_out(selected, excluded)
+            self.findings.besides.materialized_views = compare_materialized_views(
+                selected.catalog, target_catalog, record
+            )
         if self.options.objects != "skip":
             self._objects(whole, selected, record, tables if self.options.tables else None)
         self.say_how_far("comparing the rows")
-        self.findings.sequences = compare_sequences(
+        self.findings.besides.sequences = compare_sequences(
             source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
         )
 
@@ -253,6 +266,16 @@ class _Run:
         here, there = scopes(source, target, self.migration.selection, whole, selected, record)
         redactor = self.migration.redactor
         self.findings.objects = look((source, here), (target, there), expected(record), redactor, only)
+
+    def compare_large_objects(self, record: Record | None) -> None:
+        """Compare the large objects, which belong to no table, as the migration was told to treat them."""
+        if self.options.tables:
+            return
+        self.say("comparing the large objects")
+        policy = record.options.get("large_objects", "fail") if record is not None else "copy"
+        self.findings.besides.large_objects = compare_large_objects(
+            policy, self.connections.open, self.connections.stop, self.migration.redactor
+        )
 
     def compare(self, streams: Sequence[Stream]) -> None:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""
@@ -450,7 +473,7 @@ def left_out(selected: Selected, excluded: frozenset[int]) -> list[dict[str, str
         elif table.oid in selected.without_data:
             add("table", table.schema, table.name, "exclude_data" if table.oid in excluded else "unlogged_tables: skip")
     for view in selected.catalog.materialized_views:
-        add("materialized view", view.schema, view.name, "derived from tables")
+        add("materialized view", view.schema, view.name, "derived from tables, as old as its last REFRESH on each side")
     if selected.left_out:
         add("tables", "", "", f"{len(selected.left_out)} tables are not selected")
     return found
@@ -499,7 +522,7 @@ def _result(migration: Migration, options: VerifyOptions, findings: _Findings) -
     error = None
     mended = findings.mended
     if not data["verified"] and options.fail_on_difference:
-        error = _not_verified(data)
+        error = _not_verified(data, findings.besides)
     if mended is None:
         return Result(PHASE, False, data, error=error)
     return Result(PHASE, mended.changed, data, diff=mended.diff() if mended.changed else None, error=error)
@@ -516,12 +539,14 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         not findings.problem
         and bool(tables)
         and all(table["status"] == "verified" for table in tables)
-        and not any(sequence.is_failure for sequence in findings.sequences)
+        and findings.besides.is_data_equal
     )
     last = findings.last
     shown = differences[: options.max_differences]
     return {
-        "verified": rows_verified and (options.objects != "compare" or not findings.objects.is_failure),
+        "verified": rows_verified
+        and not findings.besides.is_failure
+        and (options.objects != "compare" or not findings.objects.is_failure),
         "rows_verified": rows_verified,
         "objects": findings.objects.as_data(options.max_differences),
         "mode": findings.mode,
@@ -543,7 +568,7 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         ],
         "differences_truncated": differing > len(shown),
         "repair": findings.mended.as_data() if findings.mended is not None else {},
-        "sequences": [sequence.as_data() for sequence in findings.sequences],
+        **findings.besides.as_data(options.max_differences),
         "left_out": findings.left_out,
         "settings": {**findings.rules.as_data(), "bits": 128 if options.strong else 64} if findings.rules else {},
     }
@@ -567,7 +592,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _not_verified(data: dict[str, Any]) -> MigrationError:
+def _not_verified(data: dict[str, Any], besides: Besides) -> MigrationError:
     bad = [table for table in data["tables"] if table["status"] != "verified"]
     sequences = [item for item in data["sequences"] if item["status"] in ("different", "unverified")]
     counts = Counter(table["status"] for table in bad)
@@ -584,6 +609,9 @@ def _not_verified(data: dict[str, Any]) -> MigrationError:
         f"{item['kind']} {item['name']} ({item['what']}{': ' if item['attributes'] else ''}{', '.join(item['attributes'])})"
         for item in objects["different"]
     ]
+    for words, names in besides.problems():
+        parts.append(words)
+        named += names
     first = named[:NAMED_IN_MESSAGE]
     if len(named) > len(first):
         first.append(f"and {len(named) - len(first)} more, in tables, sequences and objects")

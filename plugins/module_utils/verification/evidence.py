@@ -135,9 +135,7 @@ class Witness:
         except psycopg.Error as error:
             said = self.redactor.text(error.diag.message_primary or str(error)).strip()
             return Evidence("unknown", f"the servers could not be asked about replication: {said}")
-        return conclude(
-            [judged(stream, slots.get(stream.slot), self._before, found) for stream in self.streams]
-        )
+        return conclude([judged(stream, slots.get(stream.slot), self._before, found) for stream in self.streams])
 
     def _slots(self) -> dict[str, dict[str, Any]]:
         rows = self.source.rows(_SLOTS, {"slots": [stream.slot for stream in self.streams]})
@@ -163,9 +161,7 @@ def judged(
     elif not found["is_enabled"]:
         problems.append(f"the subscription {stream.subscription} is disabled: ALTER SUBSCRIPTION ... ENABLE")
     if found is not None and found["skipped"]:
-        problems.append(
-            f"the subscription {stream.subscription} is told to skip the transaction at {found['skipped']}"
-        )
+        problems.append(f"the subscription {stream.subscription} is told to skip the transaction at {found['skipped']}")
     if slot is None:
         problems.append(f"the replication slot {stream.slot} does not exist on the source")
     elif not slot_is_usable(slot):
@@ -191,7 +187,10 @@ def judged(
 
 
 def _sync_errors(counters: Mapping[str, Any]) -> int | None:
-    return counters.get("sync_error_count", counters.get("sync_table_error_count"))
+    count: int | None = counters.get(
+        "sync_error_count", counters.get("sync_table_error_count")
+    )  # the latter from 19 on
+    return count
 
 
 def _new_errors(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..driver import Row, psycopg
 from ..endpoint import Side
-from ..errors import Redactor
+from ..errors import MigrationError, Redactor
 from ..session import Session
 from .snapshots import reading
 
@@ -130,8 +130,12 @@ def compare_large_objects(
     ``policy`` is what the migration was told: *copy*, *skip*, or *fail* (there were none, so none may be missing).
     ``stop`` ends the queries of every session when the caller is told to end.
     """
-    sessions: dict[Side, Session] = {"source": open_session("source", "large objects")}
-    sessions["target"] = open_session("target", "large objects")
+    sessions: dict[Side, Session] = {}
+    try:
+        sessions["source"] = open_session("source", "large objects")
+        sessions["target"] = open_session("target", "large objects")
+    except MigrationError as error:
+        return LargeObjectsFinding("error", error.message)
     with ThreadPoolExecutor(1, thread_name_prefix="verify-large-objects") as pool:
 
         def both(task: Callable[[Side], Any]) -> tuple[Any, Any]:
