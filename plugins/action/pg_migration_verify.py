@@ -16,7 +16,6 @@ class ActionModule(WatchedJob):
 
     phase = "verify"
     shown = (
-        "step",
         "round",
         "tables_done",
         "tables",

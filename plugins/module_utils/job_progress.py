@@ -13,6 +13,8 @@ import json
 import os
 import re
 import shlex
+import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +28,11 @@ VARIABLE = "SEREN_MIGRATOR_JOB"
 DIRECTORY_VARIABLE = "ANSIBLE_ASYNC_DIR"
 DEFAULT_DIRECTORY = "~/.ansible_async"
 _NAME = re.compile(r"\w+")
+# Beside the file; who watches touches it with each look.
+SEEN = ".seen"
+# A job whose result only its watcher can take ends when nobody has looked for so long: twice what a watcher that cannot
+# reach the machine waits for.
+UNWATCHED_S = 600.0
 
 # Looks again and again until the job has ended, or for a number of ticks. A file that is not there yet is waited for.
 # A killed process that nobody has taken leave of, as in containers whose first process does not, is no living one.
@@ -35,6 +42,7 @@ lives() {
   case "$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)" in Z*|X*) return 1 ;; esac
 }
 i=0
+( : > %(seen)s ) 2>/dev/null
 while :; do
   pid= state=
   { read -r pid state < %(path)s; } 2>/dev/null
@@ -60,10 +68,15 @@ class Look:
 
 
 class JobFile:
-    """The file as the job writes it. Each event replaces the one before, but for its lasting numbers."""
+    """The file as the job writes it. Each event replaces the one before, but for its lasting numbers.
 
-    def __init__(self, path: Path) -> None:
+    With ``unwatched_s`` the process is told to end (SIGTERM) when nobody has looked at the file for so many seconds.
+    """
+
+    def __init__(self, path: Path, unwatched_s: float | None = None) -> None:
         self._path = path
+        self._unwatched_s = unwatched_s
+        self._seen: tuple[float, float] | None = None  # when the watcher looked, by its file, and when we noticed
         self._lasting: dict[str, Any] = {}
 
     def write(self, line: Mapping[str, Any], *, is_last: bool) -> None:
@@ -75,17 +88,33 @@ class JobFile:
         with os.fdopen(os.open(following, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(f"{os.getpid()} {'ended' if is_last else 'running'}\n{text}\n")
         following.rename(self._path)
+        if not is_last and self._is_abandoned():
+            self._unwatched_s = None  # once is enough
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _is_abandoned(self) -> bool:
+        if self._unwatched_s is None:
+            return False
+        try:
+            seen_at = self._path.with_name(self._path.name + SEEN).stat().st_mtime
+        except OSError:
+            return False  # nobody has begun to look, or the last look is over
+        now = time.monotonic()
+        if self._seen is None or self._seen[0] != seen_at:
+            self._seen = (seen_at, now)
+        return now - self._seen[1] > self._unwatched_s
 
     def close(self) -> None:
         """Nothing is held open. Who watches removes the file, after the last line was read."""
 
 
-def own_file(environment: Mapping[str, str]) -> JobFile | None:
+def own_file(environment: Mapping[str, str], *, ends_unwatched: bool = False) -> JobFile | None:
     """Return the file of this process, or None when it was not started as a job whose progress somebody watches."""
     name = environment.get(VARIABLE, "")
     if not _NAME.fullmatch(name):
         return None
-    return JobFile(Path(environment.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY, name).expanduser())
+    path = Path(environment.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY, name).expanduser()
+    return JobFile(path, UNWATCHED_S if ends_unwatched else None)
 
 
 def look_command(path: str, ticks: int, tick_s: float, *, until_begun: bool = False) -> str:
@@ -93,7 +122,13 @@ def look_command(path: str, ticks: int, tick_s: float, *, until_begun: bool = Fa
 
     It ends as soon as the job has ended or died, and with ``until_begun`` as soon as it has begun.
     """
-    words = {"path": shlex.quote(path), "ticks": ticks, "tick": f"{tick_s:g}", "until_begun": ""}
+    words = {
+        "path": shlex.quote(path),
+        "seen": shlex.quote(path + SEEN),
+        "ticks": ticks,
+        "tick": f"{tick_s:g}",
+        "until_begun": "",
+    }
     return _LOOK % {**words, "until_begun": "break;" if until_begun else ""}
 
 

@@ -313,7 +313,7 @@ def reporter(name: str, params: Mapping[str, Any], check_mode: bool, redactor: R
         )
     outlets: list[Outlet] = []
     if not check_mode:
-        path, own_file = params.get("progress_path"), job_progress.own_file(os.environ)
+        path, own_file = params.get("progress_path"), job_progress.own_file(os.environ, ends_unwatched=name == "verify")
         if path:
             outlets.append(JsonLines("progress_path", path))
         if own_file is not None:
@@ -327,7 +327,8 @@ def job_timeout(name: str, limit_s: float | None) -> MigrationError:
     return MigrationError(
         "job_timeout",
         f"The job_timeout{lasting} was over before {name} had finished, so it was ended.",
-        "Run the same command again: it goes on where this one ended. A larger job_timeout, or none, lets it finish.",
+        f"Run the same command again{': it goes on where this one ended' if name == 'init' else ''}."
+        " A larger job_timeout, or none, lets it finish.",
         {"job_timeout": limit_s},
     )
 
@@ -373,7 +374,7 @@ def answer(
     if told is not None:
         told.end(answered)
         if told.problem is not None:
-            answered["warnings"] = [told.problem]
+            answered["warnings"] = [*answered.get("warnings", []), told.problem]
     safe: dict[str, Any] = redactor.data(answered)
     return safe
 

@@ -23,6 +23,13 @@ LASTING_NUMBERS = frozenset(
         "indexes",
         "indexes_built",
         "retained_wal_bytes",
+        "round",
+        "tables_done",
+        "rows_read",
+        "estimated_rows",
+        "bytes_read",
+        "in_doubt",
+        "differing_rows",
     }
 )
 

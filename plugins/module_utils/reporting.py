@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import stat
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -64,13 +65,17 @@ def _unusable(option: str, path: str, reason: str) -> MigrationError:
 
 
 class Reporter:
-    """A phase's ``progress`` function that writes every event to the outlets, and at last how it ended."""
+    """A phase's ``progress`` function that writes every event to the outlets, and at last how it ended.
+
+    Several threads may tell at the same time.
+    """
 
     def __init__(self, phase: str, redactor: Redactor, outlets: Sequence[Outlet]) -> None:
         self.phase = phase
         self.problem: str | None = None
         self._redactor = redactor
         self._outlets = list(outlets)
+        self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Write an event: ``time`` (ISO 8601, UTC), ``phase``, ``text`` and ``numbers``."""
@@ -91,10 +96,11 @@ class Reporter:
     def _write(self, line: dict[str, Any], *, is_last: bool) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         safe = self._redactor.data({"time": now, **line})
-        for outlet in list(self._outlets):
-            try:
-                outlet.write(safe, is_last=is_last)
-            except OSError as error:
-                self.problem = self.problem or f"the progress could not be written any more: {error}"
-                self._outlets.remove(outlet)
-                outlet.close()
+        with self._lock:
+            for outlet in list(self._outlets):
+                try:
+                    outlet.write(safe, is_last=is_last)
+                except OSError as error:
+                    self.problem = self.problem or f"the progress could not be written any more: {error}"
+                    self._outlets.remove(outlet)
+                    outlet.close()

@@ -69,27 +69,6 @@ options:
     type: str
     choices: [before_sync, after_sync]
     default: before_sync
-  progress_path:
-    description:
-      - File to which each event is appended as a line of JSON, with V(time), V(phase), V(text) and V(numbers), for a log or another program.
-      - It is created with mode 0600 on the machine where the module runs, and holds no secret. The last line of a run has V(outcome) as well,
-        V(ok) or V(failed). A run that was killed has none.
-      - Not written in check mode.
-    type: path
-  progress_interval:
-    description:
-      - Seconds between two live lines, and between two events about the same long step. Live lines come once a second at most.
-    type: float
-    default: 10.0
-  quiet:
-    description: Show no live lines. With C(no_log) on the task there are none either.
-    type: bool
-    default: false
-  job_timeout:
-    description:
-      - Seconds after which the copy is ended in order, with the error RV(code=job_timeout). The same command continues it.
-      - Without it the copy takes as long as it takes.
-    type: float
   subscription_options:
     description:
       - With O(copy_method=subscription), options of C(CREATE SUBSCRIPTION ... WITH) as in M(seren.migrator.pg_migration_sync), which then
@@ -110,17 +89,12 @@ extends_documentation_fragment:
   - seren.migrator.endpoints.clients
   - seren.migrator.selection
   - seren.migrator.preflight
+  - seren.migrator.progress
   - seren.migrator.attributes
   - seren.migrator.attributes.background
 notes:
-  - The module runs as a background job, also without C(async), while its action plugin shows a live line every O(progress_interval) seconds,
-    on standard error, as C(key=value) pairs behind the name of the host. What is not known is C(unknown). No line ever holds a secret.
   - Whoever ends C(ansible-playbook), with Ctrl-C or otherwise, leaves the job running. The same command follows it and returns its result;
     M(seren.migrator.pg_migration_status) shows the same numbers from any machine.
-  - With check mode or C(async) the module runs plainly, without live lines.
-  - Ansible keeps its record of the job in C(~/.ansible_async) of the user that runs the module, or in C(ANSIBLE_ASYNC_DIR), with the latest
-    event beside it. Both are removed at the end, unless the play was ended before its job; they are small, and hold no secret.
-  - While it copies it occupies one of Ansible's C(forks).
 seealso:
   - module: seren.migrator.pg_migration_validate
   - module: seren.migrator.pg_migration_sync

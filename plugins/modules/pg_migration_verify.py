@@ -131,7 +131,11 @@ options:
 extends_documentation_fragment:
   - seren.migrator.endpoints
   - seren.migrator.selection
+  - seren.migrator.progress
   - seren.migrator.attributes
+  - seren.migrator.attributes.background
+notes:
+  - Whoever ends C(ansible-playbook), with Ctrl-C or otherwise, ends the comparison within ten minutes, because nobody would see its result.
 seealso:
   - module: seren.migrator.pg_migration_validate
   - module: seren.migrator.pg_migration_init
@@ -575,7 +579,7 @@ SPEC = {
 
 def main() -> None:
     """Run the phase."""
-    run_module("verify", verify.run, verify.VerifyOptions, SPEC, names={"tables": "only"})
+    run_module("verify", verify.run, verify.VerifyOptions, SPEC, names={"tables": "only"}, shows_progress=True)
 
 
 if __name__ == "__main__":

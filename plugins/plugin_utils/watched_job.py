@@ -24,6 +24,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError, Redactor
 from ansible_collections.seren.migrator.plugins.module_utils.job_progress import (
+    SEEN,
     VARIABLE,
     Look,
     look_command,
@@ -49,7 +50,7 @@ NOT_BEGUN_AFTER_S = 120.0
 UNREACHABLE_S = 300.0
 REMEDIES = {
     "init": "Run the same command again: it goes on where the other one ended, or follows it should it still live.",
-    "verify": "Run the same command again. Nothing was changed by it; its connections and locks end with it.",
+    "verify": "Run the same command again. Its connections and locks end with it; a repair goes on where it ended.",
 }
 WRAPPER_KEYS = {"ansible_job_id", "finished", "stderr", "stderr_lines"}
 
@@ -114,7 +115,8 @@ class WatchedJob(ActionBase):
         with suppress(AnsibleConnectionFailure):
             if job.last is None:
                 self._remove_folder(folder)
-            files = " ".join(shlex.quote(path) for path in (results_file, progress_file, f"{progress_file}.tmp"))
+            beside = (f"{progress_file}.tmp", f"{progress_file}{SEEN}")
+            files = " ".join(shlex.quote(path) for path in (results_file, progress_file, *beside))
             self._low_level_execute_command(f"rm -f {files}")
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return answered

@@ -35,7 +35,7 @@ from tests.support.unreachable import Altered, altered
 ROWS = 12_000
 ROW_BYTES = 1000
 SLOW_BYTES_PER_S = 1_000_000.0
-LINE = re.compile(r"^pg_migration_init \[(?P<host>[^]]+)\] (?P<pairs>.*)$", re.MULTILINE)
+LINE = re.compile(r"^pg_migration_(?:init|verify) \[(?P<host>[^]]+)\] (?P<pairs>.*)$", re.MULTILINE)
 
 
 @dataclass
@@ -47,14 +47,14 @@ class Place:
 
     def module_files(self) -> list[Path]:
         """The module with its arguments."""
-        return list(self.tmp.rglob("AnsiballZ_pg_migration_init.py"))
+        return list(self.tmp.rglob("AnsiballZ_pg_migration_*.py"))
 
     def left(self) -> list[Path]:
         return [*self.tmp.iterdir(), *self.async_dir.iterdir()]
 
     def job(self) -> int:
         """The process of the module, as its progress file says."""
-        (path,) = self.async_dir.glob("pg_migration_init_*[0-9a-f]")
+        (path,) = self.async_dir.glob("pg_migration_*_*[0-9a-f]")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         return int(path.read_text().split()[0])
 
@@ -66,7 +66,7 @@ class Place:
                 words = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if os.fsencode(self.tmp) in words and b"AnsiballZ_pg_migration_init" in words:
+            if os.fsencode(self.tmp) in words and b"AnsiballZ_pg_migration_" in words:
                 found.append(int(entry.name))
         return found
 

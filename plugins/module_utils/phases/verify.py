@@ -29,13 +29,18 @@ from ..selection import Selected, select
 from ..session import translated
 from ..verification import certificate
 from ..verification.activity import read_activity
+from ..verification.besides import Besides
 from ..verification.comparison import Comparison, Limits, attempt, give_up
 from ..verification.cutting import cut
 from ..verification.difference_file import DifferenceFile
 from ..verification.disclosure import KEYS_ONLY, Disclosure, new_disclosure
 from ..verification.epochs import MODES, Epochs
+from ..verification.evidence import Witness
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
+from ..verification.large_objects import compare_large_objects
+from ..verification.materialized_views import compare_materialized_views
+from ..verification.meter import Meter, ticking
 from ..verification.moment import NEVER, Moment
 from ..verification.objects.expectations import expected
 from ..verification.objects.finding import SKIPPED, ObjectsFinding, look
@@ -46,7 +51,7 @@ from ..verification.readers import Connections, Pairs
 from ..verification.resuming import Resuming
 from ..verification.run_state import RunState
 from ..verification.scan import Recipe
-from ..verification.sequences import SequenceFinding, compare_sequences
+from ..verification.sequences import compare_sequences
 from ..verification.snapshots import Epoch, Holders, encoding, reading, wait_until_ended
 from ..verification.table_lines import table_lines
 from .verify_repair import Mended, Present, mend_until_equal
@@ -67,6 +72,7 @@ NAMED_IN_MESSAGE = 10
 class VerifyOptions:
     """Options of the phase. ``tables`` are patterns that restrict the comparison; ``wait_timeout`` is in seconds.
 
+    ``progress_interval`` is in seconds, between two events about how far it is; 0 for none.
     ``objects`` says what becomes of all that is not rows: compare it, report how it differs without counting it, or skip.
     ``show_values`` tells the values of columns that differ, ``hash_keys`` hides those of keys; ``differences_path`` is a file
     on this machine for all differing rows, as JSON lines. ``repair`` mends at most ``max_repairs`` rows on the target and verifies
@@ -101,6 +107,7 @@ class VerifyOptions:
     job_timeout: float | None = None
     state_path: str | None = None
     resume: bool = False
+    progress_interval: float = 10.0
     check_mode: bool = False
     maintenance_db: str = "postgres"
 
@@ -112,9 +119,9 @@ class _Findings:
     started_at: str
     comparisons: list[Comparison] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    sequences: list[SequenceFinding] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
     objects: ObjectsFinding = SKIPPED
+    besides: Besides = field(default_factory=Besides)
     rules: HashRules | None = None
     last: Epoch | None = None
     rounds: int = 0
@@ -192,12 +199,19 @@ def verify_streams(
             connections.open("target", "snapshot"),
         )
         findings.disclosure = new_disclosure(show_values=options.show_values, hash_keys=options.hash_keys)
-        run_ = _Run(migration, options, progress, connections, holders, findings, file)
+        run_ = _Run(migration, options, progress, connections, holders, findings, Meter(findings.comparisons), file)
         run_.pace = run_.new_pace(streams)
+        witness = Witness(holders.control, holders.target, streams, migration.redactor)
         run_.prepare(streams, record)
-        run_.compare(streams)
-        run_.mend(streams)
+        witness.begin()
+        with ticking(options.progress_interval, run_.say_how_far):
+            run_.compare(streams)
+            run_.mend(streams)
+            run_.compare_large_objects(record)
         findings.resuming.finish(findings.comparisons, len(findings.refusals))
+        findings.besides.replication = witness.end()
+        if findings.mode == "fenced" or (record is not None and record.state == "cut_over"):
+            findings.besides.writes_have_stopped("writes have stopped")
         findings.facts["slots"] = run_.slots_now(streams)
         if file is not None:
             looks = {comparison.look for comparison in findings.comparisons}
@@ -215,6 +229,7 @@ class _Run:
     connections: Connections
     holders: Holders
     findings: _Findings
+    meter: Meter
     file: DifferenceFile | None = None
     alignment_problem: str = ""
     recipe: Recipe | None = None
@@ -224,6 +239,11 @@ class _Run:
     def say(self, text: str, **numbers: Any) -> None:
         """Report progress."""
         self.progress(Event(PHASE, text, numbers))
+
+    def say_how_far(self, text: str = "") -> None:
+        """Report tables, rows, bytes, rates and time left, with ``text`` or in words."""
+        words, numbers = self.meter.numbers(is_fresh=not text)
+        self.say(text or words, **numbers)
 
     def prepare(self, streams: Sequence[Stream], record: Record | None) -> None:
         """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
@@ -257,11 +277,14 @@ class _Run:
                 self.findings.refusals.append(found)
         if not self.options.tables:
             self.findings.left_out = left_out(selected, excluded)
+            self.findings.besides.materialized_views = compare_materialized_views(
+                selected.catalog, target_catalog, record
+            )
         if self.options.objects != "skip":
             self._objects(whole, selected, record, tables if self.options.tables else None)
         self._recall(units, streams, record)
-        self.say("comparing", tables=len(units), bytes=sum(unit.estimated_bytes for unit in units))
-        self.findings.sequences = compare_sequences(
+        self.say_how_far("comparing the rows")
+        self.findings.besides.sequences = compare_sequences(
             source, target, _wanted_sequences(selected, tables, bool(self.options.tables)), target_catalog
         )
 
@@ -298,9 +321,19 @@ class _Run:
         redactor = self.migration.redactor
         self.findings.objects = look((source, here), (target, there), expected(record), redactor, only)
 
+    def compare_large_objects(self, record: Record | None) -> None:
+        """Compare the large objects, which belong to no table, as the migration was told to treat them."""
+        if self.options.tables:
+            return
+        self.say("comparing the large objects")
+        policy = record.options.get("large_objects", "fail") if record is not None else "copy"
+        self.findings.besides.large_objects = compare_large_objects(
+            policy, self.connections.open, self.connections.stop, self.migration.redactor
+        )
+
     def compare(self, streams: Sequence[Stream]) -> None:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""
-        comparisons = self.findings.comparisons
+        comparisons = self.meter.comparisons = self.findings.comparisons
         comparisons.sort(key=lambda comparison: -comparison.unit.estimated_bytes)
         limits = Limits(
             max_rounds=self.options.max_rounds,
@@ -352,6 +385,7 @@ class _Run:
             reason = self.pace.deadline_reason
         for comparison in comparisons:
             give_up(comparison, reason + self._strict_problem(comparison, epochs))
+        self.say_how_far()
 
     def _strict_problem(self, comparison: Comparison, epochs: Epochs) -> str:
         """Say why the strict ending did not settle a table, '' when it was not asked for."""
@@ -466,8 +500,9 @@ class _Run:
             with epochs.open(number, suspects) as current:
                 self.findings.last, self.findings.rounds = current, number
                 self.findings.resuming.see(self.holders.target)
+                self.meter.round = number
                 waited = round(current.waited_s, 3)
-                self.say(f"round {number}", tables=len(waiting), lsn=current.lsn, waited_seconds=waited)
+                self.say(f"round {number}", tables_undecided=len(waiting), lsn=current.lsn, waited_seconds=waited)
                 while waiting and self.pace.may_begin():
                     share = self.pace.share(waiting)
                     waiting = waiting[len(share) :]
@@ -501,16 +536,7 @@ class _Run:
 
     def _tick(self, share: Sequence[Comparison]) -> None:
         self.findings.resuming.note(share)
-        self._say_how_far()
-
-    def _say_how_far(self) -> None:
-        comparisons = self.findings.comparisons
-        self.say(
-            "comparing",
-            tables_done=sum(c.is_settled for c in comparisons),
-            tables_total=len(comparisons),
-            rows=sum(c.rows_read for c in comparisons),
-        )
+        self.say_how_far()
 
     def _busy_since(self, before: Mapping[int, int]) -> frozenset[int]:
         """Return the heaps of the source that have been written to since an earlier reading."""
@@ -518,7 +544,6 @@ class _Run:
         return frozenset(oid for oid, writes in now.items() if before.get(oid) != writes)
 
     def _in_parallel(self, work: Callable[[Comparison], Comparison], undecided: Sequence[Comparison]) -> None:
-        total = len(self.findings.comparisons)
         with ExitStack() as stack:
             pool = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="verify")
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
@@ -526,12 +551,7 @@ class _Run:
                 for done in as_completed([pool.submit(work, comparison) for comparison in undecided]):
                     comparison = done.result()
                     self.findings.resuming.note([comparison])
-                    self.say(
-                        f"{comparison.unit.qualified}: {comparison.status or 'in doubt'}",
-                        tables_done=sum(c.is_settled for c in self.findings.comparisons),
-                        tables_total=total,
-                        rows=sum(c.source_rows or 0 for c in self.findings.comparisons),
-                    )
+                    self.say_how_far(f"{comparison.unit.qualified}: {comparison.status or 'in doubt'}")
             except BaseException:
                 # Told to stop: end the queries first, or the threads would go on until the servers answer.
                 self.connections.stop()
@@ -568,7 +588,7 @@ def left_out(selected: Selected, excluded: frozenset[int]) -> list[dict[str, str
         elif table.oid in selected.without_data:
             add("table", table.schema, table.name, "exclude_data" if table.oid in excluded else "unlogged_tables: skip")
     for view in selected.catalog.materialized_views:
-        add("materialized view", view.schema, view.name, "derived from tables")
+        add("materialized view", view.schema, view.name, "derived from tables, as old as its last REFRESH on each side")
     if selected.left_out:
         add("tables", "", "", f"{len(selected.left_out)} tables are not selected")
     return found
@@ -639,7 +659,7 @@ def _result(migration: Migration, options: VerifyOptions, findings: _Findings) -
     error = None
     mended = findings.mended
     if not data["verified"] and options.fail_on_difference:
-        error = _not_verified(data)
+        error = _not_verified(data, findings.besides)
     if mended is None:
         return Result(PHASE, False, data, error=error)
     return Result(PHASE, mended.changed, data, diff=mended.diff() if mended.changed else None, error=error)
@@ -656,7 +676,7 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         not findings.problem
         and bool(tables)
         and all(table["status"] == "verified" for table in tables)
-        and not any(sequence.is_failure for sequence in findings.sequences)
+        and findings.besides.is_data_equal
     )
     last, resumed = findings.last, [c.moment for c in findings.comparisons if c.is_resumed and c.moment]
     is_aligned = all(moment.is_aligned for moment in resumed) and (
@@ -664,7 +684,9 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
     )
     shown = differences[: options.max_differences]
     return {
-        "verified": rows_verified and (options.objects != "compare" or not findings.objects.is_failure),
+        "verified": rows_verified
+        and not findings.besides.is_failure
+        and (options.objects != "compare" or not findings.objects.is_failure),
         "rows_verified": rows_verified,
         "objects": findings.objects.as_data(options.max_differences),
         "mode": findings.mode,
@@ -687,7 +709,7 @@ def _data(options: VerifyOptions, findings: _Findings) -> dict[str, Any]:
         ],
         "differences_truncated": differing > len(shown),
         "repair": findings.mended.as_data() if findings.mended is not None else {},
-        "sequences": [sequence.as_data() for sequence in findings.sequences],
+        **findings.besides.as_data(options.max_differences),
         "left_out": findings.left_out,
         "settings": {**findings.rules.as_data(), "bits": 128 if options.strong else 64} if findings.rules else {},
     }
@@ -714,7 +736,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _not_verified(data: dict[str, Any]) -> MigrationError:
+def _not_verified(data: dict[str, Any], besides: Besides) -> MigrationError:
     bad = [table for table in data["tables"] if table["status"] != "verified"]
     sequences = [item for item in data["sequences"] if item["status"] in ("different", "unverified")]
     counts = Counter(table["status"] for table in bad)
@@ -731,6 +753,9 @@ def _not_verified(data: dict[str, Any]) -> MigrationError:
         f"{item['kind']} {item['name']} ({item['what']}{': ' if item['attributes'] else ''}{', '.join(item['attributes'])})"
         for item in objects["different"]
     ]
+    for words, names in besides.problems():
+        parts.append(words)
+        named += names
     first = named[:NAMED_IN_MESSAGE]
     if len(named) > len(first):
         first.append(f"and {len(named) - len(first)} more, in tables, sequences and objects")

@@ -77,6 +77,11 @@ def issued(migration: str, data: Mapping[str, Any], facts: Mapping[str, Any], fi
                 {key: item[key] for key in ("schema", "name", "status", "reason")} for item in data["sequences"]
             ],
             "objects": {key: data["objects"][key] for key in ("status", "different_count", "expected_count")},
+            "large_objects": {key: value for key, value in data["large_objects"].items() if key != "differences"},
+            "materialized_views": [
+                {key: item[key] for key in ("schema", "name", "status")} for item in data["materialized_views"]
+            ],
+            "replication": {key: data["replication"][key] for key in ("status", "reason")},
             "unverified": in_doubt,
             "differences": sum(table["differing_rows"] for table in data["tables"]),
             "left_out": data["left_out"],

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .comparison import Comparison
 
+STALE_S = 0.2
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -108,7 +110,7 @@ def numbers_between(earlier: Reading, later: Reading) -> dict[str, Any]:
 
 @dataclass
 class Meter:
-    """Measures the pace of one run over its last minute; may be asked by several threads."""
+    """Measures the pace of a run over its last minute; may be asked by several threads. A repair exchanges the comparisons."""
 
     comparisons: Sequence[Comparison]
     round: int = 0
@@ -116,18 +118,18 @@ class Meter:
     _readings: deque[Reading] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self) -> None:
-        """Rates are measured from here on."""
-        self.numbers()
+    def numbers(self, *, is_fresh: bool = True) -> tuple[str, dict[str, Any]]:
+        """Look now; return it in words and as numbers. Rates are measured from the first call on.
 
-    def numbers(self) -> tuple[str, dict[str, Any]]:
-        """Look now; return it in words and as numbers."""
+        Without ``is_fresh`` a look that was taken just before serves as well, because thousands of tables may ask.
+        """
         with self._lock:
             now = time.monotonic()
-            reading = read(self.comparisons, now)
-            self._readings.append(reading)
-            while len(self._readings) > 2 and now - self._readings[0].at_s > RATE_SPAN_S:
-                self._readings.popleft()
+            if is_fresh or not self._readings or now - self._readings[-1].at_s > STALE_S:
+                self._readings.append(read(self.comparisons, now))
+                while len(self._readings) > 2 and now - self._readings[0].at_s > RATE_SPAN_S:
+                    self._readings.popleft()
+            reading = self._readings[-1]
             numbers = numbers_between(self._readings[0], reading)
         return reading.text, {"round": self.round, **numbers, "elapsed_seconds": round(now - self.began_s, 1)}
 

@@ -2,23 +2,31 @@
 # SPDX-License-Identifier: MIT
 """Sequences, which logical replication does not carry: are those of the target where they should be?
 
-Before the cutover a target sequence behind its source is expected; a missing one, or another definition, is not.
+Before the cutover a target sequence behind its source is expected; a missing one, or another definition, is not. Once
+writes have stopped, or moved, being behind is a difference: the next inserts would take numbers that are taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..catalog import Catalog
 from ..catalog import Sequence as CatalogSequence
 from ..driver import psycopg, sql
-from ..sequences import SequenceState, read_states
+from ..sequences import SequenceState, read_states, set_state
 from ..session import Session
 
+EXPECTED = "behind the source, as expected: sequences are not replicated, and the target's value is set at cutover"
+COLUMN_AHEAD = (
+    "where the source's is, but its column already holds such values: an insert that uses the sequence fails on either"
+    " side until it has passed them"
+)
 _DEFINITION = ("type", "increment", "minimum", "maximum", "cache", "cycles")
+
+_AT_ONCE = 200
 
 # Owned columns that lead an index: only there the largest value costs next to nothing.
 _LED_BY_INDEX = """
@@ -36,6 +44,7 @@ class SequenceFinding:
     """One sequence: ``verified``, ``behind`` (expected before the cutover), ``different`` or ``unverified``.
 
     ``is_behind_column``: the target would hand out a value that its owning column already holds; None is unknown.
+    ``catch_up`` is the statement that would bring the target to where the source is.
     """
 
     schema: str
@@ -45,6 +54,12 @@ class SequenceFinding:
     source: SequenceState | None
     target: SequenceState | None
     is_behind_column: bool | None = None
+    catch_up: str = ""
+
+    @property
+    def is_behind_column_only(self) -> bool:
+        """True when the target is where the source is, and both would hand out values that are taken."""
+        return self.status == "verified" and self.is_behind_column is True
 
     @property
     def is_failure(self) -> bool:
@@ -86,8 +101,8 @@ def compare_sequence(
 ) -> SequenceFinding:
     """Compare one sequence. ``largest`` is the outermost value of the owning column on the target, None unknown."""
 
-    def finding(status: str, reason: str = "") -> SequenceFinding:
-        return SequenceFinding(sequence.schema, sequence.name, status, reason, source, target, behind_column)
+    def finding(status: str, reason: str = "", catch_up: str = "") -> SequenceFinding:
+        return SequenceFinding(sequence.schema, sequence.name, status, reason, source, target, behind_column, catch_up)
 
     behind_column: bool | None = None
     if twin is None:
@@ -101,8 +116,23 @@ def compare_sequence(
         following = next_value(twin, target)
         behind_column = following <= largest if twin.increment > 0 else following >= largest
     if is_behind(sequence, source, target):
-        return finding("behind", "the target's value is set at cutover")
-    return finding("verified")
+        return finding("behind", EXPECTED, set_state(sequence, source).as_string(None))
+    return finding("verified", COLUMN_AHEAD if behind_column else "")
+
+
+def without_excuse(findings: Sequence[SequenceFinding], since: str) -> list[SequenceFinding]:
+    """Return the findings as they count when no sequence may be behind any more, because of ``since``. Pure."""
+    return [
+        replace(
+            finding,
+            status="different",
+            reason=f"behind the source although {since}, so that it would hand out numbers again; on the target run"
+            f" {finding.catch_up}",
+        )
+        if finding.status == "behind"
+        else finding
+        for finding in findings
+    ]
 
 
 def compare_sequences(
@@ -111,10 +141,10 @@ def compare_sequences(
     """Read and compare sequences, each session being in a transaction of the caller or in none."""
     twins = {(item.schema, item.name): item for item in target_catalog.sequences}
     there = [twins[item.schema, item.name] for item in wanted if (item.schema, item.name) in twins]
-    # The target first: a source value read later cannot make the target look ahead of what it is.
+    # The source last: what the others show has come from it, so that neither can look ahead of what it is.
+    largest = _largest(target, there, target_catalog)
     target_states = _states(target, there)
     source_states = _states(source, wanted)
-    largest = _largest(target, there, target_catalog)
     return [
         compare_sequence(
             item,
@@ -147,21 +177,47 @@ def _states(session: Session, sequences: Sequence[CatalogSequence]) -> Mapping[t
 
 def _largest(target: Session, sequences: Sequence[CatalogSequence], catalog: Catalog) -> Mapping[tuple[str, str], int]:
     """Read the outermost value of each owning column on the target, where an index makes that cheap."""
-    owned = [item for item in sequences if item.owning_table is not None and item.owning_column is not None]
+    owned = [item for item in sequences if item.owning_table in catalog.by_oid and item.owning_column is not None]
     rows = target.rows(_LED_BY_INDEX, {"oids": [item.owning_table for item in owned]})
     cheap = {(row["oid"], row["name"]) for row in rows}
+    wanted = [item for item in owned if (item.owning_table, item.owning_column) in cheap]
     found: dict[tuple[str, str], int] = {}
-    for item in owned:
-        table = catalog.by_oid.get(item.owning_table or 0)
-        if table is None or item.owning_column is None or (item.owning_table, item.owning_column) not in cheap:
-            continue
-        query = sql.SQL("SELECT {}({}) AS outermost FROM {}").format(
-            sql.SQL("pg_catalog.max" if item.increment > 0 else "pg_catalog.min"),
-            sql.Identifier(item.owning_column),
-            sql.Identifier(table.schema, table.name),
-        )
-        with suppress(psycopg.ProgrammingError):  # no privilege, row security: unknown
-            value = target.value(query)
-            if isinstance(value, int):
-                found[item.schema, item.name] = value
+    for start in range(0, len(wanted), _AT_ONCE):
+        batch = wanted[start : start + _AT_ONCE]
+        try:
+            found.update(_outermost(target, batch, catalog))
+        except psycopg.ProgrammingError:  # no privilege, row security: those are unknown, the others are not
+            for item in batch:
+                try:
+                    found.update(_outermost(target, [item], catalog))
+                except psycopg.ProgrammingError:
+                    continue
     return found
+
+
+def _outermost(target: Session, wanted: Sequence[CatalogSequence], catalog: Catalog) -> dict[tuple[str, str], int]:
+    parts = []
+    for position, item in enumerate(wanted):
+        table = catalog.by_oid[item.owning_table or 0]
+        parts.append(
+            sql.SQL("SELECT {}::int AS position, {}({})::text AS outermost FROM {}").format(
+                sql.Literal(position),
+                sql.SQL("pg_catalog.max" if item.increment > 0 else "pg_catalog.min"),
+                sql.Identifier(item.owning_column or ""),
+                sql.Identifier(table.schema, table.name),
+            )
+        )
+    found: dict[tuple[str, str], int] = {}
+    for row in target.rows(sql.SQL(" UNION ALL ").join(parts)):
+        value = _whole(row["outermost"])
+        if value is not None:
+            found[wanted[row["position"]].schema, wanted[row["position"]].name] = value
+    return found
+
+
+def _whole(text: str | None) -> int | None:
+    """Return a number without its fraction, None for what is none: an empty table, NaN, another type."""
+    try:
+        return None if text is None else int(Decimal(text))
+    except (InvalidOperation, ValueError, OverflowError):
+        return None

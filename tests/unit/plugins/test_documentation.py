@@ -28,6 +28,7 @@ VARIABLES = {
     ("verify", "strong"): "migrate_verify_strong",
     ("verify", "jobs"): "migrate_verify_jobs",
     ("verify", "only"): "migrate_verify_only",
+    ("verify", "job_timeout"): "migrate_verify_job_timeout",
     ("verify", "wait_timeout"): "migrate_verify_timeout",
     ("cleanup", "force"): "migrate_cleanup_force",
     ("cleanup", "timeout"): "migrate_cleanup_timeout",

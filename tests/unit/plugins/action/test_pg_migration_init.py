@@ -143,7 +143,8 @@ def test_the_module_with_its_arguments_is_removed_as_soon_as_the_job_has_begun(r
     assert (FOLDER, 0) in done.removed  # before the first line
     (words,) = done.commands
     name = done.names[0]
-    assert words == f"rm -f /home/u/.ansible_async/j1.7 /home/u/.ansible_async/{name} /home/u/.ansible_async/{name}.tmp"
+    names = ("j1.7", name, f"{name}.tmp", f"{name}.seen")
+    assert words == "rm -f " + " ".join(f"/home/u/.ansible_async/{each}" for each in names)
 
 
 @pytest.mark.parametrize(("given", "limit"), [({}, watched_job.NO_LIMIT_S), ({"job_timeout": 99.5}, 160)])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils.job_progress import (
+    SEEN,
     JobFile,
     Look,
     look_command,
@@ -45,7 +48,28 @@ def test_a_running_job_is_alive_with_its_latest_event_in_a_private_file(tmp_path
     seen = look(path)
     assert seen == Look(True, False, True, line("copying", bytes_copied=5, eta_seconds=9))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
+    assert set(tmp_path.iterdir()) == {path, path.with_name(path.name + SEEN)}
+
+
+def test_a_job_that_nobody_watches_any_more_ends_and_one_that_is_watched_does_not(tmp_path: Path) -> None:
+    job = JobFile(tmp_path / "file", unwatched_s=0.3)
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    try:
+        for _turn in range(4):  # nobody has begun to look
+            job.write(line("comparing"), is_last=False)
+            time.sleep(0.15)
+        for _turn in range(6):
+            assert look(tmp_path / "file").is_alive
+            job.write(line("comparing"), is_last=False)
+            time.sleep(0.1)
+        assert told == []
+        for _turn in range(6):
+            job.write(line("comparing"), is_last=False)
+            time.sleep(0.1)
+        assert told == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_lasting_numbers_stay_and_rates_go_with_their_event(tmp_path: Path) -> None:

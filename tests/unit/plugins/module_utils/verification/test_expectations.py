@@ -91,6 +91,10 @@ def test_policies_explain_what_they_leave_out() -> None:
     large = item("large objects", "of the database")
     assert reasons(large, None, record()) == {("missing",): ""}
     assert reasons(large, None, record(options={"large_objects": "skip"})) == {("missing",): "large_objects: skip"}
+    assert reasons(None, large, record(options={"large_objects": "skip"})) == {("extra",): "large_objects: skip"}
+    assert reasons(large, None, record(options={"large_objects": "fail"})) == {("missing",): ""}
+    assert reasons(None, large, record(options={"large_objects": "fail"}))["extra",] != ""
+    assert reasons(None, large, record()) == {("extra",): ""}
 
 
 def test_what_is_hidden_is_unknown_and_not_equal() -> None:
