@@ -246,7 +246,7 @@ def test_predicates_exclusions_unlogged_tables_and_other_partitions(source_db: D
     assert "unlogged" in status_of(result, "cache")[1]
     assert {"kind": "table", "schema": "public", "name": "audit", "reason": "exclude_data"} in result.data["left_out"]
     relations = [SimpleNamespace(schema="public", name=name, kind="schema_only") for name in ("cache", "kept")]
-    record = SimpleNamespace(relations=relations, options={"foreign_tables": "create"}, left=[], state="synced")
+    record = SimpleNamespace(id="1", relations=relations, options={"foreign_tables": "create"}, left=[], state="synced")
     skipping = pair.verify(selection, record=record)
     assert_verified(skipping)
     reason = {"kind": "table", "schema": "public", "name": "cache", "reason": "unlogged_tables: skip"}
