@@ -333,6 +333,11 @@ def job_timeout(name: str, limit_s: float | None) -> MigrationError:
     )
 
 
+def _limit_s(options: type[Any], params: Mapping[str, Any]) -> float | None:
+    """Return after how many seconds a phase is ended; None when it has the option itself and answers with what it has."""
+    return None if any(field.name == "job_timeout" for field in fields(options)) else params.get("job_timeout")
+
+
 def answer(
     name: str, run: Phase, options: type[Any], params: Mapping[str, Any], check_mode: bool, names: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -345,7 +350,7 @@ def answer(
         migration, cleaned = migration_from(params)
         redactor, entries = migration.redactor, migration.log.entries
         told = reporter(name, params, check_mode, redactor)
-        with stdout_kept_clean(), terminable(params.get("job_timeout")), translated(redactor):
+        with stdout_kept_clean(), terminable(_limit_s(options, params)), translated(redactor):
             told(Event(name, "started"))
             result = run(migration, options_from(options, cleaned, check_mode, names), told)
         answered = {**result.data, **answered, "changed": result.changed}
