@@ -189,14 +189,14 @@ def test_another_database_is_not_continued(pair: ReplicatedPair, tmp_path: Path)
 def test_a_torn_or_changed_line_is_not_believed(pair: ReplicatedPair, tmp_path: Path) -> None:
     path = tmp_path / "state"
     killed_in_the_slow_table(pair, path)
-    pair.damage("DELETE FROM public.plain WHERE id = 1")
+    pair.damage("DELETE FROM public.log WHERE ctid = (SELECT min(ctid) FROM public.log)")
     lines = path.read_text().splitlines(keepends=True)
-    at = next(number for number, line in enumerate(lines) if '"plain"' in line and '"verified"' in line)
+    at = next(number for number, line in enumerate(lines) if '"log"' in line and '"verified"' in line)
     whole = "".join(lines)
-    for torn in ("".join(lines[:at]) + lines[at][:-20], whole.replace(lines[at], lines[at].replace("10000", "10001"))):
+    for torn in ("".join(lines[:at]) + lines[at][:-20], whole.replace(lines[at], lines[at].replace("2000", "2001"))):
         assert torn != whole
         path.write_text(torn)
-        assert status_of(resumed(pair, path, selection=None), "plain")[0] == "different"
+        assert status_of(resumed(pair, path, selection=None), "log")[0] == "different"
 
 
 def test_a_file_of_something_else_is_left_alone(pair: ReplicatedPair, tmp_path: Path) -> None:
