@@ -204,6 +204,10 @@ class PhaseModule(AnsibleModule):  # type: ignore[misc] # Ansible ships no types
         raise AssertionError
 
 
+# How long a phase that ends itself at job_timeout may take for that. The wrapper of a job waits longer.
+ENDING_S = 30.0
+
+
 class Terminated(BaseException):
     """A signal asked the module to end. Not an Exception, so that nothing on the way up mistakes it for an error."""
 
@@ -333,6 +337,13 @@ def job_timeout(name: str, limit_s: float | None) -> MigrationError:
     )
 
 
+def _limit_s(options: type[Any], params: Mapping[str, Any]) -> float | None:
+    """Return after how many seconds a phase is ended. One that has the option itself answers first, with what it has."""
+    limit_s: float | None = params.get("job_timeout")
+    ends_itself = any(field.name == "job_timeout" for field in fields(options))
+    return limit_s if limit_s is None or not ends_itself else limit_s + ENDING_S
+
+
 def answer(
     name: str, run: Phase, options: type[Any], params: Mapping[str, Any], check_mode: bool, names: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -345,7 +356,7 @@ def answer(
         migration, cleaned = migration_from(params)
         redactor, entries = migration.redactor, migration.log.entries
         told = reporter(name, params, check_mode, redactor)
-        with stdout_kept_clean(), terminable(params.get("job_timeout")), translated(redactor):
+        with stdout_kept_clean(), terminable(_limit_s(options, params)), translated(redactor):
             told(Event(name, "started"))
             result = run(migration, options_from(options, cleaned, check_mode, names), told)
         answered = {**result.data, **answered, "changed": result.changed}

@@ -68,6 +68,50 @@ options:
     description: Seconds that the target may take to confirm what the source has shown.
     type: float
     default: 300.0
+  max_snapshot_age:
+    description:
+      - For how many seconds a pair of snapshots is used for something new. A snapshot keeps VACUUM from removing rows, on both sides, as long as it is
+        open. What is being compared by then is finished, and the rest goes on with a new pair, which is no further round.
+      - A table that would take longer than a part of this time, as far as its size tells, is compared in ranges of its key, each of which is looked at by
+        itself. That needs a key whose first column is an integer, a date, a timestamp or a UUID, and rows that lie about in its order on both
+        sides; another table is compared as a whole, however long that takes. C(tables[].ranges) of the result lists the ranges.
+    type: float
+    default: 900.0
+  max_rate:
+    description:
+      - Bytes per second that all connections together may read of tables on each server, or a number with a unit such as V(50M). V(0) sets no limit.
+      - It is held over some seconds, by pauses between ranges of blocks; a table of a server before PostgreSQL 14 is read without a pause. Long pauses are
+        made while no snapshot is open.
+    type: bytes
+    default: "0"
+  max_lag_bytes:
+    description:
+      - Nothing new is begun while the target is further behind than this, in bytes of WAL or a number with a unit such as V(64M). The pause is made
+        while no snapshot is open, and the progress says so. Without it the lag does not matter.
+      - When the lag stays above it for O(wait_timeout) seconds, what has not been compared is V(unverified), with the reason C(lag).
+    type: bytes
+  job_timeout:
+    description:
+      - Seconds that the comparison of rows may take. What is not decided by then is V(unverified), with the reason C(deadline). Queries that run are
+        ended. Without it there is no limit.
+      - With O(state_path) the next run goes on from there.
+    type: float
+  state_path:
+    description:
+      - A file on the machine that runs the module that remembers what has been verified, table by table and range by range, so that a run that was
+        killed, or that ran out of time, can be continued. It has mode 0600, because the limits of ranges are keys of rows. Nothing is remembered on a server.
+      - Name one for each migration. A file that holds something else is refused. In check mode it is neither read nor written.
+    type: path
+  resume:
+    description:
+      - Whether tables and ranges that O(state_path) tells to be verified are taken over, instead of being compared again. Each proof holds for the moment
+        at which it was made; the result says when that was. Therefore this has to be asked for.
+      - Only a run that did not come to its end is continued. One that has verified every table is over, and everything is compared again.
+      - Nothing is taken over from a run between other databases or along other streams, with another O(mode) or O(strong), or when a server has been restored
+        or failed over since; nor for a table that has been made anew, or has other columns, another key or another predicate. RV(resumed) says why.
+      - With O(mode=fenced) everything is compared again, because that is about one run.
+    type: bool
+    default: false
   fail_on_difference:
     description: Whether the task fails unless equality is proven.
     type: bool
@@ -162,6 +206,18 @@ EXAMPLES = r"""
     target:
       url: "{{ target_url }}"
     repair: true
+
+- name: Compare a large database in nights of six hours, gently, each going on where the last one ended
+  seren.migrator.pg_migration_verify:
+    source:
+      url: "{{ source_url }}"
+    target:
+      url: "{{ target_url }}"
+    job_timeout: 21600
+    max_rate: 100M
+    max_lag_bytes: 64M
+    state_path: /var/lib/migration/shop.verify
+    resume: true
 
 - name: Look at two tables without failing
   seren.migrator.pg_migration_verify:
@@ -344,6 +400,12 @@ waited_seconds:
   returned: when the comparison could be carried out
   type: float
   sample: 0.002
+resumed:
+  description: What was taken over from an earlier run, with V(asked), how many V(tables), when it was V(started_at), and the V(reason) why nothing was, or not
+    everything.
+  returned: when the comparison could be carried out
+  type: dict
+  sample: {asked: false, tables: 0, started_at: null, reason: ''}
 started_at:
   description: When the comparison began.
   returned: when the comparison could be carried out
@@ -408,6 +470,27 @@ tables:
       description: Size on the source without its indexes, V(null) when the table was not compared.
       type: int
       sample: 14680064
+    lsn:
+      description: Position in the source's WAL of the snapshots in which the table was read whole, V(null) when it was not. Of several ranges, the first.
+      type: str
+      sample: 0/2C5F9E0
+    last_lsn:
+      description: Position of those in which the last of its rows in doubt were looked at. Of several ranges, the last.
+      type: str
+      sample: 0/2C5F9E0
+    read_at:
+      description: The source's time at the snapshot in which the table was read whole. Of several ranges, the first.
+      type: str
+      sample: '2026-11-22T13:15:07.512+00:00'
+    resumed:
+      description: Whether it, or any range of it, was verified by an earlier run.
+      type: bool
+      sample: false
+    ranges:
+      description: For a table that was compared in ranges of its key each range, with V(number), and the above as far as it is about rows; else empty.
+      type: list
+      elements: dict
+      sample: []
 differences:
   description: Rows that are proven to differ, at most O(max_differences).
   returned: when the comparison could be carried out
@@ -566,6 +649,12 @@ SPEC = {
     "max_differences": {"type": "int", "default": 100},
     "max_rounds": {"type": "int", "default": 5},
     "wait_timeout": {"type": "float", "default": 300.0},
+    "max_snapshot_age": {"type": "float", "default": 900.0},
+    "max_rate": {"type": "bytes", "default": "0"},
+    "max_lag_bytes": {"type": "bytes"},
+    "job_timeout": {"type": "float"},
+    "state_path": {"type": "path"},
+    "resume": {"type": "bool", "default": False},
     "fail_on_difference": {"type": "bool", "default": True},
     "objects": {"type": "str", "choices": ["compare", "report", "skip"], "default": "compare"},
     "show_values": {"type": "bool", "default": False},

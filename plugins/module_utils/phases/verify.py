@@ -457,7 +457,8 @@ class _Run:
             last = self.findings.last
             reason = last.reason if last is not None else "nothing was compared"
             is_aligned = last is not None and last.alignment == "aligned"
-            return Present(self.recipe, self.findings.problem or ("" if is_aligned else reason))
+            over = self.pace.deadline_reason if self.pace.is_over else ""
+            return Present(self.recipe, self.findings.problem or over or ("" if is_aligned else reason))
 
         options = self.options
         self.findings.mended = Mended(

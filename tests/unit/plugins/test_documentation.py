@@ -30,6 +30,10 @@ VARIABLES = {
     ("verify", "only"): "migrate_verify_only",
     ("verify", "job_timeout"): "migrate_verify_job_timeout",
     ("verify", "wait_timeout"): "migrate_verify_timeout",
+    ("verify", "max_rate"): "migrate_verify_max_rate",
+    ("verify", "max_lag_bytes"): "migrate_verify_max_lag_bytes",
+    ("verify", "state_path"): "migrate_verify_state_path",
+    ("verify", "resume"): "migrate_verify_resume",
     ("cleanup", "force"): "migrate_cleanup_force",
     ("cleanup", "timeout"): "migrate_cleanup_timeout",
 }
