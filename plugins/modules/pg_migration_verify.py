@@ -513,8 +513,8 @@ repair:
       sample: false
 sequences:
   description: The sequences, each with V(schema), V(name), V(status) (V(verified), V(behind), V(different) or V(unverified)), V(reason), last value
-    and V(is_called) of both sides, and whether the column that owns it is ahead of it. V(behind) is expected while the source is written to. With O(mode=fenced) it is a
-    difference, and V(reason) has the statement that ends it.
+    and V(is_called) of both sides, and whether the column that owns it is ahead of it. V(behind) is expected while the source is written to.
+    With O(mode=fenced) it is a difference, and V(reason) has the statement that ends it.
   returned: when the comparison could be carried out
   type: list
   elements: dict
@@ -529,8 +529,8 @@ sequences:
       target_is_called: true
       behind_column: false
 large_objects:
-  description: How the large objects compare, by their OIDs and every byte. They are not replicated, so what the source has made or changed since the
-    copy is missing or changed. With C(large_objects=skip) in M(seren.migrator.pg_migration_init) they are not compared, nor with O(only).
+  description: How the large objects compare, by their OIDs and every byte. They are not replicated, so what the source has made or changed since
+    the copy is missing or changed. With C(large_objects=skip) in M(seren.migrator.pg_migration_init) they are not compared, nor with O(only).
   returned: when the comparison could be carried out
   type: dict
   contains:
