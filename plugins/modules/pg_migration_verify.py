@@ -12,7 +12,7 @@ module: pg_migration_verify
 short_description: Prove that source and target hold the same rows and the same objects
 version_added: 0.1.0
 description:
-  - Compares the rows of every table, keyed or not, and the sequences, on both servers, and names what differs by its key.
+  - Compares the rows of every table, keyed or not, the sequences and the large objects, on both servers, and names what differs by its key.
   - Compares every other object and each of its attributes, too, from columns and constraints to owners, privileges and comments (see O(objects)).
   - Writes may go on meanwhile. How the two sides are brought to one moment is the choice of O(mode); what differs is looked at again until it is proven.
   - Nothing is ever written but the row in the marker table that M(seren.migrator.pg_migration_init) has made for each stream, and in check mode not even that.
@@ -250,13 +250,14 @@ statements:
   elements: str
   sample: []
 verified:
-  description: Whether every table, every sequence and (unless O(objects) says otherwise) every object that was compared is proven equal. In check
-    mode before there is a copy V(false), without a failure.
+  description: Whether every table, every sequence, the large objects and (unless O(objects) says otherwise) every object that was compared is
+    proven equal, every materialized view answers as on the source, and replication runs. In check mode before there is a copy V(false), without a
+    failure.
   returned: when the comparison could be carried out
   type: bool
   sample: true
 rows_verified:
-  description: Whether every table and every sequence that was compared is proven equal, whatever the objects are like.
+  description: Whether every table, every sequence and the large objects that were compared are proven equal, whatever the rest is like.
   returned: when the comparison could be carried out
   type: bool
   sample: true
@@ -596,6 +597,7 @@ repair:
 sequences:
   description: The sequences, each with V(schema), V(name), V(status) (V(verified), V(behind), V(different) or V(unverified)), V(reason), last value
     and V(is_called) of both sides, and whether the column that owns it is ahead of it. V(behind) is expected while the source is written to.
+    With O(mode=fenced) it is a difference, and V(reason) has the statement that ends it.
   returned: when the comparison could be carried out
   type: list
   elements: dict
@@ -609,12 +611,103 @@ sequences:
       target_last_value: 120000
       target_is_called: true
       behind_column: false
+large_objects:
+  description: How the large objects compare, by their OIDs and every byte. They are not replicated, so what the source has made or changed since
+    the copy is missing or changed. With C(large_objects=skip) in M(seren.migrator.pg_migration_init) they are not compared, nor with O(only).
+  returned: when the comparison could be carried out
+  type: dict
+  contains:
+    status:
+      description: V(verified), V(different), V(unverified) when our role may not read one, V(error), or V(skipped).
+      type: str
+      sample: different
+    reason:
+      description: Why it is not V(verified).
+      type: str
+      sample: 1 missing, 2 changed
+    source_count:
+      description: Large objects on the source, V(null) when not counted.
+      type: int
+      sample: 1200
+    target_count:
+      description: Large objects on the target, V(null) when not counted.
+      type: int
+      sample: 1199
+    source_bytes:
+      description: Their bytes on the source, V(null) when not read.
+      type: int
+      sample: 52428800
+    target_bytes:
+      description: Their bytes on the target, V(null) when not read.
+      type: int
+      sample: 52420608
+    differing:
+      description: How many differ, or at least differ where V(reason) says so.
+      type: int
+      sample: 3
+    differences:
+      description: Those that differ, at most O(max_differences), each with V(oid) and V(kind), which is V(missing) on the target, V(extra) there, or
+        V(changed).
+      type: list
+      elements: dict
+      sample: [{oid: 16501, kind: missing}]
+materialized_views:
+  description: The materialized views, each with V(schema), V(name), V(status), V(reason), and whether it is populated on either side. V(status) is
+    V(verified), V(different) when it does not answer on the target as on the source, or V(expected) when the copy could not refresh it and has
+    listed it as left behind. Their rows are not compared, see RV(left_out).
+  returned: when the comparison could be carried out
+  type: list
+  elements: dict
+  sample:
+    - schema: shop
+      name: summary
+      status: verified
+      reason: ''
+      source_populated: true
+      target_populated: true
+replication:
+  description: What the servers say about the replication between them.
+  returned: when the comparison could be carried out
+  type: dict
+  contains:
+    status:
+      description: V(running), V(broken) when a subscription is missing, disabled or told to skip a transaction, or when a slot is missing, inactive or
+        has lost WAL, V(unknown) when the servers could not be asked, or V(none) before M(seren.migrator.pg_migration_sync).
+      type: str
+      sample: running
+    reason:
+      description: Why it is V(broken) or V(unknown).
+      type: str
+      sample: ''
+    streams:
+      description: For each stream its subscription and slot, the errors that PostgreSQL has counted (15 or newer on the target; V(new_errors) during
+        this comparison), and the conflicts by kind (18 or newer). V(null) is unknown.
+      type: list
+      elements: dict
+      sample:
+        - number: 1
+          subscription: seren_migration_sub
+          slot: seren_migration_1
+          enabled: true
+          active: true
+          wal_status: reserved
+          apply_errors: 0
+          sync_errors: 0
+          new_errors: 0
+          conflicts: {delete_missing: 0, update_missing: 0}
+          counted_since: null
+    warnings:
+      description: New errors, and conflicts that mean that the target had lost a row before. They do not count, because rows that are proven equal are
+        equal.
+      type: list
+      elements: str
+      sample: []
 left_out:
   description: What was not compared, and why.
   returned: when the comparison could be carried out
   type: list
   elements: dict
-  sample: [{kind: materialized view, schema: shop, name: summary, reason: derived from tables}]
+  sample: [{kind: materialized view, schema: shop, name: summary, reason: 'derived from tables, as old as its last REFRESH on each side'}]
 settings:
   description: How the rows were hashed on both sides.
   returned: when the comparison could be carried out

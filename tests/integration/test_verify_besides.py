@@ -66,8 +66,10 @@ def objects(pair: ReplicatedPair) -> ReplicatedPair:
 @pytest.fixture(params=["pages", "functions"])
 def users(request: pytest.FixtureRequest, objects: ReplicatedPair) -> Any:
     """None for a superuser, who reads the pages; parameters of a plain role, which may read each object."""
-    if request.param == "pages":
-        return None
+    return None if request.param == "pages" else plain_readers(objects)
+
+
+def plain_readers(objects: ReplicatedPair) -> Any:
     found = []
     for database in (objects.source, objects.target):
         database.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
@@ -177,6 +179,28 @@ def test_what_the_migration_was_told_decides_what_is_expected(
     result = objects.verify(record=record(large_objects=policy))
     assert result.data["verified"] is (policy != "copy")  # what the target has by itself is nobody's loss
     assert_verified(objects.verify(record=record(large_objects=policy), tables=("public.t",)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("older", "newer"), [(12, 14), (12, 18), (13, 17), (14, 15), (16, 18)])
+def test_between_any_two_majors(make_cluster: Callable[..., Cluster], older: int, newer: int) -> None:
+    pair = ReplicatedPair(create_database(make_cluster(older)), create_database(make_cluster(newer)))
+    pair.both(f"CREATE TABLE public.t (id serial PRIMARY KEY); CREATE MATERIALIZED VIEW public.{H} AS SELECT 1 AS n")
+    pair.both("SELECT lo_from_bytea(7, convert_to(repeat('some words', 20000), 'UTF8')), lo_create(8)")
+    pair.source.execute("SELECT lo_create(9), lo_put(9, 5000, 'end')")
+    pair.target.execute("SELECT lo_from_bytea(9, decode(repeat('00', 5000), 'hex') || 'end')")
+    pair.replicate(marker=True)
+    pair.source.execute("INSERT INTO public.t DEFAULT VALUES")
+    readers = plain_readers(pair)
+    result = pair.verify()
+    assert_verified(result)
+    assert result.data["replication"]["status"] == "running"
+    assert result.data["large_objects"]["source_count"] == 3
+    assert pair.verify(user=readers).data["large_objects"]["status"] == "verified"
+    result = pair.verify(mode="fenced")
+    assert (result.data["mode"], sequences(result)["t_id_seq"]["status"]) == ("fenced", "different")
+    pair.target.execute("SELECT lo_put(7, 150000, 'X')")
+    assert kinds(pair.verify()) == kinds(pair.verify(user=readers)) == {7: "changed"}
 
 
 # --- sequences -------------------------------------------------------------------------------------------------
