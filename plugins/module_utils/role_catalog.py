@@ -42,9 +42,13 @@ SELECT r.rolname AS name, s.setdatabase <> 0 AS in_database, e.entry AS entry
  ORDER BY r.rolname, s.setdatabase, e.number
 """
 
-_CONNECTED = (
-    "SELECT current_user::text AS name, r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user"
-)
+_CONNECTED = """
+SELECT current_user::text AS name, r.rolsuper,
+       pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolname', 'SELECT')
+       AND pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS reads_passwords
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.rolname = current_user
+"""
 
 # Owners, grantees and policy roles of this database. pg_shdepend leaves out the bootstrap superuser (OID 10), so
 # owners are read as well.
@@ -159,6 +163,7 @@ class Roles:
     settings: tuple[RoleSetting, ...]
     connected: str
     is_superuser: bool
+    reads_passwords: bool
 
 
 def read(session: Session, database: str) -> Roles:
@@ -172,6 +177,7 @@ def read(session: Session, database: str) -> Roles:
         tuple(RoleSetting(row["name"], row["in_database"], *row["entry"].split("=", 1)) for row in settings),
         connected[0]["name"],
         connected[0]["rolsuper"],
+        connected[0]["reads_passwords"],
     )
 
 

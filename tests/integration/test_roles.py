@@ -287,6 +287,16 @@ def test_roles_that_the_target_has_are_compared_and_never_changed(company: Case)
     assert company.target.execute(SETTINGS) == [("ann", False, ["work_mem=8MB"]), ("ann", True, ["my.own=here"])]
 
 
+def test_a_role_that_cannot_log_in_on_the_target_with_its_password_is_named(case: Case) -> None:
+    case.source.execute("CREATE ROLE app LOGIN PASSWORD 'secret'; GRANT SELECT ON t TO app")
+    case.target.execute("CREATE ROLE app LOGIN PASSWORD 'other'")
+    foretold = case.init(check_mode=True).data["plan"]["left"]
+    data = case.init().data
+    assert "another password there" in left(data)["role app"]
+    assert foretold == data["left"]
+    assert "SCRAM" not in str(data)
+
+
 def test_check_mode_tells_what_would_be_made_granted_and_lost_and_writes_nothing(company: Case) -> None:
     company.source.execute("ALTER ROLE job SUPERUSER; CREATE ROLE rds_iam; GRANT rds_iam TO ann")
     company.target.execute("CREATE ROLE team LOGIN")
