@@ -15,11 +15,15 @@ class RoleNames:
     ``renamed`` has the roles that are called otherwise; None where there is none that may be used: what is granted to such
     a role stays behind, what it owns goes to ``connected``, the role of the target's connection. ``owner`` is who owns
     everything (option ``owner``), None where owners are kept. PUBLIC and roles that PostgreSQL predefines are everywhere.
+    ``strangers`` are roles of the target that the source does not have and that stand for none of its roles; ``reserved``
+    are the provider's own ones there.
     """
 
     connected: str
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     owner: str | None = None
+    strangers: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
 
     def of(self, role: str) -> str | None:
         """Return the target's name of a role of the source, or None where nobody stands for it."""

@@ -89,7 +89,9 @@ def names(
             called = None
         if called != role:
             renamed[role] = called
-    return RoleNames(connected, renamed, owner)
+    known = {row["name"] for row in of_source} | {called for called in renamed.values() if called}
+    reserved = frozenset(role for role in there if policy.is_reserved(role)) - {*policy.renamed.values()}
+    return RoleNames(connected, renamed, owner, frozenset(there) - known - {connected}, reserved - {connected})
 
 
 def _privileged_role(target: Session) -> str:
