@@ -234,7 +234,10 @@ class Context:
         """What the ledger knows about this migration; None without one, and for a migration that was cleaned up."""
         if self.target_database is None:
             return None
-        found = ledger.find(self.target_database.session, self.migration.name)
+        try:
+            found = ledger.find(self.target_database.session, self.migration.name)
+        except MigrationError as error:
+            raise Unavailable("target_own_schema", "the ledger on the target cannot be read") from error
         return found if found is None or found.cleaned_at is None else None
 
     @once
