@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...changed_privileges import SECRET_CATALOGS
 from ...driver import Row
 from ...session import Session
 from . import (
@@ -99,7 +100,8 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
     defaults, members, comments, labels, large, large_comments, *described = answers
     reader = privileges.Reader(defaults, scope.names, level)
     # Until 15 everyone might create in public: who took that away has what is the default there since.
-    reading = _Reading(reader, scope, is_public_older=session.major < 15 <= (scope.newest or 0))
+    reader_of_secrets = session.connection.info.user if scope.names is not None else None
+    reading = _Reading(reader, scope, reader_of_secrets, is_public_older=session.major < 15 <= (scope.newest or 0))
     left_out = {(row["classid"], row["objid"]) for row in members} | set(scope.excluded)
     for query, rows in zip(QUERIES, described):  # noqa: B905 # strict= is for Python 3.10
         reading.add(query, rows, left_out)
@@ -112,10 +114,15 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, reader: privileges.Reader, scope: Scope, *, is_public_older: bool) -> None:
+    def __init__(
+        self, reader: privileges.Reader, scope: Scope, reader_of_secrets: str | None, *, is_public_older: bool
+    ) -> None:
         self.found: dict[Key, Described] = {}
         self._reader = reader
         self._connected = scope.connected
+        self._reader_of_secrets = (
+            reader_of_secrets  # the source's connected role: what it may read, init does not carry
+        )
         self._strangers = scope.strangers
         self._own = scope.strangers | scope.reserved
         self._is_public_older = is_public_older
@@ -268,6 +275,8 @@ class _Reading:
         for word, entries in (("granted", now - then), ("revoked", then - now)):
             acl = [(*entry, owner) for entry in entries if entry[0] != owner and not self._is_ours(entry[0])]
             if word == "granted":
+                if what.rpartition(" ")[2] in SECRET_CATALOGS:
+                    acl = [entry for entry in acl if entry[0] != self._reader_of_secrets]
                 acl = self._of_migration(acl, owner, what)
             if acl:
                 found[word] = self._reader.read(acl, None, owner).held
