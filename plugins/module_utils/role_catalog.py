@@ -168,7 +168,7 @@ class Roles:
     settings: tuple[RoleSetting, ...]
     connected: str
     is_superuser: bool
-    reads_passwords: bool
+    reads_passwords: bool = False
 
 
 def read(session: Session, database: str) -> Roles:

@@ -190,17 +190,27 @@ class Context:
         return of_extensions.plan(policy, source.rows, self.extensions, source.provider, self.left_behind)
 
     @once
+    def planned_roles(self) -> roles.RolePlan | MigrationError:
+        """The roles that init will make, or the error that says which option cannot be applied to them."""
+        try:
+            return roles.plan(
+                role_policy.policy(self.options),
+                self.source.session,
+                self.target.session,
+                self.selected.left_out,
+                database=self.migration.target.dbname,
+                passwords=self.options.role_passwords,
+                made=() if self.record is None else role_making.Made.of(self.record).roles,
+            )
+        except MigrationError as error:
+            return error
+
+    @property
     def role_plan(self) -> roles.RolePlan:
-        """The roles that init will make."""
-        return roles.plan(
-            role_policy.policy(self.options),
-            self.source.session,
-            self.target.session,
-            self.selected.left_out,
-            database=self.migration.target.dbname,
-            passwords=self.options.role_passwords,
-            made=() if self.record is None else role_making.Made.of(self.record).roles,
-        )
+        """The roles that init will make, or :class:`Unavailable`."""
+        if isinstance(self.planned_roles, MigrationError):
+            raise Unavailable("role_options", "the options about roles cannot be applied")
+        return self.planned_roles
 
     @once
     def names(self) -> RoleNames:

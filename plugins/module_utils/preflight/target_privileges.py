@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .. import role_making
+from ..errors import MigrationError
 from ..role_policy import is_predefined
 from ..role_statements import create_role
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
@@ -110,6 +111,15 @@ def _owners(context: Context) -> list[str]:
 def _may_give(context: Context) -> str:
     """The kind of membership that ALTER ... OWNER TO asks for."""
     return "SET" if context.target.major >= 16 else "MEMBER"
+
+
+@check(CHECKS, "role_options", "The options about roles name roles that there are", side="both")
+def role_options(context: Context) -> Outcome:
+    """The options ``roles`` and ``role_passwords``."""
+    error = context.planned_roles
+    if not isinstance(error, MigrationError):
+        return passed()
+    return failed(error.message, error.remedy, objects=error.details.get("roles", ()), code=error.code)
 
 
 @check(CHECKS, "target_roles", "The roles of the selected objects can be made and used on the target", side="target")

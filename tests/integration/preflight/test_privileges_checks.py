@@ -327,6 +327,26 @@ def test_a_password_that_cannot_be_compared_is_unknown(
     assert "pg_authid" in found["detail"]
 
 
+@pytest.mark.fires("role_options")
+@pytest.mark.parametrize("option", ["roles", "role_passwords"])
+def test_a_role_that_the_source_does_not_have_is_found_by_a_check_of_its_own(
+    source_db: Database, target_db: Database, option: str
+) -> None:
+    source_db.execute("CREATE ROLE app LOGIN; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO app")
+    report = run_validate(source_db.params, target_db.params, **{option: {HOSTILE: "other", "app": "another"}})
+    found = report["role_options"]
+    assert (found["status"], found["severity"], found["objects"]) == ("fail", "blocker", [HOSTILE])
+    assert option in found["detail"]
+    assert report["stronger_owners"]["status"] == "skipped"
+    assert "role_options" not in report.with_status("unknown")
+    assert report.error is not None
+    assert f"role_options: {option} names roles that the source does not have" in report.error.message
+    assert (
+        run_validate(source_db.params, target_db.params, **{option: {"app": "another"}})["role_options"]["status"]
+        == "pass"
+    )
+
+
 @pytest.mark.fires("role_attributes")
 def test_what_a_new_role_will_not_get_is_named(source_db: Database, target_db: Database) -> None:
     source_db.execute(f"CREATE ROLE {H} SUPERUSER; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO {H}")

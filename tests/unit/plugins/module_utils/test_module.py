@@ -320,3 +320,4 @@ def test_a_progress_file_that_fills_up_is_a_warning_and_no_failure(run, tmp_path
     )
     assert answer["changed"] is True
     assert "No space left" in str(answer["warnings"])
+    assert "exit_json" not in str(answer.get("deprecations"))  # where passing them is deprecated
