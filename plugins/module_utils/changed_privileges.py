@@ -109,6 +109,9 @@ _THERE = (
 """
 )
 
+# What nobody may read by default, because of the passwords in it.
+SECRET_CATALOGS = ("pg_authid", "pg_shadow", "pg_subscription", "pg_user_mapping")
+
 _STILL_HERE = """
 SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CONNECT')
        AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS still_here
@@ -165,8 +168,20 @@ class Repeated:
 
 
 def read(source: Session) -> list[Changed]:
-    """Return what the source has changed, and all user schemas that have privileges."""
-    return [_changed(row) for row in source.rows(_CHANGED)]
+    """Return what the source has changed, and all user schemas that have privileges.
+
+    Not what the connected role was granted on catalogs that hold secrets: that was for the migration (the check
+    ``source_passwords`` asks for it), and nobody shall read secrets on the target because of it.
+    """
+    connected = source.connection.info.user
+    return [_without(_changed(row), connected) for row in source.rows(_CHANGED)]
+
+
+def _without(item: Changed, connected: str) -> Changed:
+    if item.schema != "pg_catalog" or item.name not in SECRET_CATALOGS:
+        return item
+    kept = tuple(each for each in item.now if all(right.grantee != connected for right in acl.parse([each])))
+    return replace(item, now=kept)
 
 
 def _changed(row: Row) -> Changed:

@@ -27,6 +27,7 @@ CODES: dict[str, str] = {
     "index_failed": "an index or a constraint could not be built",
     "job_timeout": "the time that the option job_timeout gives was over",
     "ledger_mismatch": "the ledger on the target belongs to another pair of databases or another selection",
+    "ledger_refused": "the ledger on the target belongs to another role, and ours may not use it",
     "lag_timeout": "the target did not catch up in time",
     "migration_busy": "another runner works on this migration",
     "migration_cleaned": "the migration was cleaned up and cannot be continued",

@@ -118,7 +118,13 @@ CREATE TABLE IF NOT EXISTS seren_migrator.described (
 
 TABLE_NAMES = ("migration", "stream", "relation", "index_build", "object", "step", "schema_dump", "described")
 
-EXISTS = "SELECT pg_catalog.to_regclass('seren_migrator.migration') IS NOT NULL AS found"
+# to_regclass finds nothing in a schema that our role may not use; that is not the same as no ledger.
+EXISTS = """
+SELECT EXISTS (SELECT 1
+                 FROM pg_catalog.pg_class AS c
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE n.nspname = 'seren_migrator' AND c.relname = 'migration') AS found
+"""
 
 # Whoever holds the claim lives when the heartbeat is fresh and the backend that took it is still there.
 HOLDER_LIVES = """
@@ -303,17 +309,32 @@ _OBJECTS = (
 _STEPS = f"SELECT step, state, detail FROM seren_migrator.step WHERE migration_id = {_OF_MIGRATION}"
 
 
+def _refused() -> MigrationError:
+    return MigrationError(
+        "ledger_refused",
+        f"Schema {OWN_SCHEMA} on the target was made by a migration that another role runs, and ours may not use it.",
+        "Run validate: its check target_own_schema names that role and the grants that are missing. Or run this migration "
+        "with that role.",
+    )
+
+
 def find(session: Session, name: str) -> Record | None:
-    """Read the record of the migration called ``name``, or None. Changes nothing."""
+    """Read the record of the migration called ``name``, or None. Changes nothing.
+
+    Raises ``ledger_refused`` where our role may not look.
+    """
     return read(session, name) if exists(session) else None
 
 
 def read(session: Session, name: str) -> Record | None:
     """Do the same where the ledger is known to exist, in one round trip."""
     params = {"name": name, "stale": HEARTBEAT_STALE_S}
-    found, streams, relations, objects, steps = session.rows_of(
-        _MIGRATION, _STREAMS, _RELATIONS, _OBJECTS, _STEPS, params=params
-    )
+    try:
+        found, streams, relations, objects, steps = session.rows_of(
+            _MIGRATION, _STREAMS, _RELATIONS, _OBJECTS, _STEPS, params=params
+        )
+    except psycopg.errors.InsufficientPrivilege:
+        raise _refused() from None
     if not found:
         return None
     row = found[0]

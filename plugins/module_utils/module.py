@@ -409,6 +409,8 @@ def run_module(
     if driver.IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("psycopg"), exception=driver.IMPORT_ERROR)
     answered = answer(name, run, options, module.params, module.check_mode, names or {})
+    for text in answered.pop("warnings", []):  # as a result of its own it is deprecated
+        module.warn(text)
     if answered.pop("failed", False):
         module.fail_json(**answered)
     module.exit_json(**answered)

@@ -153,10 +153,13 @@ def _limited_look(session: Session) -> Row:
 
 
 def drop_schema_when_empty(session: Session) -> bool:
-    """Drop our schema once nothing is in it: other migrations, or the user, may still use it."""
+    """Drop our schema once nothing is in it: other migrations, or the user, may still use it.
+
+    One that another role's migration has made stays, empty.
+    """
     empty = session.value(
         "SELECT 1 AS empty FROM pg_catalog.pg_namespace AS n WHERE n.nspname = %(schema)s"
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d"
+        " AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d"
         "  WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid)",
         {"schema": OWN_SCHEMA},
     )

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .changed_privileges import SECRET_CATALOGS
 from .session import Session
 
 _ROLES = """
@@ -42,9 +43,13 @@ SELECT r.rolname AS name, s.setdatabase <> 0 AS in_database, e.entry AS entry
  ORDER BY r.rolname, s.setdatabase, e.number
 """
 
-_CONNECTED = (
-    "SELECT current_user::text AS name, r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user"
-)
+_CONNECTED = """
+SELECT current_user::text AS name, r.rolsuper,
+       pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolname', 'SELECT')
+       AND pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS reads_passwords
+  FROM pg_catalog.pg_roles AS r
+ WHERE r.rolname = current_user
+"""
 
 # Owners, grantees and policy roles of this database. pg_shdepend leaves out the bootstrap superuser (OID 10), so
 # owners are read as well.
@@ -57,6 +62,10 @@ WITH used(oid) AS (
      AND (d.dbid = b.oid OR (d.dbid = 0 AND d.objid = b.oid
           AND d.classid = 'pg_catalog.pg_database'::pg_catalog.regclass))
      AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = ANY (%(left_out)s::oid[]))
+     -- What our own role may read for the migration makes it no role of the database.
+     AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a'
+              AND d.refobjid = (SELECT me.oid FROM pg_catalog.pg_roles AS me WHERE me.rolname = current_user)
+              AND d.objid = ANY ((%(secret)s)::pg_catalog.regclass[]::oid[]))
    UNION
   SELECT c.relowner
     FROM pg_catalog.pg_class AS c
@@ -159,6 +168,7 @@ class Roles:
     settings: tuple[RoleSetting, ...]
     connected: str
     is_superuser: bool
+    reads_passwords: bool = False
 
 
 def read(session: Session, database: str) -> Roles:
@@ -172,6 +182,7 @@ def read(session: Session, database: str) -> Roles:
         tuple(RoleSetting(row["name"], row["in_database"], *row["entry"].split("=", 1)) for row in settings),
         connected[0]["name"],
         connected[0]["rolsuper"],
+        connected[0]["reads_passwords"],
     )
 
 
@@ -185,7 +196,8 @@ def used(source: Session, left_out: Collection[int]) -> tuple[frozenset[str], fr
 
     ``left_out`` are relations not to look at. The bootstrap superuser is in the first of the two only.
     """
-    found, owners = source.rows_of(_USED, _OWNERS, params={"left_out": sorted(left_out)})
+    secret = [f"pg_catalog.{name}" for name in SECRET_CATALOGS]
+    found, owners = source.rows_of(_USED, _OWNERS, params={"left_out": sorted(left_out), "secret": secret})
     return frozenset(row["name"] for row in found), frozenset(row["name"] for row in owners)
 
 

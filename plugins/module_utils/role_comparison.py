@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from . import role_passwords
 from .role_catalog import ATTRIBUTES, Membership, Role, RoleSetting
 
 
@@ -26,6 +27,25 @@ def attributes(wanted: Role, there: Role, withheld: Mapping[str, str] = MappingP
     if (there.valid_until or "infinity") != (wanted.valid_until or "infinity"):
         found.append(f"VALID UNTIL {there.valid_until or 'infinity'} there, {wanted.valid_until or 'infinity'} here")
     return found
+
+
+def password(role: str, given: str | None, here: str | None, there: str | None) -> list[str]:
+    """Return, in words for people, what is to be told about a role's password; never the hashes.
+
+    ``here`` and ``there`` are the hashes of the source and the target, None for no password; ``given`` is the password
+    of ``role_passwords``, which counts instead of the source's. A hash is made with a salt: only the same one is proof.
+    """
+    if there is None:
+        return ["no password there"] if here is not None or given is not None else []
+    if given is not None:
+        return [] if role_passwords.is_of(there, role, given) else ["another password there than role_passwords says"]
+    if here is None:
+        return ["a password there, none here"]
+    if here == there:
+        return []
+    if here.startswith("md5") and there.startswith("md5"):
+        return ["another password there"]
+    return ["another password there, or the same one hashed anew: who logs in with it may be refused"]
 
 
 def memberships(wanted: Sequence[Membership], there: Sequence[Membership]) -> list[str]:

@@ -178,7 +178,7 @@ def _make(claim: Claim, target: Session, plan: RolePlan, before: Made, *, intern
         held = Claim(target, claim.name, claim.id, claim.epoch)
         if temporary:
             held.intend_all([("target", MEMBERSHIP, name, plan.names.connected) for name in temporary])
-        every = _distinct([*of_roles, *told, *left, *plan.differences])
+        every = _distinct([*of_roles, *told, *left, *plan.differences, *plan.unknown_passwords])
         held.finish(STEP, {"made": mine, "left_of_roles": _distinct(of_roles), "left": every})
 
 

@@ -17,12 +17,16 @@ class RoleNames:
     everything (option ``owner``), None where owners are kept. PUBLIC and roles that PostgreSQL predefines are everywhere.
     To the target's roles in ``no_owners`` something may be granted, but not given: what they would own goes to
     ``connected``, too.
+    ``strangers`` are roles of the target that the source does not have and that stand for none of its roles; ``reserved``
+    are the provider's own ones there.
     """
 
     connected: str
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     owner: str | None = None
     no_owners: frozenset[str] = frozenset()
+    strangers: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
 
     def of(self, role: str) -> str | None:
         """Return the target's name of a role of the source, or None where nobody stands for it."""

@@ -81,5 +81,11 @@ def policy(options: Options) -> RolePolicy:
             raise MigrationError(
                 "bad_option", f"roles maps {role}, which every PostgreSQL predefines.", "Leave it out of the mapping."
             )
-        renamed[role] = target or None
+        if target == "":
+            raise MigrationError(
+                "bad_option",
+                f"roles maps {role} to an empty name.",
+                "Give the name of a role of the target, or null where nobody is to stand for it.",
+            )
+        renamed[role] = target
     return RolePolicy("referenced", renamed, patterns)

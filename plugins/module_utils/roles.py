@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from . import database_settings, parameter_privileges, provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
@@ -21,6 +22,10 @@ from .session import Session
 from .side_by_side import both
 
 Left = dict[str, str]
+
+if TYPE_CHECKING:
+    # The hashes of the source's and of the target's roles, by name; None where they are not readable.
+    Verifiers = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
 
 _NAMES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
 
@@ -37,7 +42,8 @@ class RolePlan:
     """What to make on the target, all by the target's names, and what stays behind with its reason.
 
     ``left`` is known already, ``expected`` is what the server will probably refuse; ``differences`` are of roles that the
-    target has. ``without_password`` are the roles to be made that log in on the source with a password that we
+    target has; of ``unknown_passwords`` nobody can say whether they are the source's. ``without_password`` are
+    the roles to be made that log in on the source with a password that we
     neither can read nor were given. ``names`` is how it will be once the roles are made. ``connected_joins`` are
     the roles to be made to which the connected role belongs for good, because the role it stands for does. ``parameters``
     are their privileges on configuration parameters. ``owners`` are roles of the target that will own something.
@@ -56,6 +62,7 @@ class RolePlan:
     parameters: tuple[ParameterGrant, ...] = ()
     owners: tuple[str, ...] = ()
     wider: tuple[Left, ...] = ()
+    unknown_passwords: tuple[Left, ...] = ()
 
 
 def names(
@@ -87,7 +94,16 @@ def names(
             called = None
         if called != role:
             renamed[role] = called
-    return RoleNames(connected, renamed, owner, frozenset(no_owners))
+    known = {row["name"] for row in of_source} | {called for called in renamed.values() if called}
+    reserved = frozenset(role for role in there if policy.is_reserved(role)) - {*policy.renamed.values()}
+    return RoleNames(
+        connected,
+        renamed,
+        owner,
+        no_owners=frozenset(no_owners),
+        strangers=frozenset(there) - known - {connected},
+        reserved=reserved - {connected},
+    )
 
 
 def _privileged_role(target: Session) -> str:
@@ -126,7 +142,10 @@ def plan(
     standing = _standing(policy, sorted(wanted - closed))
     missing = {called: name for called, name in standing.items() if called not in theirs.roles}
     naming = names(policy, source, target, coming=missing)
-    create, without_password, spoilt = _to_create(source, target, missing, ours, passwords or {})
+    finished = frozenset(made) & frozenset(theirs.roles)
+    namesakes = _namesakes(standing, {*missing, *finished}, ours, theirs)
+    verifiers = _verifiers(source, target, missing.values(), namesakes, (ours, theirs))
+    create, without_password, spoilt = _to_create(target, missing, ours, passwords or {}, verifiers[0])
     left = [
         {"object": f"role {role.name}", "reason": "SUPERUSER is never given to a new role"}
         for role in create
@@ -143,7 +162,6 @@ def plan(
         for name in sorted(used & closed)
         if naming.of(name) is None
     ]
-    finished = frozenset(made) & frozenset(theirs.roles)
     parts = _Parts(ours, theirs, naming, wanted | closed, standing, frozenset(missing), finished)
     grant, lost, wider = parts.grants(target.major)
     settings, withheld = parts.settings()
@@ -166,12 +184,19 @@ def plan(
             *parameters.left,
         ),
         (*powers, *refused),
-        tuple(parts.differences([*settings, *withheld], _givable(theirs, target.major))),
+        tuple(
+            parts.differences(
+                [*settings, *withheld],
+                _givable(theirs, target.major),
+                _other_passwords(namesakes, passwords or {}, verifiers),
+            )
+        ),
         tuple(without_password),
         parts.connected_joins,
         parameters.grants,
         tuple(sorted(_owners(naming, owning, theirs))),
         tuple(wider),
+        tuple(_unknown_passwords(namesakes, passwords or {}, verifiers)),
     )
 
 
@@ -215,11 +240,64 @@ def _standing(policy: RolePolicy, wanted: Sequence[str]) -> dict[str, str]:
     return {**found, **{name: name for name, other in called.items() if other == name}}
 
 
+def _namesakes(standing: Mapping[str, str], fresh: Collection[str], ours: Roles, theirs: Roles) -> list[str]:
+    """Return the roles that applications log in with under the same name on both sides, and that are not ours.
+
+    Not the connected role: the password that it has on the target is the one that we were given.
+    """
+    same = {called for called, name in standing.items() if called == name} - {*fresh, theirs.connected}
+    return sorted(role for role in same if ours.roles[role].login and theirs.roles[role].login)
+
+
+def _verifiers(
+    source: Session, target: Session, missing: Collection[str], namesakes: Sequence[str], readers: tuple[Roles, Roles]
+) -> Verifiers:
+    ours, theirs = readers
+    of_source, of_target = {*missing, *namesakes}, {*namesakes}
+
+    def read(session: Session, names: Collection[str], reader: Roles) -> Mapping[str, str] | None:
+        if not names:
+            return {}
+        return role_passwords.stored(session, names) if reader.reads_passwords else None
+
+    return both(lambda: read(source, of_source, ours), lambda: read(target, of_target, theirs))
+
+
+def _other_passwords(
+    namesakes: Sequence[str], passwords: Mapping[str, str], verifiers: Verifiers
+) -> dict[str, list[str]]:
+    """Return what is to be told about the passwords of roles that both sides have, where both are known."""
+    here, there = verifiers
+    if there is None:
+        return {}
+    return {
+        role: role_comparison.password(
+            role, passwords.get(role), None if here is None else here.get(role), there.get(role)
+        )
+        for role in namesakes
+        if here is not None or role in passwords
+    }
+
+
+def _unknown_passwords(namesakes: Sequence[str], passwords: Mapping[str, str], verifiers: Verifiers) -> list[Left]:
+    here, there = verifiers
+    sides = " and ".join(side for side, known in (("source", here), ("target", there)) if known is None)
+    reason = (
+        f"exists on the target; whether its password is that of the source cannot be known: the {sides} shows no "
+        "hashes of passwords (pg_authid). It was not changed"
+    )
+    unknown = [role for role in namesakes if there is None or (here is None and role not in passwords)]
+    return [{"object": f"password of role {role}", "reason": reason} for role in unknown]
+
+
 def _to_create(
-    source: Session, target: Session, missing: Mapping[str, str], ours: Roles, passwords: Mapping[str, str]
+    target: Session,
+    missing: Mapping[str, str],
+    ours: Roles,
+    passwords: Mapping[str, str],
+    stored: Mapping[str, str] | None,
 ) -> tuple[list[Role], list[str], list[str]]:
     """Return the roles to make, those of them that log in but whose password is not readable, or not under that name."""
-    stored = role_passwords.stored(source, missing.values()) if missing else {}
     create, lacking, spoilt = [], [], []
     for called, name in sorted(missing.items()):
         role = replace(ours.roles[name], name=called)
@@ -408,10 +486,13 @@ class _Parts:
         called = {name: other for other, name in self.standing.items()}
         return [replace(item, role=called[item.role]) for item in self.ours.settings if item.role in called]
 
-    def differences(self, given: Collection[RoleSetting], givable: Collection[str]) -> list[Left]:
+    def differences(
+        self, given: Collection[RoleSetting], givable: Collection[str], passwords: Mapping[str, Sequence[str]]
+    ) -> list[Left]:
         """Return how the roles that the target has already differ; ``given`` are the settings that they will get.
 
         What is not ``givable`` a migration of another database, which made the role, could not give it either.
+        ``passwords`` is what is to be told about their passwords.
         """
         found = []
         withheld = {power: f"{self.theirs.connected} may not give it" for power in POWERS if power not in givable}
@@ -422,6 +503,7 @@ class _Parts:
             is_me = called == self.theirs.connected
             ours, there_too = self.ours.roles[name], self.theirs.roles[called]
             words = role_comparison.attributes(ours, there_too, withheld)
+            words += passwords.get(called, ())
             is_known = any(getattr(ours, power) and not getattr(there_too, power) for power in withheld)
             wanted = [
                 replace(item, member=called, granted=granted)

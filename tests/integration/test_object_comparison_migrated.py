@@ -158,6 +158,53 @@ def test_what_the_administrator_of_the_target_granted_us_for_the_migration_is_no
     case = Case(source_db, target)
     case.init(skip_checks=["subscription_probe"], owner="owner1")
     assert case.verify().data["objects"]["different"] == []
-    target.execute('GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "Some""body"')
+    target.execute("GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO PUBLIC")
     different = named(case.verify().data["objects"]["different"])
     assert different == {("changed privileges", "foreign-data wrapper postgres_fdw", "extra")}
+
+
+def test_what_the_target_s_own_roles_may_do_with_system_objects_is_expected_and_with_ours_is_not(
+    source_db: Database, target_db: Database
+) -> None:
+    source_db.execute(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE app; GRANT SELECT ON t TO app; CREATE EXTENSION citext;"
+        "CREATE ROLE azure_pg_admin; GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_waldir() TO azure_pg_admin"
+    )
+    target_db.execute("CREATE ROLE azure_pg_admin")
+    case = Case(source_db, target_db)
+    case.init()
+    # As a provider does with its own servers, and an administrator with his.
+    target_db.execute(
+        'CREATE ROLE "Näme"" on x for y; --";'
+        "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) TO azure_pg_admin WITH GRANT OPTION;"
+        'GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) TO "Näme"" on x for y; --";'
+        "GRANT EXECUTE ON FUNCTION public.citext_eq(citext, citext) TO azure_pg_admin;"
+        "GRANT CREATE ON SCHEMA public TO azure_pg_admin;"
+        'ALTER DEFAULT PRIVILEGES FOR ROLE "Näme"" on x for y; --" GRANT SELECT ON TABLES TO azure_pg_admin'
+    )
+    target_db.execute(f'GRANT CREATE ON DATABASE {target_db.name} TO azure_pg_admin, "Näme"" on x for y; --"')
+    objects = case.verify().data["objects"]
+    assert named(objects["different"]) == set()
+    own = [item for item in objects["expected"] if item["kind"] == "privilege of the target's own roles"]
+    assert all(item["reason"] for item in own)
+    assert {(item["name"], item["what"]) for item in own} == {
+        ("EXECUTE* on function pg_ls_dir(text) for azure_pg_admin", "extra"),
+        ('EXECUTE on function pg_ls_dir(text) for Näme" on x for y; --', "extra"),
+        ("EXECUTE on function public.citext_eq(public.citext,public.citext) for azure_pg_admin", "extra"),
+        ("CREATE on schema public for azure_pg_admin", "extra"),
+        ("CREATE on the database for azure_pg_admin", "extra"),
+        ('CREATE on the database for Näme" on x for y; --', "extra"),
+        ('default privileges for role Näme" on x for y; -- on tables', "extra"),
+    }
+    # Roles that the source has, everybody, and the migration's own tables are another matter.
+    target_db.execute(
+        "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_waldir() TO app; GRANT SELECT ON t TO azure_pg_admin;"
+        "GRANT SELECT ON pg_catalog.pg_authid TO PUBLIC"
+    )
+    target_db.execute(f"GRANT CREATE ON DATABASE {target_db.name} TO app")
+    assert named(case.verify().data["objects"]["different"]) == {
+        ("changed privileges", "function pg_ls_waldir()", "extra"),
+        ("changed privileges", "table pg_authid", "extra"),
+        ("database", "the database", "changed", "privileges"),
+        ("table", "public.t", "changed", "privileges"),
+    }

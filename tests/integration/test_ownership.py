@@ -385,6 +385,35 @@ def test_a_changed_schema_public_and_the_database_s_own_privileges_arrive(case: 
     assert case.target.execute(may) == [(True, True)]
 
 
+def test_what_our_role_may_read_for_the_migration_is_not_granted_on_the_target(
+    source_db: Database, target_db: Database
+) -> None:
+    source_db.execute(
+        f"CREATE ROLE {H} LOGIN REPLICATION PASSWORD 'plain'; CREATE ROLE auditor; CREATE ROLE owner1 LOGIN PASSWORD 'theirs';"
+        f"GRANT owner1, pg_read_all_data, pg_read_all_stats TO {H};"
+        "CREATE SCHEMA s AUTHORIZATION owner1; CREATE TABLE s.t (id int PRIMARY KEY); ALTER TABLE s.t OWNER TO owner1;"
+        f"GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO {H}, auditor;"
+        f"GRANT SELECT ON pg_catalog.pg_authid, pg_catalog.pg_shadow TO {H}"
+    )
+    # Its right to create there makes it a role of the database; on a far target it would be one by the same reason.
+    source_db.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(source_db.name), sql.SQL(H)))
+    params = {**source_db.params, "user": HOSTILE, "password": "plain"}
+    case = Case(source_db, target_db, {"source": params})
+    planned = str(case.init(check_mode=True, skip_checks=["subscription_probe"]).data["plan"])
+    assert not re.search(r"ON TABLE .pg_catalog...pg_(authid|shadow). TO .Weird", planned)
+    case.init(skip_checks=["subscription_probe"])
+    target_db.execute(f"REVOKE pg_read_all_data FROM {H}")
+    may = """
+SELECT rolname, has_column_privilege(oid, 'pg_authid', 'rolpassword', 'SELECT'),
+       has_table_privilege(oid, 'pg_shadow', 'SELECT')
+  FROM pg_roles WHERE rolname = ANY (%s) ORDER BY rolname::text COLLATE "C"
+"""
+    assert target_db.execute(may, [["auditor", HOSTILE]]) == [(HOSTILE, False, False), ("auditor", True, False)]
+    password = "SELECT rolpassword FROM pg_authid WHERE rolname = 'owner1'"
+    assert target_db.execute(password) == source_db.execute(password)
+    assert case.verify().data["objects"]["different"] == []
+
+
 def test_a_database_that_would_lock_us_out_keeps_what_it_has(
     make_cluster: Callable[..., Cluster], source_db: Database
 ) -> None:

@@ -342,6 +342,10 @@ def test_the_playbook_shows_what_stands_in_the_way_and_how_to_mend_it(case: Case
     assert "public.keyless" in played.output
     assert "REPLICA IDENTITY" in played.output
     assert everything(case) == before
+    # What matters, then the end: no list of the checks that passed.
+    assert "clock_difference" not in played.output and '"title"' not in played.output
+    assert played.output.index("BLOCKERS") < played.output.index("in the way. replica_identity: ")
+    assert len(played.output.splitlines()) < 120
 
 
 def test_the_playbook_stops_at_a_pattern_that_matches_nothing(case: Case) -> None:

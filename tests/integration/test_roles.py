@@ -311,6 +311,16 @@ def test_what_the_first_database_could_not_give_a_role_is_told_as_the_same_by_th
     assert found["role ann"].endswith("It was not changed")
 
 
+def test_a_role_that_cannot_log_in_on_the_target_with_its_password_is_named(case: Case) -> None:
+    case.source.execute("CREATE ROLE app LOGIN PASSWORD 'secret'; GRANT SELECT ON t TO app")
+    case.target.execute("CREATE ROLE app LOGIN PASSWORD 'other'")
+    foretold = case.init(check_mode=True).data["plan"]["left"]
+    data = case.init().data
+    assert "another password there" in left(data)["role app"]
+    assert foretold == data["left"]
+    assert "SCRAM" not in str(data)
+
+
 def test_check_mode_tells_what_would_be_made_granted_and_lost_and_writes_nothing(company: Case) -> None:
     company.source.execute("ALTER ROLE job SUPERUSER; CREATE ROLE rds_iam; GRANT rds_iam TO ann")
     company.target.execute("CREATE ROLE team LOGIN")

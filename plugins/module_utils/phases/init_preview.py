@@ -158,6 +158,7 @@ def planned(migration: Migration, options: InitOptions, record: Record | None, t
             *role_plan.left,
             *role_plan.expected,
             *role_plan.differences,
+            *role_plan.unknown_passwords,
             *left_of_access,
             *left_of_database,
         ],

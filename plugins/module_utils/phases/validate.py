@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -33,6 +34,10 @@ FAIL_ON: dict[str, tuple[Severity, ...]] = {"blocker": ("blocker",), "warning": 
 
 # Longer measuring tells nothing more, and would be something else than a look.
 MOST_SECONDS = 600
+
+# What an error tells of the findings, which results list in full.
+SHOWN_IN_MESSAGE = 5
+SHOWN_OF_REMEDY = 300
 
 
 @dataclass(frozen=True)
@@ -151,11 +156,10 @@ def verdict(findings: Sequence[Finding], fail_on: str) -> MigrationError | None:
     if not stopping:
         return None
     causes = [finding for finding in stopping if _is_cause(finding, severities)] or stopping
-    lines = []
-    for finding in causes:
-        objects = finding.outcome.objects
-        shown = f" [{', '.join(objects[:5])}{', ...' if len(objects) > 5 else ''}]" if objects else ""
-        lines.append(f"{finding.check.id}: {finding.outcome.detail or finding.check.title}{shown}")
+    lines = [_in_short(finding) for finding in causes[:SHOWN_IN_MESSAGE]]
+    if len(causes) > SHOWN_IN_MESSAGE:
+        others = ", ".join(finding.check.id for finding in causes[SHOWN_IN_MESSAGE:])
+        lines.append(f"And {len(causes) - SHOWN_IN_MESSAGE} more: {others}.")
     first = next((finding for finding in causes if finding.outcome.remedy), None)
     return MigrationError(
         "not_ready",
@@ -163,6 +167,17 @@ def verdict(findings: Sequence[Finding], fail_on: str) -> MigrationError | None:
         + " ".join(lines),
         f"{first.check.id}: {first.outcome.remedy}" if first else "",
         {"checks": [finding.check.id for finding in causes], "codes": sorted({f.outcome.code for f in causes})},
+    )
+
+
+def _in_short(finding: Finding) -> str:
+    """Return a finding with the beginning of its remedy, in one line; results have all of it."""
+    outcome = finding.outcome
+    objects = outcome.objects
+    shown = f" [{', '.join(objects[:5])}{', ...' if len(objects) > 5 else ''}]" if objects else ""
+    remedy = textwrap.shorten(outcome.remedy, SHOWN_OF_REMEDY, placeholder=" ...")
+    return f"{finding.check.id}: {outcome.detail or finding.check.title}{shown}" + (
+        f" Remedy: {remedy}" if remedy else ""
     )
 
 

@@ -190,17 +190,27 @@ class Context:
         return of_extensions.plan(policy, source.rows, self.extensions, source.provider, self.left_behind)
 
     @once
+    def planned_roles(self) -> roles.RolePlan | MigrationError:
+        """The roles that init will make, or the error that says which option cannot be applied to them."""
+        try:
+            return roles.plan(
+                role_policy.policy(self.options),
+                self.source.session,
+                self.target.session,
+                self.selected.left_out,
+                database=self.migration.target.dbname,
+                passwords=self.options.role_passwords,
+                made=() if self.record is None else role_making.Made.of(self.record).roles,
+            )
+        except MigrationError as error:
+            return error
+
+    @property
     def role_plan(self) -> roles.RolePlan:
-        """The roles that init will make."""
-        return roles.plan(
-            role_policy.policy(self.options),
-            self.source.session,
-            self.target.session,
-            self.selected.left_out,
-            database=self.migration.target.dbname,
-            passwords=self.options.role_passwords,
-            made=() if self.record is None else role_making.Made.of(self.record).roles,
-        )
+        """The roles that init will make, or :class:`Unavailable`."""
+        if isinstance(self.planned_roles, MigrationError):
+            raise Unavailable("role_options", "the options about roles cannot be applied")
+        return self.planned_roles
 
     @once
     def names(self) -> RoleNames:
@@ -234,7 +244,10 @@ class Context:
         """What the ledger knows about this migration; None without one, and for a migration that was cleaned up."""
         if self.target_database is None:
             return None
-        found = ledger.find(self.target_database.session, self.migration.name)
+        try:
+            found = ledger.find(self.target_database.session, self.migration.name)
+        except MigrationError as error:
+            raise Unavailable("target_own_schema", "the ledger on the target cannot be read") from error
         return found if found is None or found.cleaned_at is None else None
 
     @once

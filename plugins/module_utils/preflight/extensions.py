@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from .. import extension_data
+from .. import database, extension_data
 from ..driver import sql
 from ..extensions import CRON, SPREADING, Extension
 from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
@@ -51,6 +51,17 @@ PRELOAD = {
     "pgaudit": True,
     "timescaledb": True,
 }
+
+
+# The wrappers that foreign servers use, and that come with an extension.
+_WRAPPERS = """
+SELECT DISTINCT w.fdwname AS name, e.extname AS extension
+  FROM pg_catalog.pg_foreign_server AS s
+  JOIN pg_catalog.pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
+  JOIN pg_catalog.pg_depend AS d ON d.classid = w.tableoid AND d.objid = w.oid AND d.deptype = 'e'
+  JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+ ORDER BY w.fdwname
+"""
 
 
 def _arriving(context: Context) -> list[Extension]:
@@ -184,19 +195,35 @@ def extension_rights(context: Context) -> Outcome:
     if not found:
         return passed()
     schemas = sorted({item.schema for item in found} - {"public", "pg_catalog"})
+    coming = {item.name for item in found}
+    wrappers = [row["name"] for row in context.source.rows(_WRAPPERS) if row["extension"] in coming]
+    me = name(context.target.role.name)
     return failed(
         f"These extensions are for superusers to create, and {context.target.role.name} is none.",
         "-- on the target, as its administrator\n"
+        + _database_first(context)
         + statements(
             *(statement("CREATE SCHEMA IF NOT EXISTS {}", name(item)) for item in schemas),
             *(
                 statement("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE", name(item.name), name(item.schema))
                 for item in found
             ),
+            # As soon as the wrapper is there, the check foreign_data_wrappers asks for this.
+            *(statement("GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}", name(item), me) for item in wrappers),
         ),
         objects=[item.name for item in found],
         severity=None if context.target.provider.is_self_hosted else "warning",
     )
+
+
+def _database_first(context: Context) -> str:
+    """Return the statements that make the target's database where there is none yet to create extensions in."""
+    if not context.target_is_absent:
+        return ""
+    dbname, target = context.migration.target.dbname, context.target
+    making = database.create_statement(dbname, context.catalog.database, target.major)
+    owning = statement("ALTER DATABASE {} OWNER TO {}", name(dbname), name(target.role.name))
+    return statements(making, owning) + "\n" + comment(f"then, connected to database {dbname}") + "\n"
 
 
 @check(CHECKS, "target_extension_schemas", "Extensions are in the same schemas on the target", side="target")

@@ -296,5 +296,31 @@ def forced_row_security(context: Context) -> Outcome:
     )
 
 
+@check(
+    CHECKS,
+    "target_hidden_rows",
+    "verify will see all rows on the target",
+    side="target",
+    severity="warning",
+)
+def hidden_rows(context: Context) -> Outcome:
+    """F13. Forced row security holds for the owner as well; verify calls a table unverified whose rows it may not see."""
+    role = context.target.role
+    if role.is_superuser or role.bypasses_row_security:
+        return passed()
+    oids = [table.oid for table in (*context.selected.data_tables, *context.selected.unlogged_tables)]
+    rows = context.source.rows(_FORCED_ROW_SECURITY, {"oids": oids})
+    if not rows:
+        return passed()
+    return failed(
+        f"Row security is forced on these tables, and role {role.name} does not bypass it on the target, so verify will end "
+        "unverified for them.",
+        "-- on the target, as its administrator\n"
+        + _bypass(role.name)
+        + "\n-- or run verify with a role of the target that has BYPASSRLS",
+        objects=[f"{row['schema']}.{row['name']}" for row in rows],
+    )
+
+
 def _bypass(role: str) -> str:
     return statements(statement("ALTER ROLE {} BYPASSRLS", name(role)))

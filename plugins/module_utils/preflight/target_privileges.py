@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from .. import role_making
+from ..errors import MigrationError
 from ..role_policy import is_predefined
 from ..role_statements import create_role
-from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements
+from .check import Check, Outcome, check, comment, failed, name, passed, statement, statements, unknown
 from .context import Context
 
 CHECKS: list[Check] = []
@@ -51,6 +52,11 @@ SELECT w.schema, w.owner
    AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE WITH GRANT OPTION')
  ORDER BY w.schema, w.owner
 """
+
+_PASSWORDS = (
+    "Log in to the target with each of them before the cut-over.\n"
+    "-- or set the passwords there anew: ALTER ROLE ... PASSWORD"
+)
 
 _IS_THERE = "SELECT 1 AS found FROM pg_catalog.pg_roles AS r WHERE r.rolname = %(name)s"
 
@@ -105,6 +111,15 @@ def _owners(context: Context) -> list[str]:
 def _may_give(context: Context) -> str:
     """The kind of membership that ALTER ... OWNER TO asks for."""
     return "SET" if context.target.major >= 16 else "MEMBER"
+
+
+@check(CHECKS, "role_options", "The options about roles name roles that there are", side="both")
+def role_options(context: Context) -> Outcome:
+    """The options ``roles`` and ``role_passwords``."""
+    error = context.planned_roles
+    if not isinstance(error, MigrationError):
+        return passed()
+    return failed(error.message, error.remedy, objects=error.details.get("roles", ()), code=error.code)
 
 
 @check(CHECKS, "target_roles", "The roles of the selected objects can be made and used on the target", side="target")
@@ -167,14 +182,26 @@ def owners(context: Context) -> Outcome:
 )  # fmt: skip
 def existing_roles(context: Context) -> Outcome:
     """O8. init never changes them, and lists what is different under left."""
-    differences = context.role_plan.differences
+    plan = context.role_plan
+    differences = plan.differences
+    unsure = [item["object"].removeprefix("password of role ") for item in plan.unknown_passwords]
+    if not differences and unsure:
+        return unknown(
+            "Roles of these names exist on the target. Whether their passwords are those of the source cannot be known, "
+            "because not both servers show them (pg_authid); init changes none.",
+            _PASSWORDS,
+            objects=unsure,
+        )
     if not differences:
         return passed()
     return failed(
         "Roles of these names exist on the target and differ; they are used as they are there.",
         "Change them there where it matters (ALTER ROLE, GRANT)."
         "\n-- or let another role stand for one, by a mapping: roles: {NAME: OTHER}",
-        objects=[f"{item['object'].removeprefix('role ')}: {item['reason']}" for item in differences],
+        objects=[
+            *(f"{item['object'].removeprefix('role ')}: {item['reason']}" for item in differences),
+            *(f"{item['object']}: {item['reason']}" for item in plan.unknown_passwords),
+        ],
     )
 
 

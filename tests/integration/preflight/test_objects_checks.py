@@ -85,7 +85,7 @@ def test_partitions_of_a_12_are_named(
     assert report["partitions"]["objects"] == [f"public.{HOSTILE}"]
 
 
-@pytest.mark.fires("target_row_security")
+@pytest.mark.fires("target_row_security", "target_hidden_rows")
 def test_forced_row_security_needs_a_role_that_bypasses_it(
     source_db: Database, target_db: Database, target_cluster: Cluster
 ) -> None:
@@ -99,11 +99,15 @@ def test_forced_row_security_needs_a_role_that_bypasses_it(
     assert run_validate(source_db.params, target.params, **client).with_status("fail", "unknown") == {}
     source_db.execute(f"ALTER TABLE {H} FORCE ROW LEVEL SECURITY")
     report = run_validate(source_db.params, target.params, **client)
-    assert report.with_status("fail", "unknown") == {"target_row_security": "fail"}
+    assert report.with_status("fail", "unknown") == {"target_row_security": "fail", "target_hidden_rows": "fail"}
+    hidden = report["target_hidden_rows"]
+    assert (hidden["severity"], hidden["objects"]) == ("warning", [f"public.{HOSTILE}"])
     found = report["target_row_security"]
     assert (found["severity"], found["objects"]) == ("warning", [f"public.{HOSTILE}"])
     cure(found["remedy"], target)
     assert run_validate(source_db.params, target.params, **client)["target_row_security"]["status"] == "pass"
+    cure(hidden["remedy"], target)
+    assert run_validate(source_db.params, target.params, **client).with_status("fail", "unknown") == {}
 
 
 @pytest.mark.fires("target_row_security")

@@ -286,6 +286,67 @@ def test_a_role_that_the_target_has_and_that_differs_is_named(source_db: Databas
     assert run_validate(source_db.params, target_db.params)["existing_roles"]["status"] == "pass"
 
 
+def test_a_role_whose_password_differs_on_the_target_is_named_and_no_hash_is_shown(
+    source_db: Database, target_db: Database
+) -> None:
+    source_db.execute(f"CREATE ROLE {H} LOGIN PASSWORD 'ours-1'; CREATE TABLE p (id int PRIMARY KEY)")
+    source_db.execute(f"ALTER TABLE p OWNER TO {H}")
+    target_db.execute(f"CREATE ROLE {H} LOGIN PASSWORD 'theirs-2'")
+
+    def found(**options: Any) -> dict[str, Any]:
+        result: dict[str, Any] = run_validate(source_db.params, target_db.params, **options)["existing_roles"]
+        return result
+
+    assert (found()["status"], found()["severity"]) == ("fail", "warning")
+    assert "another password there, or the same one hashed anew" in found()["objects"][0]
+    assert "SCRAM" not in str(found())
+    assert found(role_passwords={HOSTILE: "theirs-2"})["status"] == "pass"
+    assert "another password there than role_passwords says" in found(role_passwords={HOSTILE: "ours-1"})["objects"][0]
+    target_db.execute(f"ALTER ROLE {H} PASSWORD NULL")
+    assert "no password there" in found()["objects"][0]
+    # The same hash on both sides: one that an earlier migration, or pg_dumpall, brought.
+    [(verifier,)] = source_db.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [HOSTILE])
+    target_db.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(HOSTILE), sql.Literal(verifier)))
+    assert found()["status"] == "pass"
+    both = "SET password_encryption = 'md5'; ALTER ROLE {} PASSWORD '{}'"
+    source_db.execute(both.format(H, "ours-1"))
+    target_db.execute(both.format(H, "theirs-2"))
+    assert "differs: another password there. It was not changed" in found()["objects"][0]
+    assert found(role_passwords={HOSTILE: "theirs-2"})["status"] == "pass"
+
+
+def test_a_password_that_cannot_be_compared_is_unknown(
+    source_db: Database, target_db: Database, target_cluster: Cluster
+) -> None:
+    source_db.execute("CREATE ROLE app LOGIN PASSWORD 'here'; CREATE TABLE p (id int PRIMARY KEY)")
+    source_db.execute("ALTER TABLE p OWNER TO app")
+    target_db.execute(f"CREATE ROLE app LOGIN PASSWORD 'other'; CREATE ROLE {H} LOGIN PASSWORD 'plain'")
+    plain = target_cluster.params(target_db.name, HOSTILE, "plain")
+    found = run_validate(source_db.params, plain)["existing_roles"]
+    assert (found["status"], found["severity"], found["objects"]) == ("unknown", "warning", ["app", "postgres"])
+    assert "pg_authid" in found["detail"]
+
+
+@pytest.mark.fires("role_options")
+@pytest.mark.parametrize("option", ["roles", "role_passwords"])
+def test_a_role_that_the_source_does_not_have_is_found_by_a_check_of_its_own(
+    source_db: Database, target_db: Database, option: str
+) -> None:
+    source_db.execute("CREATE ROLE app LOGIN; CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE p OWNER TO app")
+    report = run_validate(source_db.params, target_db.params, **{option: {HOSTILE: "other", "app": "another"}})
+    found = report["role_options"]
+    assert (found["status"], found["severity"], found["objects"]) == ("fail", "blocker", [HOSTILE])
+    assert option in found["detail"]
+    assert report["stronger_owners"]["status"] == "skipped"
+    assert "role_options" not in report.with_status("unknown")
+    assert report.error is not None
+    assert f"role_options: {option} names roles that the source does not have" in report.error.message
+    assert (
+        run_validate(source_db.params, target_db.params, **{option: {"app": "another"}})["role_options"]["status"]
+        == "pass"
+    )
+
+
 @pytest.mark.fires("role_attributes")
 def test_what_a_new_role_will_not_get_is_named(source_db: Database, target_db: Database) -> None:
     source_db.execute(f"CREATE ROLE {H} SUPERUSER; CREATE TABLE p (id int PRIMARY KEY); GRANT SELECT ON p TO {H}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from psycopg import sql
 
 from tests.integration.test_managed_role import STRICT, AsAdmin, managed
 from tests.support.cluster import Cluster
@@ -166,6 +167,29 @@ def test_the_check_fires_and_its_remedy_cures_it(
     case: Case, examine: Callable[[Case], Report], source_db: Database, managed_target: AsAdmin
 ) -> None:
     fires_and_is_cured(case, examine, source_db, managed_target)
+
+
+def test_an_extension_for_superusers_is_foreseen_with_its_database_and_its_wrapper(
+    source_db: Database, managed_target: AsAdmin, target_cluster: Cluster
+) -> None:
+    source_db.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    source_db.execute(f"CREATE EXTENSION postgres_fdw; CREATE SERVER {H} FOREIGN DATA WRAPPER postgres_fdw")
+    absent = f"{source_db.name} {HOSTILE}"[:60]
+    params = {**managed_target.params, "dbname": absent}
+    options = {"client_bin_dir": str(target_cluster.client_dir), "skip_checks": ["existing_roles"]}
+    remedy = run_validate(source_db.params, params, **options)["target_extension_rights"]["remedy"]
+    making, inside = remedy.split("-- then, connected to database")
+    try:
+        for line in making.splitlines():
+            if not line.startswith("--"):
+                target_cluster.execute(line)
+        for line in inside.splitlines()[1:]:
+            target_cluster.execute(line, absent)
+        report = run_validate(source_db.params, params, **options)
+        checks = ("target_extension_rights", "foreign_data_wrappers")
+        assert {report[check]["status"] for check in checks} == {"pass"}
+    finally:
+        target_cluster.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(absent)))
 
 
 def test_a_superuser_of_the_target_may_do_it_all(

@@ -17,6 +17,9 @@ from ...role_names import RoleNames
 
 Key = tuple[str, str]
 
+# What roles that only the target has, or its provider's own ones, may do there with what no migration makes.
+OF_TARGET = "privilege of the target's own roles"
+
 # The value of an attribute that the server does not show to our role.
 UNKNOWN = "unknown: not readable for our role"
 
@@ -32,7 +35,8 @@ class Scope:
     (classid, objid); ``names`` are the target's names for the roles of this (the source's) database, None where roles
     are called what they are called here; ``level`` is the older major of two that are compared: what PostgreSQL made
     of the same statements only later is left out. ``connected`` is the role of the target's connection: what the
-    target's administrator had to grant it there on PostgreSQL's and extensions' objects is not compared.
+    target's administrator had to grant it there on PostgreSQL's and extensions' objects is not compared. ``strangers``
+    and ``reserved`` are as in ``RoleNames``: what these are granted on such objects is told apart.
     """
 
     schemas: frozenset[str] | None = None
@@ -41,6 +45,8 @@ class Scope:
     level: int | None = None
     newest: int | None = None
     connected: str | None = None
+    strangers: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

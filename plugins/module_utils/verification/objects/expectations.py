@@ -13,6 +13,7 @@ from typing import Any
 
 from ...ledger import Record
 from .comparing import Difference, Expected
+from .described import OF_TARGET
 
 UNTIL_CUTOVER = "disabled on the target until the cutover"
 _ACCESS = frozenset({"owner", "privileges", "grantors"})
@@ -42,10 +43,17 @@ _OF_DATABASE = {
     "unlimited connections": frozenset({"connection limit"}),
 }
 
+_OF_TARGET = Expected(
+    "the target's own affair: a role that the source does not have, or one of the provider's, may do this there with what "
+    "PostgreSQL, an extension or the provider has made",
+    kind=OF_TARGET,
+    what=frozenset({"extra"}),
+)
+
 
 def expected(record: Record | None) -> list[Expected]:
     """Return what is expected to differ in a migration that the ledger knows."""
-    found = list(_extensions())
+    found = [*_extensions(), _OF_TARGET]
     if record is None:
         return found
     found += _policies(record.options)
@@ -131,6 +139,11 @@ def _left(what: str, reason: str) -> Iterator[Expected]:
             "changed privileges",
             lambda other: _system_object(other) == name,
             what=frozenset({"missing", "changed"}),
+        )
+        yield Expected(
+            reason,
+            OF_TARGET,
+            lambda other: _system_object(other.partition(" on ")[2]).startswith(f"{name} for "),
         )
     else:
         yield Expected(reason, test=_is(what))

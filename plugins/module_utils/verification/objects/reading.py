@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...changed_privileges import SECRET_CATALOGS
 from ...driver import Row
 from ...session import Session
 from . import (
@@ -23,7 +24,7 @@ from . import (
     types,
     wide,
 )
-from .described import UNKNOWN, Described, Key, Scope, as_text, quoted, secret_digest
+from .described import OF_TARGET, UNKNOWN, Described, Key, Scope, as_text, quoted, secret_digest
 from .query import NAMING, Query
 
 # What an object may be a part of comes first.
@@ -99,7 +100,8 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
     defaults, members, comments, labels, large, large_comments, *described = answers
     reader = privileges.Reader(defaults, scope.names, level)
     # Until 15 everyone might create in public: who took that away has what is the default there since.
-    reading = _Reading(reader, scope.connected, is_public_older=session.major < 15 <= (scope.newest or 0))
+    reader_of_secrets = session.connection.info.user if scope.names is not None else None
+    reading = _Reading(reader, scope, reader_of_secrets, is_public_older=session.major < 15 <= (scope.newest or 0))
     left_out = {(row["classid"], row["objid"]) for row in members} | set(scope.excluded)
     for query, rows in zip(QUERIES, described):  # noqa: B905 # strict= is for Python 3.10
         reading.add(query, rows, left_out)
@@ -112,10 +114,17 @@ def read(session: Session, scope: Scope = Scope()) -> dict[Key, Described]:  # n
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, reader: privileges.Reader, connected: str | None, *, is_public_older: bool) -> None:
+    def __init__(
+        self, reader: privileges.Reader, scope: Scope, reader_of_secrets: str | None, *, is_public_older: bool
+    ) -> None:
         self.found: dict[Key, Described] = {}
         self._reader = reader
-        self._connected = connected
+        self._connected = scope.connected
+        self._reader_of_secrets = (
+            reader_of_secrets  # the source's connected role: what it may read, init does not carry
+        )
+        self._strangers = scope.strangers
+        self._own = scope.strangers | scope.reserved
         self._is_public_older = is_public_older
         self._at: dict[tuple[int, int, int], Key] = {}
 
@@ -188,21 +197,26 @@ class _Reading:
         if row.get("initial") is not None:
             attributes.update(self._changes(row))
         elif "acl" in row and (row["acl"] is not None or row.get("acl_for")):
-            held = self._reader.read(row["acl"], row.get("acl_for"), row.get("owner") or row.get("acl_owner"))
+            held = self._held(row)
             notes += held.notes
             if "creator" in row and self._says_nothing(row, held):
                 return None
             attributes.update({n: v for n, v in (("privileges", held.held), ("grantors", held.grantors)) if v})
         if "option values" in row:
             attributes.update(_secret_options(row))
-        for setting in row.get("database_settings") or ():
-            name, _equals, value = setting.partition("=")
-            # Applications keep secrets in settings of their own.
-            attributes[f"setting {name}"] = f"not shown ({secret_digest(value)})" if "." in name else value
+        attributes.update(_settings(row.get("database_settings") or ()))
         called = self._name(row)
         if called is None or (kind == "changed privileges" and not attributes):
             return None
+        if row.get("creator") in self._strangers:
+            return Described(OF_TARGET, f"default privileges {called}", row["classid"], row["objid"], {})
         return Described(kind, called, row["classid"], row["objid"], attributes, self._parent(row), notes)
+
+    def _held(self, row: Row) -> privileges.Privileges:
+        acl = row["acl"]
+        if acl is not None and row["kind"] == "database":
+            acl = self._of_migration(acl, row["owner"], "the database")
+        return self._reader.read(acl, row.get("acl_for"), row.get("owner") or row.get("acl_owner"))
 
     def _says_nothing(self, row: Row, held: privileges.Privileges) -> bool:
         """True for default privileges of which nothing is left without the roles for which nobody stands.
@@ -257,11 +271,35 @@ class _Reading:
             now, then = (entries - {(None, "CREATE", False)} for entries in (now, then))
         owner = row["acl_owner"]
         found: dict[str, str | None] = {}
+        what = row.get("label") or f"{row['kind']} {quoted(row['path'])}"
         for word, entries in (("granted", now - then), ("revoked", then - now)):
-            acl = [[*entry, owner] for entry in entries if entry[0] != owner and not self._is_ours(entry[0])]
+            acl = [(*entry, owner) for entry in entries if entry[0] != owner and not self._is_ours(entry[0])]
+            if word == "granted":
+                if what.rpartition(" ")[2] in SECRET_CATALOGS:
+                    acl = [entry for entry in acl if entry[0] != self._reader_of_secrets]
+                acl = self._of_migration(acl, owner, what)
             if acl:
                 found[word] = self._reader.read(acl, None, owner).held
         return found
+
+    def _of_migration(self, acl: Iterable[Sequence[Any]], owner: str, what: str) -> list[tuple[Any, ...]]:
+        """Return the entries for roles that a migration answers for; those of the target's own roles are told apart."""
+        found: list[tuple[Any, ...]] = []
+        for entry in acl:
+            grantee, privilege, is_grantable, _grantor = entry
+            role = None if grantee is None or grantee == owner else self._reader.role(grantee)
+            if role in self._own:
+                told = f"{privilege}{'*' if is_grantable else ''} on {what} for {role}"
+                self.found[OF_TARGET, told] = Described(OF_TARGET, told, 0, 0, {})
+            elif grantee == owner or not self._is_ours(grantee):
+                found.append(tuple(entry))
+        return found
+
+
+def _settings(settings: Iterable[str]) -> dict[str, str]:
+    """Return the settings of a database by attribute. Applications keep secrets in settings of their own."""
+    pairs = ((name, value) for name, _equals, value in (setting.partition("=") for setting in settings))
+    return {f"setting {name}": f"not shown ({secret_digest(value)})" if "." in name else value for name, value in pairs}
 
 
 def _secret_options(row: Mapping[str, Any]) -> dict[str, str | None]:

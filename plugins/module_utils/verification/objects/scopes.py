@@ -41,8 +41,15 @@ def scopes(
     level, newest = sorted((source.major, target.major))
     names = names_of(source, target, record.options if record else {})
     return (
-        Scope(schemas, excluded, names, level, newest, names.connected),
-        Scope(schemas, level=level, newest=newest, connected=names.connected),
+        Scope(schemas, excluded, names, level, newest, names.connected, reserved=names.reserved),
+        Scope(
+            schemas,
+            level=level,
+            newest=newest,
+            connected=names.connected,
+            strangers=names.strangers,
+            reserved=names.reserved,
+        ),
     )
 
 

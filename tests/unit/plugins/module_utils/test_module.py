@@ -314,9 +314,11 @@ def test_a_progress_file_that_fills_up_is_a_warning_and_no_failure(run, tmp_path
     def full(self, line, *, is_last):
         raise OSError(28, "No space left on device")
 
+    warned = []  # results with warnings of their own are deprecated; where they go from here depends on who loaded Ansible
+    monkeypatch.setattr(module.PhaseModule, "warn", lambda self, text: warned.append(text))
     monkeypatch.setattr(reporting.JsonLines, "write", full)
     answer, _output = run(
         lambda *_: Result("sync", True), shows_progress=True, progress_path=os.fspath(tmp_path / "progress")
     )
     assert answer["changed"] is True
-    assert "No space left" in str(answer["warnings"])
+    assert "No space left" in str(warned)

@@ -152,6 +152,16 @@ def test_the_verdict_names_causes_and_the_first_remedy() -> None:
     assert verdict(findings[:1], "warning") is None
 
 
+def test_the_verdict_over_many_findings_tells_the_first_with_their_remedies_and_names_the_others() -> None:
+    many = [finding(failed(f"broken {n}", "GRANT x; " * 100), identifier=f"check{n}") for n in range(8)]
+    error = verdict(many, "blocker")
+    assert error is not None
+    assert error.message.startswith("8 checks stand in the way. check0: broken 0 Remedy: GRANT x; GRANT x; ")
+    assert "check4: broken 4 Remedy: GRANT x;" in error.message
+    assert error.message.endswith(" And 3 more: check5, check6, check7.")
+    assert len(error.message) < 2500
+
+
 def test_what_could_only_be_skipped_stops_when_its_cause_was_demoted() -> None:
     findings = [finding(failed("x"), "info", "cause"), finding(skipped("s", needs="cause"), "blocker", "effect")]
     error = verdict(findings, "blocker")
