@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from tests.integration import verify_zoo as zoo
 from tests.integration.verify_pair import ReplicatedPair, found, until, writing
 from tests.support.fixtures import Database
@@ -33,7 +33,7 @@ def pair(source_db: Database, target_db: Database) -> ReplicatedPair:
 def as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heaps are read in ranges of blocks, and rows looked up by their key, as in large tables."""
     monkeypatch.setattr(
-        verify, "Limits", functools.partial(verify.Limits, lookup_above_bytes=0, range_bytes_min=32 * 1024)
+        verify_run, "Limits", functools.partial(verify_run.Limits, lookup_above_bytes=0, range_bytes_min=32 * 1024)
     )
 
 

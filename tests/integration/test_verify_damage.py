@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from tests.integration.verify_pair import ReplicatedPair, found
 from tests.support.fixtures import Database
 from tests.support.verified import assert_verified
@@ -149,7 +149,7 @@ def test_lost_extra_swapped_and_doubled_rows_are_found(
     source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch, by_index: bool
 ) -> None:
     if by_index:
-        monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, lookup_above_bytes=0))
+        monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, lookup_above_bytes=0))
     pair = prepared(source_db, target_db)
     pair.damage(
         "DELETE FROM public.types WHERE id = 7",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from tests.integration.verify_pair import ReplicatedPair
 from tests.support.fixtures import Database
 from tests.support.preflight import HOSTILE, H
@@ -82,7 +82,7 @@ def test_hashed_keys_are_not_told_anywhere_and_cannot_be_found_by_trying(
 def test_the_file_holds_what_the_result_has_no_room_for(
     source_db: Database, target_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, named_at_once=7))
+    monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, named_at_once=7))
     pair = prepared(source_db, target_db)
     pair.damage(f"UPDATE {H}.{H} SET same = 'other' WHERE id > 10")
     path = tmp_path / "differences.jsonl"

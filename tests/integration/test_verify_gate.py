@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from ansible_collections.seren.migrator.plugins.module_utils.verification import gate, snapshots, stillness
 from ansible_collections.seren.migrator.plugins.module_utils.verification.epochs import Epochs
 from ansible_collections.seren.migrator.plugins.module_utils.verification.readers import Connections
@@ -402,8 +402,8 @@ def test_a_source_that_waits_for_an_absent_standby(
     make_cluster: Callable[..., Cluster], target_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What hangs there is applied and not visible yet: never damage; damage beside it is found."""
-    monkeypatch.setattr(verify, "_BETWEEN_ROUNDS_S", 0.2)
-    monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, chase_s=0.3, probe_wait_s=0.2))
+    monkeypatch.setattr(verify_run, "_BETWEEN_ROUNDS_S", 0.2)
+    monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, chase_s=0.3, probe_wait_s=0.2))
     monkeypatch.setattr(stillness, "WAIT_S", 0.3)
     cluster = make_cluster(15)
     pair = ReplicatedPair(create_database(cluster), target_db)

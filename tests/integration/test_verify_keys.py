@@ -7,7 +7,7 @@ import functools
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from tests.integration.verify_pair import ReplicatedPair, found
 from tests.support.fixtures import Database
 from tests.support.verified import assert_verified
@@ -85,7 +85,7 @@ def test_damage_is_named_by_a_key_of_any_type(
     source_db: Database, target_db: Database, monkeypatch: pytest.MonkeyPatch, by_index: bool
 ) -> None:
     if by_index:
-        monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, lookup_above_bytes=0))
+        monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, lookup_above_bytes=0))
     pair = ReplicatedPair(source_db, target_db)
     pair.both(TYPES + tables())
     source_db.execute("".join(rows(number, values) for number, (values, _extra) in enumerate(KEYS.values())))

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from ansible_collections.seren.migrator.plugins.module_utils.verification import comparison, snapshots
 from tests.integration.verify_pair import ReplicatedPair, found, status_of, until, writing
 from tests.support.cluster import Cluster
@@ -211,8 +211,8 @@ def hanging(database: Database, *statements: str) -> Iterator[None]:
 def test_changes_that_are_applied_but_not_yet_visible_on_the_source_are_never_called_damage(
     make_cluster: Callable[..., Cluster], target_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_BETWEEN_ROUNDS_S", 0.5)
-    monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, chase_s=0.5, probe_wait_s=0.2))
+    monkeypatch.setattr(verify_run, "_BETWEEN_ROUNDS_S", 0.5)
+    monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, chase_s=0.5, probe_wait_s=0.2))
     # The commit record is in WAL and applied, while the source waits for its standby and still shows the old rows.
     cluster = make_cluster(15)
     pair = ReplicatedPair(create_database(cluster), target_db)

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from ansible_collections.seren.migrator.plugins.module_utils.verification import certificate, gate, snapshots
 from tests.integration.test_verify_gate import replicated
 from tests.integration.test_verify_live import bank, queueing
@@ -242,7 +242,7 @@ def hot(connection: psycopg.Connection[Any], number: int) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the chase, which settles most hot rows by watching them, a hot row stays in doubt."""
-    monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, chased=0))
+    monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, chased=0))
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_strict_without_the_right_to_update_says_so(pair: ReplicatedPair, impati
 def test_strict_gives_up_on_a_row_that_stays_locked(
     pair: ReplicatedPair, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_BETWEEN_ROUNDS_S", 0.2)
+    monkeypatch.setattr(verify_run, "_BETWEEN_ROUNDS_S", 0.2)
     pair.target.execute("UPDATE public.account SET note = 'x' WHERE id = 7")
     with pair.source.connect(autocommit=False) as writer:
         writer.execute("UPDATE public.account SET balance = 1 WHERE id = 7")  # its end is not known: in doubt

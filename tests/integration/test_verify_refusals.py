@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from ansible_collections.seren.migrator.plugins.module_utils.phases.verify import VerifyOptions
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event, silent
 from tests.integration.verify_pair import ReplicatedPair, found, status_of, until
@@ -314,12 +314,12 @@ def test_hashes_without_the_servers_own_functions_find_the_same(
     pair: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair.replicate()
-    actual = verify.conclude
+    actual = verify_run.conclude
 
     def pretend(*arguments: Any) -> Any:
         return functools.partial(type(actual(*arguments)), native=False)()
 
-    monkeypatch.setattr(verify, "conclude", pretend)
+    monkeypatch.setattr(verify_run, "conclude", pretend)
     result = pair.verify()
     assert result.data["settings"]["hash"] == "sha256"
     assert_verified(result)
