@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.migration import Migration
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify, verify_run
 from ansible_collections.seren.migrator.plugins.module_utils.phases.verify import VerifyOptions
 from ansible_collections.seren.migrator.plugins.module_utils.progress import Event, silent
 from tests.integration.verify_pair import ReplicatedPair, found, status_of, until

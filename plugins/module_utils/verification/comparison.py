@@ -29,6 +29,7 @@ from .rows import (
     Probe,
     Sighting,
     intervals_for,
+    is_found_by_text,
     is_proven,
     is_standing,
     is_untouched,
@@ -395,6 +396,7 @@ def _chase(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -
     suspects = {i: key for i, key in comparison.suspects.items() if is_restless(comparison.sightings[i])}
     if not suspects or len(suspects) > limits.chased:
         return
+    by_text = is_found_by_text(comparison.unit)  # then what is not found may still be there
     deadline = time.monotonic() + limits.chase_s
     with following(pair.session("source")), following(pair.session("target")):
         while suspects and time.monotonic() < deadline:
@@ -403,7 +405,8 @@ def _chase(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -
             open_ones = dict(suspects)
             while open_ones and time.monotonic() < until:
                 present = _contents(pair, comparison.unit, recipe, open_ones, "target")
-                for identity in [i for i in open_ones if sorted(present.get(i, ())) == sorted(wanted.get(i, ()))]:
+                equal = [i for i in open_ones if sorted(present.get(i, ())) == sorted(wanted.get(i, ()))]
+                for identity in [i for i in equal if wanted.get(i) or not by_text]:
                     count = len(wanted.get(identity, ()))
                     _recount(comparison, identity, (count, count))
                     del open_ones[identity], suspects[identity], comparison.suspects[identity]

@@ -42,6 +42,7 @@ _LOOKED_UP = frozenset(
         "boolean",
     }
 )
+_COLLATED = frozenset({"text", "character varying", *BLANK_PADDED})
 # Below this size one more scan of the table is cheap, and does not depend on an index being sound.
 LOOKUP_ABOVE_BYTES = 64 * 1024 * 1024
 
@@ -297,24 +298,34 @@ def rows_of_identities(
     """Read the rows with some identities (``keys`` maps them to the key's text forms) on both sides, inside an epoch.
 
     Returns every group that exists on either side, equal ones too. Large tables are looked up by key, where the key's
-    types allow it; others are scanned. ``only`` reads one side.
+    types allow it; others are scanned. ``only`` reads one side. What an index of texts does not find is looked for in
+    the heap (except with ``only``): after an upgrade of the system's collations such an index may miss what is there.
     """
     by_key = bool(unit.key) and unit.estimated_bytes >= lookup_above_bytes and can_look_up(unit)
     by_key = by_key and all(keys.values())
 
+    def scan(side: Side, identities: Iterable[int], found: Found) -> None:
+        half = unit.half(side)
+        for heap in half.heaps:
+            wanted = sql.SQL("{} = ANY({}::pg_catalog.int8[])").format(
+                recipe.identity(unit, half), sql.Literal(int8_array(identities))
+            )
+            _collect(pair, side, _versions_query(unit, half, heap, recipe, from_heap(heap, wanted)), found)
+
     def read(side: Side) -> Found:
         half, found = unit.half(side), Found()
+        if not by_key:
+            scan(side, keys, found)
+            return found
         for heap in half.heaps:
-            if by_key:
-                source = lookup(half, heap, unit.key, list(keys.values()))
-            else:
-                wanted = sql.SQL("{} = ANY({}::pg_catalog.int8[])").format(
-                    recipe.identity(unit, half), sql.Literal(int8_array(keys))
-                )
-                source = from_heap(heap, wanted)
+            source = lookup(half, heap, unit.key, list(keys.values()))
             _collect(pair, side, _versions_query(unit, half, heap, recipe, source), found)
         # A collation may call other keys equal than the text forms do.
-        return {identity: rows for identity, rows in found.items() if identity in keys}
+        found = {identity: rows for identity, rows in found.items() if identity in keys}
+        absent = keys.keys() - found.keys()
+        if absent and only is None and is_found_by_text(unit):
+            scan(side, absent, found)
+        return found
 
     if only is not None:
         return _grouped(read(only), {}) if only == "source" else _grouped({}, read(only))
@@ -324,6 +335,15 @@ def rows_of_identities(
 def can_look_up(unit: Unit) -> bool:
     """True when rows of the unit are found again through the text form of their key."""
     return all(unit.half(side).columns[p].base_type in _LOOKED_UP for side in ("source", "target") for p in unit.key)
+
+
+def is_found_by_text(unit: Unit) -> bool:
+    """True when an index of the unit's key depends on a collation, and so on what the system's library makes of it."""
+    return any(
+        unit.half(side).columns[position].base_type in _COLLATED
+        for side in ("source", "target")
+        for position in unit.key
+    )
 
 
 def lookup(half: Half, heap: Heap, key: Sequence[int], keys: Sequence[tuple[str, ...]]) -> sql.Composed:
