@@ -354,3 +354,18 @@ def test_the_playbook_stops_at_a_pattern_that_matches_nothing(case: Case) -> Non
     assert played.code != 0
     assert "public.absent" in played.output
     assert everything(case) == before
+
+
+def test_a_misspelt_variable_of_the_role_is_refused_and_the_right_one_named(case: Case) -> None:
+    before = everything(case)
+    misspelt = {"migrate_exlude_data": ["public.secret"], "migrate_zzz": 1}
+    played = play("migrate", {**variables(case), **misspelt})
+    assert played.code != 0
+    said = " ".join(played.output.split())
+    assert "migrate_exlude_data is no variable of the role" in said
+    assert "did you mean migrate_exclude_data?" in said
+    assert "migrate_zzz is no variable of the role seren.migrator.migrate." in said
+    assert not [line for line in played.lines if line.get("action", "").startswith("seren.migrator.")]
+    assert everything(case) == before
+    ignored = play("validate", {**variables(case), **misspelt, "migrate_unknown_variables": "ignore"})
+    assert ignored.result("pg_migration_validate")["phase"] == "validate"

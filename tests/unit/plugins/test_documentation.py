@@ -93,7 +93,7 @@ def test_the_role_s_entry_points_offer_every_option_of_the_modules(phase):
     options = role("meta/argument_specs.yml")["argument_specs"][phase]["options"]
     defaults = role("defaults/main.yml")
     reported = {"validate": {"migrate_report_dir", "migrate_artifacts"}, "verify": {"migrate_report_dir"}}
-    wanted = {"migrate_hooks", *reported.get(phase, ())}
+    wanted = {"migrate_hooks", "migrate_unknown_variables", *reported.get(phase, ())}
     for option, spec in specs()[phase].items():
         variable = VARIABLES.get((phase, option), f"migrate_{option}")
         wanted.add(variable)
