@@ -247,6 +247,8 @@ def test_what_the_time_limit_leaves_is_not_verified(pair: ReplicatedPair) -> Non
     assert (status, reason) == ("unverified", "deadline: the job_timeout of 3 s was over")
     assert status_of(result, "small") == ("unverified", reason)  # smaller, so it was not reached
     assert status_of(result, 'Weird "Näme"; --') == ("verified", "")
+    assert result.data["large_objects"]["status"] == "unverified"
+    assert result.data["large_objects"]["reason"] == reason
     # Damage that was proven in time is told.
     pair.damage("DELETE FROM public.event WHERE id = 5")
     result = pair.verify(slow, job_timeout=3.0, jobs=1, max_snapshot_age=0.000001)

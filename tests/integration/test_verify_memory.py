@@ -43,7 +43,7 @@ def test_memory_is_bounded_whatever_a_table_holds(source_db: Database, target_db
         )
         (table,) = found["data"]["tables"]
         assert table["status"] == ("different" if damage else "verified"), table
-        assert not damage or table["differing_rows"] >= 10_000
+        assert not damage or table["differing_rows"] > 1000  # as many as are looked at
         peaks[name] = round(found["peak_mb"], 1)
     print(f"{millions} million rows, peak MB: {peaks}")
     assert max(peaks.values()) < BOUND_MB

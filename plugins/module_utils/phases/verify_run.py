@@ -26,7 +26,7 @@ from ..verification.difference_file import DifferenceFile
 from ..verification.epochs import Epochs
 from ..verification.first_look import FirstLook
 from ..verification.hashing import HashRules, ask, conclude, new_seeds
-from ..verification.large_objects import compare_large_objects
+from ..verification.large_objects import LargeObjectsFinding, compare_large_objects
 from ..verification.materialized_views import compare_materialized_views
 from ..verification.meter import Meter
 from ..verification.moment import Moment
@@ -73,7 +73,7 @@ class Run:
     def say_how_far(self, text: str = "") -> None:
         """Report tables, rows, bytes, rates and time left, with ``text`` or in words."""
         words, numbers = self.meter.numbers(is_fresh=not text)
-        self.say(text or words, **numbers)
+        self.say(text or self.pace.paused or words, **numbers)
 
     def prepare(self, streams: Sequence[Stream], record: Record | None) -> None:
         """Read both catalogs, ask the known answers, pair the tables, compare the sequences."""
@@ -155,11 +155,16 @@ class Run:
         """Compare the large objects, which belong to no table, as the migration was told to treat them."""
         if self.options.tables:
             return
+        over = LargeObjectsFinding("unverified", self.pace.deadline_reason)
+        if self.pace.is_over:
+            self.findings.besides.large_objects = over
+            return
         self.say("comparing the large objects")
         policy = record.options.get("large_objects", "fail") if record is not None else "copy"
-        self.findings.besides.large_objects = compare_large_objects(
-            policy, self.connections.open, self.connections.stop, self.migration.redactor
-        )
+        with self.pace.interrupting(self.connections.interrupt):
+            found = compare_large_objects(policy, self.connections.open, self.connections.stop, self.migration.redactor)
+        is_ended = found.status == "error" and self.pace.within(1.0) <= 0
+        self.findings.besides.large_objects = over if is_ended else found
 
     def compare(self, streams: Sequence[Stream]) -> None:
         """Carry the tables through rounds until each is decided, or the rounds are used up."""

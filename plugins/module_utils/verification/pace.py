@@ -79,6 +79,7 @@ class Pace:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.bounds = bounds
+        self.paused = ""  # why nothing is begun at the moment
         self._open_source = open_source
         self._slots = list(slots)
         self._say = say
@@ -213,6 +214,12 @@ class Pace:
 
     def pause(self) -> str:
         """Wait, with no snapshot open, until the limits allow more. Returns why they do not, '' when they do."""
+        try:
+            return self._pause()
+        finally:
+            self.paused = ""
+
+    def _pause(self) -> str:
         started = told = time.monotonic()
         while True:
             if self.is_over:
@@ -225,11 +232,12 @@ class Pace:
                 return self._lag_reason(f" after {duration(self.bounds.max_pause_s)} of pause")
             if now >= told:
                 told = now + 5
-                self._say(
+                self.paused = (
                     f"paused: {self._lag_reason()}"
                     if is_behind
                     else f"paused for {duration(debt_s)}: max_rate is {size(self.bounds.max_rate)}/s"
                 )
+                self._say(self.paused)
             time.sleep(_TICK_S if is_behind else min(debt_s, _TICK_S))
 
     def _lag_reason(self, when: str = "") -> str:

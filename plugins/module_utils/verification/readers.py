@@ -23,6 +23,7 @@ from .snapshots import Epoch, prepare, reading
 T = TypeVar("T")
 
 READER = "reader"  # the purpose of the connections that compare
+_INTERRUPTED = (READER, "large objects")
 _CANCEL_TIMEOUT_S = 5.0
 _BATCH = 5000
 
@@ -51,7 +52,7 @@ class Connections:
             if self._is_stopped:
                 session.connection.close()
             self._open.append(session)
-            if purpose == READER:
+            if purpose in _INTERRUPTED:
                 self._readers.append(session)
         return session
 
