@@ -37,7 +37,12 @@ def same_rows(pair: ReplicatedPair) -> None:
 def record(**options: Any) -> Any:
     """What the ledger would say."""
     return SimpleNamespace(
-        relations=[], options={"foreign_tables": "create", **options}, left=[], state="synced", live_streams=()
+        id="an id",
+        relations=[],
+        options={"foreign_tables": "create", **options},
+        left=[],
+        state="synced",
+        live_streams=(),
     )
 
 
