@@ -24,8 +24,9 @@ WEIRD = 'Weird ""Näme""; --'
 TABLE = WEIRD.replace('""', '"')
 OURS = "application_name LIKE 'seren_migrator verify%'"
 # The other side and the other modes in the slow run.
-SIDES = ["target", pytest.param("source", marks=pytest.mark.slow)]
-MODES = ["gate", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("live", "fenced"))]
+SLOW = pytest.mark.slow
+SIDES = ["target", pytest.param("source", marks=SLOW)]
+MODES = ["gate", *(pytest.param(mode, marks=SLOW) for mode in ("live", "fenced"))]
 END = f"SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE {OURS}"
 CANCEL = END.replace("terminate", "cancel")
 
@@ -86,9 +87,9 @@ def only_the_rest_is_verified(result: Any, name: str, statuses: tuple[str, ...],
 @pytest.mark.parametrize(
     ("statement", "name", "said"),
     [
-        (f'REVOKE SELECT ON public."{WEIRD}" FROM "Rea""der"', TABLE, "no privilege"),
+        pytest.param(f'REVOKE SELECT ON public."{WEIRD}" FROM "Rea""der"', TABLE, "no privilege", marks=SLOW),
         (f'REVOKE SELECT ON public."{WEIRD}" FROM "Rea""der"; GRANT SELECT (id) ON public."{WEIRD}" TO "Rea""der"', TABLE, "no privilege"),
-        (f'ALTER TABLE public."{WEIRD}" ENABLE ROW LEVEL SECURITY', TABLE, "row security"),
+        pytest.param(f'ALTER TABLE public."{WEIRD}" ENABLE ROW LEVEL SECURITY', TABLE, "row security", marks=SLOW),
         (
             f'ALTER TABLE public."{WEIRD}" ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON public."{WEIRD}" USING (id < 10)',
             TABLE,
@@ -125,10 +126,10 @@ def test_without_the_right_to_the_schema_nothing_is_verified(pair: ReplicatedPai
     "statement",
     [
         f'DROP TABLE public."{WEIRD}"',
-        f'ALTER TABLE public."{WEIRD}" RENAME TO renamed',
-        f'ALTER TABLE public."{WEIRD}" SET SCHEMA elsewhere',
+        pytest.param(f'ALTER TABLE public."{WEIRD}" RENAME TO renamed', marks=SLOW),
+        pytest.param(f'ALTER TABLE public."{WEIRD}" SET SCHEMA elsewhere', marks=SLOW),
         f'DROP TABLE public."{WEIRD}"; CREATE VIEW public."{WEIRD}" AS SELECT * FROM public.other',
-        f'DROP TABLE public."{WEIRD}"; CREATE MATERIALIZED VIEW public."{WEIRD}" AS SELECT * FROM public.other',
+        pytest.param(f'DROP TABLE public."{WEIRD}"; CREATE MATERIALIZED VIEW public."{WEIRD}" AS SELECT 1', marks=SLOW),
     ],
     ids=["dropped", "renamed", "moved", "a view", "a materialized view"],
 )
@@ -141,7 +142,7 @@ def test_a_table_that_is_not_on_the_target_is_different(pair: ReplicatedPair, st
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize(
     "statement",
-    [f'DROP TABLE public."{WEIRD}"', f'ALTER TABLE public."{WEIRD}" RENAME COLUMN v TO w'],
+    [f'DROP TABLE public."{WEIRD}"', pytest.param(f'ALTER TABLE public."{WEIRD}" RENAME COLUMN v TO w', marks=SLOW)],
     ids=["table", "column"],
 )
 def test_what_goes_while_it_is_compared_is_never_verified(
@@ -196,7 +197,7 @@ def test_a_table_whose_file_is_damaged_is_an_error(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.parametrize("how", ["ended", pytest.param("cancelled", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["ended", pytest.param("cancelled", marks=SLOW)])
 def test_when_every_session_is_ended_or_cancelled_nothing_is_verified(
     pair: ReplicatedPair, side: str, mode: str, how: str
 ) -> None:
