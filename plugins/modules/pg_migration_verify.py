@@ -72,7 +72,7 @@ options:
     description:
       - For how many seconds a pair of snapshots is used for something new. A snapshot keeps VACUUM from removing rows, on both sides, as long as it is
         open. What is being compared by then is finished, and the rest goes on with a new pair, which is no further round.
-      - A table that would take longer than a part of this time, as far as its size tells, is compared in ranges of its key, each of which is looked at by
+      - A table that would take longer than this, as far as its size tells, is compared in ranges of its key, each of which is looked at by
         itself. That needs a key whose first column is an integer, a date, a timestamp or a UUID, and rows that lie about in its order on both
         sides; another table is compared as a whole, however long that takes. C(tables[].ranges) of the result lists the ranges.
     type: float

@@ -131,7 +131,9 @@ class Run:
             **{f"{side} database": _identity(self.findings.facts[side]) for side in ("source", "target")},
         }
         resuming.recall(facts, source, target, units)
-        cut_units, cuts = cut(units, source, target, self.pace.bounds.part_bytes, resuming.kept.bounds)
+        cut_units, cuts = cut(
+            units, source, target, (self.pace.bounds.whole_bytes, self.pace.bounds.part_bytes), resuming.kept.bounds
+        )
         self.findings.comparisons += [Comparison(unit) for unit in cut_units]
         resuming.begin(self.findings.started_at, cuts, self.findings.comparisons)
         if resuming.is_asked:

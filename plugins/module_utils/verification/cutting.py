@@ -59,14 +59,16 @@ Bounds = Mapping[tuple[str, str], Sequence[str]]  # of tables (schema, name) tha
 
 
 def cut(
-    units: Sequence[Unit], source: Session, target: Session, part_bytes: int, known: Bounds
+    units: Sequence[Unit], source: Session, target: Session, sizes: tuple[int, int], known: Bounds
 ) -> tuple[list[Unit], dict[tuple[str, str], tuple[str, ...]]]:
-    """Return the units, those larger than ``part_bytes`` in ranges of their key where that pays, and the bounds of these.
+    """Return the units, large ones in ranges of their key where that pays, and the bounds of these.
 
-    ``known`` are bounds by which tables have been cut before, and are again.
+    ``sizes`` are the bytes up to which a table stays whole, and those of its parts otherwise; ``known`` are bounds by
+    which tables have been cut before, and are again.
     """
     chosen = {number: unit for number, unit in enumerate(units) if is_rangeable(unit)}
-    chosen = {n: u for n, u in chosen.items() if u.estimated_bytes > part_bytes or (u.schema, u.name) in known}
+    whole_bytes, part_bytes = sizes
+    chosen = {n: u for n, u in chosen.items() if u.estimated_bytes > whole_bytes or (u.schema, u.name) in known}
     new = {number: unit for number, unit in chosen.items() if (unit.schema, unit.name) not in known}
     here, there = _heaps(source, "source", new), _heaps(target, "target", new)
     found: list[Unit] = []

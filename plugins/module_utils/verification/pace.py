@@ -26,7 +26,7 @@ from .comparison import Comparison
 
 # How fast a server reads and hashes, until we know it.
 BYTES_PER_S = 50 * 1024 * 1024
-# A table that takes longer than this part of a snapshot's age is cut into ranges of its key, where that is possible.
+# A table that takes longer than a snapshot's age is cut into ranges of its key, each of which takes this part of it.
 _PARTS_OF_AGE = 4
 PART_BYTES_MIN = 256 * 1024 * 1024
 # What is handed out together takes this part of a snapshot's age, as far as one can tell.
@@ -58,10 +58,15 @@ class Bounds:
     job_timeout_s: float | None = None
 
     @property
-    def part_bytes(self) -> int:
-        """How large a table, or a part of it, may be to be read well within a snapshot's age."""
+    def whole_bytes(self) -> int:
+        """How large a table may be to be read within a snapshot's age. Read as a whole it is faster than in ranges."""
         rate = min(self.max_rate or BYTES_PER_S, BYTES_PER_S)
-        return max(int(rate * self.max_snapshot_age_s / _PARTS_OF_AGE), PART_BYTES_MIN)
+        return max(int(rate * self.max_snapshot_age_s), PART_BYTES_MIN)
+
+    @property
+    def part_bytes(self) -> int:
+        """How large the parts of a larger one are."""
+        return max(self.whole_bytes // _PARTS_OF_AGE, PART_BYTES_MIN)
 
     def range_bytes(self, otherwise: int) -> int:
         """How large ranges of blocks may be, so that ``max_rate`` is held evenly."""
