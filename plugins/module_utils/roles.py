@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from . import database_settings, parameter_privileges, provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
@@ -25,7 +25,7 @@ Left = dict[str, str]
 
 if TYPE_CHECKING:
     # The hashes of the source's and of the target's roles, by name; None where they are not readable.
-    Verifiers = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
+    Verifiers = tuple[Optional[Mapping[str, str]], Optional[Mapping[str, str]]]  # noqa: UP045
 
 _NAMES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
 

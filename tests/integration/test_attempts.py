@@ -151,7 +151,8 @@ def test_many_refusals_cost_a_few_round_trips_for_each_hundred(
         Attempt(f"row {number}", statement.format(sql.Identifier(name), sql.Literal(number if number == 150 else -1)))
         for number in range(100 * hundreds)
     ]
-    with counted(session, tmp_path) as round_trips, session.transaction() if is_inside else contextlib.nullcontext():
+    transaction = session.transaction() if is_inside else contextlib.nullcontext()
+    with counted(session, tmp_path) as round_trips, transaction:
         refused = attempts.carry_out(session, wanted, at_once=5000)
         assert round_trips() <= 3 * hundreds + 3
     assert [item.attempt.what for item in refused] == [item.what for item in wanted if item.what != "row 150"]

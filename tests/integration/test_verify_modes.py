@@ -160,8 +160,8 @@ def test_an_extra_row_is_not_damage_when_its_table_was_written_in_the_window(
     inserted: list[bool] = []
     waited = snapshots.wait_for
 
-    def then_write(*arguments: Any, **options: Any) -> str:
-        reason: str = waited(*arguments, **options)
+    def then_write(*arguments: Any, may_nudge: bool, **options: Any) -> str:
+        reason = waited(*arguments, may_nudge=may_nudge, **options)
         if not inserted:
             inserted.append(True)
             pair.source.execute("INSERT INTO public.queue VALUES (99, 'in the window')")

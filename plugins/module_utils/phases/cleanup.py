@@ -9,7 +9,7 @@ When the target is gone, the comments that we leave on publications lead to what
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,10 +190,11 @@ class _Run:
         if not items:
             return
         place = self.options.maintenance_db
-        with (
-            database.maintenance_if_any(self.migration, place, read_only=True) as (maintenance, _reason),
-            role_lock.held(maintenance),
-        ):
+        with ExitStack() as stack:
+            maintenance, _reason = stack.enter_context(
+                database.maintenance_if_any(self.migration, place, read_only=True)
+            )
+            stack.enter_context(role_lock.held(maintenance))
             users = self._other_migrations(sorted({item.schema for item in items}))
             if users and not self._is_left("subscription"):
                 reason = f"other migrations may use it ({', '.join(users)}); run cleanup again when they are done"

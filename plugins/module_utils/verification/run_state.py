@@ -17,7 +17,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..driver import psycopg
 from ..errors import MigrationError
@@ -59,13 +59,21 @@ def fingerprint(unit: Unit) -> str:
 
 
 Name = tuple[str, str]  # schema and table
-Part = tuple[str, str, str | None, str | None]  # schema, table, limits of the range
+
+
+class Part(NamedTuple):
+    """What names a unit in the file: a table, or a range of one."""
+
+    schema: str
+    table: str
+    lower: str | None
+    upper: str | None
 
 
 def part_of(unit: Unit) -> Part:
     """Return what names a unit in the file."""
     span = unit.span
-    return unit.schema, unit.name, span.lower if span else None, span.upper if span else None
+    return Part(unit.schema, unit.name, span.lower if span else None, span.upper if span else None)
 
 
 @dataclass
