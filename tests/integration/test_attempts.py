@@ -152,7 +152,7 @@ def test_many_refusals_cost_a_few_round_trips_for_each_hundred(
         for number in range(100 * hundreds)
     ]
     transaction = session.transaction() if is_inside else contextlib.nullcontext()
-    with counted(session, tmp_path) as round_trips, transaction:
+    with transaction, counted(session, tmp_path) as round_trips:
         refused = attempts.carry_out(session, wanted, at_once=5000)
         assert round_trips() <= 3 * hundreds + 3
     assert [item.attempt.what for item in refused] == [item.what for item in wanted if item.what != "row 150"]

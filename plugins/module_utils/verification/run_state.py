@@ -163,7 +163,7 @@ class RunState:
             if line["kind"] == "cut":
                 kept.bounds[table] = tuple(line["bounds"])
             else:
-                part = (*table, line["lower"], line["upper"])
+                part = Part(*table, line["lower"], line["upper"])
                 kept.proofs[part] = line
             for side, now in (("source_lsn", ground.source_lsn), ("target_lsn", ground.target_lsn)):
                 if not now or _position(line[side]) > _position(now):
