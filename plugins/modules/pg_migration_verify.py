@@ -463,6 +463,11 @@ tables:
       type: list
       elements: str
       sample: []
+    mapped:
+      description: Columns whose type is wider on one side, with both types; their values were compared.
+      type: list
+      elements: dict
+      sample: [{column: id, source: integer, target: bigint}]
     seconds:
       description: Seconds that this table took.
       type: float

@@ -147,6 +147,22 @@ def test_tables_that_cannot_be_compared_are_never_verified(pair: ReplicatedPair)
     assert pair.verify(fail_on_difference=False).error is None
 
 
+def test_a_column_that_is_wider_on_the_target_is_compared_and_named(source_db: Database, target_db: Database) -> None:
+    pair = ReplicatedPair(source_db, target_db)
+    source_db.execute('CREATE TABLE public.t (id integer PRIMARY KEY, "s ""x" varchar(9), n integer)')
+    target_db.execute('CREATE TABLE public.t (id bigint PRIMARY KEY, "s ""x" text, n integer)')
+    source_db.execute("INSERT INTO public.t SELECT i, 'v' || i, -i FROM generate_series(1, 50) AS i")
+    pair.replicate()
+    result = pair.verify()
+    assert_verified(result)
+    assert result.data["tables"][0]["mapped"] == [
+        {"column": "id", "source": "integer", "target": "bigint"},
+        {"column": 's "x', "source": "character varying(9)", "target": "text"},
+    ]
+    pair.damage("UPDATE public.t SET id = id + (1::bigint << 32) WHERE id = 7")
+    assert {item["kind"] for item in pair.verify().data["differences"]} == {"missing", "extra"}
+
+
 def test_row_security_and_missing_privileges_are_unverified_not_skipped(pair: ReplicatedPair) -> None:
     pair.both("CREATE TABLE public.secret (id integer PRIMARY KEY)")
     same_rows_without_a_stream(pair)

@@ -150,6 +150,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
         "rounds": 0,
         "method": None,
         "not_compared": [],
+        "mapped": [],
         "seconds": 0.0,
         "bytes": None,
         **NEVER,

@@ -151,6 +151,7 @@ class Comparison:
             "rounds": self.rounds,
             "method": self.unit.method,
             "not_compared": list(self.unit.not_compared),
+            "mapped": [dict(zip(("column", "source", "target"), item, strict=True)) for item in self.unit.mapped],
             "seconds": round(self.seconds, 3),
             "bytes": self.unit.estimated_bytes,
             **(self.moment.as_data() if self.moment is not None else NEVER),

@@ -78,7 +78,7 @@ class Unit:
     """Two tables to compare. ``key`` are positions in ``columns``, empty when the table has no key.
 
     ``is_replicated`` is false for what logical replication never carries (unlogged tables): a difference there is no
-    damage.
+    damage. ``mapped`` are columns that are wider on one side, each with its type here and there.
     """
 
     schema: str
@@ -90,6 +90,7 @@ class Unit:
     estimated_bytes: int
     is_replicated: bool = True
     not_compared: tuple[str, ...] = ()
+    mapped: tuple[tuple[str, str, str], ...] = ()
 
     def half(self, side: Side) -> Half:
         """Return one side."""
@@ -332,6 +333,11 @@ def pair(
         estimated_bytes=sum(h.bytes for h in source_heaps),
         is_replicated=len(permanent) == len(source_heaps),
         not_compared=not_compared,
+        mapped=tuple(
+            (column.name, column.type, other.type)
+            for column, other in [*plain, *generated]
+            if without_modifier(column.type) != without_modifier(other.type)
+        ),
     )
 
 
