@@ -207,14 +207,15 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
     unit = comparison.unit
     with pair.at(epoch):
         if comparison.is_complete:
-            groups = _again(comparison, pair, recipe, limits)
+            groups, is_all = _again(comparison, pair, recipe, limits), True
         else:
-            groups = _from_leaves(comparison, pair, recipe, limits)
-        if not groups and comparison.is_complete:
-            comparison.conclude()
-            return
+            groups, is_all = _from_leaves(comparison, pair, recipe, limits)
+        # Before anything is concluded: of what was rewritten since, the snapshots may show less than there is.
         if any(pair.both(lambda side: rewritten(pair, side, [heap.oid for heap in unit.half(side).heaps]))):
             comparison.start_over("rewritten (TRUNCATE, VACUUM FULL, ALTER TABLE) while it was read")
+            return
+        if not groups and is_all:
+            comparison.conclude()
             return
         texts = _key_texts(pair, unit, groups)
     if not unit.is_replicated:
@@ -222,7 +223,7 @@ def _advance(comparison: Comparison, pair: Pair, epoch: Epoch, recipe: Recipe, l
     elif epoch.alignment == "behind":
         comparison.settle("unverified", epoch.reason)
     else:
-        _judge(comparison, pair, epoch, recipe, limits, groups, texts)
+        _judge(comparison, pair, epoch, recipe, limits, groups, texts, is_all=is_all)
 
 
 # --- the first look, and the next ones -------------------------------------------------------------------------
@@ -240,14 +241,13 @@ def within(leaves: Mapping[int, int], rows: int) -> list[int]:
     return chosen
 
 
-def _from_leaves(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> list[Group]:
-    """Return the groups that differ in the leaves of the first look. ``is_complete`` tells whether these are all."""
+def _from_leaves(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> tuple[list[Group], bool]:
+    """Return the groups that differ in the leaves of the first look, and whether these are all."""
     unit, leaves = comparison.unit, comparison.leaves or Leaves(0, {})
     chosen = within(leaves.rows, limits.rows_drilled)
     groups, is_all = rows_of_leaves(pair, unit, recipe, leaves.bits, chosen, limits.groups_examined)
-    comparison.is_complete = is_all and len(chosen) == len(leaves.rows)
     comparison.counted = {group.identity: (len(group.source), len(group.target)) for group in groups}
-    return groups
+    return groups, is_all and len(chosen) == len(leaves.rows)
 
 
 def _again(comparison: Comparison, pair: Pair, recipe: Recipe, limits: Limits) -> list[Group]:
@@ -292,6 +292,8 @@ def _judge(
     limits: Limits,
     groups: Sequence[Group],
     texts: Mapping[int, tuple[str, ...]],
+    *,
+    is_all: bool,
 ) -> None:
     unit = comparison.unit
     seen = _probe(pair, unit, recipe, groups, epoch, limits)
@@ -333,7 +335,8 @@ def _judge(
             len(untouched) == len(places),
         )
         sightings[group.identity] = [*earlier, sighting]
-    comparison.suspects, comparison.sightings = doubtful, sightings
+    # Together: were the table complete before its suspects are known, an error between would leave none to look at.
+    comparison.suspects, comparison.sightings, comparison.is_complete = doubtful, sightings, is_all
     comparison.differing_rows += len(proven)
     _list(comparison, pair, epoch, recipe, limits, proven, texts, mendings)
     if comparison.is_complete and comparison.rounds > 1 and epoch.alignment == "aligned":
