@@ -37,6 +37,14 @@ SELECT DISTINCT ON (q.oid) q.oid, q.columns
  ORDER BY q.oid, q.indisprimary DESC, q.indisreplident DESC, q.indexrelid
 """
 
+# From 18 on a column may be NOT NULL and hold NULL all the same, from before the constraint.
+_UNCHECKED = """
+SELECT n.conrelid::bigint AS oid, a.attname::text AS name
+  FROM pg_catalog.pg_constraint AS n
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = n.conrelid AND a.attnum = n.conkey[1]
+ WHERE n.contype = 'n' AND NOT n.convalidated
+"""
+
 _DOMAINS = """
 WITH RECURSIVE walk(root, typ) AS (
   SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.typtype = 'd'
@@ -143,6 +151,7 @@ class Database:
     catalog: Catalog
     domains: Mapping[int, str]
     keys: Mapping[int, tuple[str, ...]]
+    unchecked: frozenset[tuple[int, str]] = frozenset()  # columns that may hold NULL although they are NOT NULL
 
     @classmethod
     def read(cls, session: Session, catalog: Catalog) -> Database:
@@ -152,6 +161,7 @@ class Database:
             catalog,
             {row["oid"]: row["base"] for row in session.rows(_DOMAINS)},
             {row["oid"]: tuple(row["columns"]) for row in session.rows(_KEYS, {"oids": oids})},
+            frozenset((row["oid"], row["name"]) for row in session.rows(_UNCHECKED)),
         )
 
     def heaps(self, table: Table) -> tuple[Table, ...]:
@@ -313,7 +323,13 @@ def pair(
     names = [column.name for column, _twin in plain]
     key = source.keys.get(table.oid, ())
     # NULL has no hash by which a row would be found.
-    filled = {column.name for column, other in plain if other.not_null}
+    filled = {
+        column.name
+        for column, other in plain
+        if other.not_null
+        and (table.oid, column.name) not in source.unchecked
+        and (twin.oid, other.name) not in target.unchecked
+    }
     positions = tuple(names.index(name) for name in key) if set(key) <= filled else ()
     return Unit(
         schema=table.schema,
