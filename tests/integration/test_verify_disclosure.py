@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.seren.migrator.plugins.module_utils.errors import MigrationError
 from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
-from tests.integration.verify_pair import ReplicatedPair
+from tests.integration.verify_pair import ReplicatedPair, status_of
 from tests.support.fixtures import Database
 from tests.support.preflight import HOSTILE, H
 
@@ -119,3 +119,15 @@ def test_what_a_rewritten_table_has_taken_back_is_not_in_the_file(tmp_path: Path
         file.finish(lambda owner: owner == "second")
         assert not path.exists()
     assert path.read_text(encoding="utf-8") == '{"of": "second", "text": "é\\n"}\n'
+
+
+def test_an_error_in_a_predicate_quotes_no_value(source_db: Database, target_db: Database) -> None:
+    pair = ReplicatedPair(source_db, target_db)
+    pair.both("CREATE TABLE public.t (id int PRIMARY KEY, v text)")
+    source_db.execute("INSERT INTO public.t VALUES (1, 'hunter2')")
+    pair.replicate()
+    result = pair.verify({"rows": {"public.t": "v::integer > 0"}}, fail_on_difference=False)
+    status, reason = status_of(result, "t")
+    assert status == "error"
+    assert "InvalidTextRepresentation" in reason
+    assert "hunter2" not in json.dumps(result.data, default=str)

@@ -179,10 +179,13 @@ def obstructed(comparison: Comparison, error: Exception, redactor: Redactor) -> 
     """Note an error that kept a table from being read: it is the verdict, or an obstacle that may be gone next time."""
     if isinstance(error, MigrationError):
         comparison.settle("error", error.message)
-    elif isinstance(error, UnicodeDecodeError):
+    elif isinstance(error, (UnicodeDecodeError, psycopg.errors.CharacterNotInRepertoire)):
         comparison.settle("unverified", "encoding: a key is not valid text in the database's encoding")
     elif isinstance(error, psycopg.Error):
         said = redactor.text(error.diag.message_primary or str(error)).strip()
+        if isinstance(error, psycopg.DataError) and not isinstance(error, _snapshot_lost()):
+            # Its messages quote the value that is at fault.
+            said = f"a value of the table, or its predicate, cannot be evaluated: {type(error).__name__}"
         with_state = f"{said} (SQLSTATE {error.sqlstate})" if error.sqlstate else said
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             comparison.settle("unverified", f"no privilege: {with_state}")
