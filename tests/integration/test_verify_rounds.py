@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.seren.migrator.plugins.module_utils.progress import Event
 from ansible_collections.seren.migrator.plugins.module_utils.verification import comparison
-from tests.integration.verify_pair import ReplicatedPair, status_of, until
+from tests.integration.verify_pair import READY, ReplicatedPair, status_of, until
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
 
@@ -87,3 +88,30 @@ def test_a_unique_column_that_may_hold_null_is_no_key(make_cluster: Callable[...
     assert status_of(pair.verify(), "t") == ("verified", "")
     pair.damage("DELETE FROM public.t WHERE code IS NULL")
     assert status_of(pair.verify(fail_on_difference=False), "t")[0] == "different"
+
+
+@pytest.mark.parametrize(
+    ("change", "side"),
+    [
+        ("CREATE TABLE public.p2 PARTITION OF public.parted FOR VALUES FROM (100) TO (200)", "both"),
+        ("ALTER TABLE public.parted ADD COLUMN w text", "target"),
+    ],
+)
+def test_a_table_that_gets_columns_or_partitions_meanwhile_is_not_verified(
+    pair: ReplicatedPair, change: str, side: str
+) -> None:
+    pair.both("CREATE TABLE public.parted (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    pair.both("CREATE TABLE public.p1 PARTITION OF public.parted FOR VALUES FROM (0) TO (100)")
+    pair.target.execute("ALTER SUBSCRIPTION " + pair.streams[0].subscription + " REFRESH PUBLICATION")
+    until(lambda: bool(pair.target.execute(READY)[0][0]), "every table to be ready")
+
+    def show(event: Event) -> None:
+        if event.text == "comparing the rows":
+            pair.target.execute(change)
+            if side == "both":
+                pair.source.execute(f"{change}; INSERT INTO public.parted VALUES (100)")
+
+    result = pair.verify(progress=show, fail_on_difference=False)
+    status, reason = status_of(result, "parted")
+    assert (status, "while it was compared" in reason) == ("unverified", True)
+    assert status_of(result, "keyed") == ("verified", "")

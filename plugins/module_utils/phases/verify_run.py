@@ -48,6 +48,8 @@ STRICT_FROM_ROUND = 4  # the rounds before settle nearly everything without a lo
 _REASON_IN_DOUBT = "in doubt: changed on the source in every round"
 _CANCELED = "57014"
 
+Shapes = Mapping[tuple[str, str], set[tuple[Any, ...]]]  # OID and columns of all that belongs to a table, by its name
+
 
 @dataclass
 class Run:
@@ -64,6 +66,7 @@ class Run:
     alignment_problem: str = ""
     recipe: Recipe | None = None
     activity: Mapping[int, int] = field(default_factory=dict)  # writes per heap of the source when the run began
+    shapes: tuple[Shapes, Shapes] = ({}, {})  # of both sides when the run began
     pace: Pace = field(init=False)
 
     def say(self, text: str, **numbers: Any) -> None:
@@ -85,6 +88,7 @@ class Run:
         selected = select(whole, self.migration.selection, foreign_tables)
         target_catalog = Catalog.read(target)
         _check_distinct(selected.catalog, target_catalog)
+        self.shapes = shapes(whole), shapes(target_catalog)
         self.findings.facts.update(
             source=certificate.database(source, whole), target=certificate.database(target, target_catalog)
         )
@@ -207,6 +211,7 @@ class Run:
                         if not comparison.is_settled:
                             comparison.settle("error", self.findings.problem)
             epochs.conclude()
+        self._check_shapes(comparisons)
         # Tables are compared again after a repair; the run is in a mode only when all of it was.
         if epochs.reason or not self.findings.history:
             self.findings.mode, self.findings.mode_reason = epochs.mode, epochs.reason
@@ -223,6 +228,24 @@ class Run:
         for comparison in comparisons:
             give_up(comparison, reason + self._strict_problem(comparison, epochs))
         self.say_how_far()
+
+    def _check_shapes(self, comparisons: Sequence[Comparison]) -> None:
+        """Take back what was verified of tables that have got other columns or partitions since: these were not read."""
+        verified = [comparison for comparison in comparisons if comparison.status == "verified"]
+        if not verified or self.findings.problem:
+            return
+        try:
+            now = shapes(Catalog.read(self.holders.control)), shapes(Catalog.read(self.holders.target))
+        except psycopg.Error as error:
+            said = self.migration.redactor.text(error.diag.message_primary or str(error)).strip()
+            self.findings.problem = f"the comparison was interrupted: {said}"
+            return
+        for comparison in verified:
+            name = comparison.unit.schema, comparison.unit.name
+            for side, before, after in zip(("source", "target"), self.shapes, now, strict=True):
+                if before.get(name) != after.get(name):
+                    reason = f"its columns or partitions were changed on the {side} while it was compared"
+                    comparison.settle("unverified", reason)
 
     def _strict_problem(self, comparison: Comparison, epochs: Epochs) -> str:
         """Say why the strict ending did not settle a table, '' when it was not asked for."""
@@ -394,6 +417,16 @@ class Run:
                 # Told to stop: end the queries first, or the threads would go on until the servers answer.
                 self.connections.stop()
                 raise
+
+
+def shapes(catalog: Catalog) -> Shapes:
+    """Return what a comparison reads of each table, partitioned ones by their root. Pure."""
+    found: dict[tuple[str, str], set[tuple[Any, ...]]] = {}
+    for table in catalog.tables:
+        root = catalog.root_of(table)
+        columns = tuple((column.name, column.type, column.generated) for column in table.columns)
+        found.setdefault((root.schema, root.name), set()).add((table.oid, columns))
+    return found
 
 
 def alignment_problem(carriers: Sequence[Carrier]) -> str:
