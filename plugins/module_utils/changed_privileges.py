@@ -178,7 +178,7 @@ def read(source: Session) -> list[Changed]:
 
 
 def _without(item: Changed, connected: str) -> Changed:
-    if item.schema != "pg_catalog" or item.name not in SECRET_CATALOGS:
+    if item.schema != "pg_catalog" or item.name not in SECRET_CATALOGS or connected == item.owner:
         return item
     kept = tuple(each for each in item.now if all(right.grantee != connected for right in acl.parse([each])))
     return replace(item, now=kept)

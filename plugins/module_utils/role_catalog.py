@@ -18,7 +18,8 @@ _ROLES = """
 SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
        r.rolcreaterole AS createrole, r.rolcreatedb AS createdb, r.rolcanlogin AS login,
        r.rolreplication AS replication, r.rolbypassrls AS bypassrls, r.rolconnlimit AS connection_limit,
-       r.rolvaliduntil::text AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
+       r.rolvaliduntil::text AS valid_until, pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment,
+       r.oid = 10 AS is_bootstrap
   FROM pg_catalog.pg_roles AS r
  ORDER BY r.rolname
 """
@@ -103,7 +104,10 @@ ATTRIBUTES = ("superuser", "inherit", "createrole", "createdb", "login", "replic
 
 @dataclass(frozen=True)
 class Role:
-    """A role with its attributes. ``verifier`` is the password hash that it is to have, None for none."""
+    """A role with its attributes. ``verifier`` is the password hash that it is to have, None for none.
+
+    ``is_bootstrap`` is true of the superuser that a server was made with.
+    """
 
     name: str
     superuser: bool = False
@@ -116,6 +120,7 @@ class Role:
     connection_limit: int = -1
     valid_until: str | None = None
     comment: str | None = None
+    is_bootstrap: bool = False
     verifier: str | None = field(default=None, repr=False)
 
 

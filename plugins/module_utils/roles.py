@@ -243,10 +243,14 @@ def _standing(policy: RolePolicy, wanted: Sequence[str]) -> dict[str, str]:
 def _namesakes(standing: Mapping[str, str], fresh: Collection[str], ours: Roles, theirs: Roles) -> list[str]:
     """Return the roles that applications log in with under the same name on both sides, and that are not ours.
 
-    Not the connected role: the password that it has on the target is the one that we were given.
+    Not the connected role: the password that it has on the target is the one that we were given. Nor the superusers that
+    the servers were made with, whose passwords are each server's own.
     """
     same = {called for called, name in standing.items() if called == name} - {*fresh, theirs.connected}
-    return sorted(role for role in same if ours.roles[role].login and theirs.roles[role].login)
+    pairs = [(ours.roles[role], theirs.roles[role]) for role in sorted(same)]
+    return [
+        here.name for here, there in pairs if here.login and there.login and not here.is_bootstrap | there.is_bootstrap
+    ]
 
 
 def _verifiers(

@@ -131,7 +131,7 @@ def test_a_limit_during_the_last_steps_says_that_the_copy_has_to_start_over(
         raise retention._exceeded(2, 1)
 
     with monkeypatch.context() as patched:
-        patched.setattr(finishing, "set_sequences", exceed)
+        patched.setattr(finishing, "analyze", exceed)
         assert refused(case.init).code == "wal_limit_exceeded"
     assert case.left_on_source()["slots"] == []
     error = refused(case.init)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.seren.migrator.plugins.module_utils.phases import verify
+from ansible_collections.seren.migrator.plugins.module_utils.phases import verify_run
 from tests.integration.verify_pair import ReplicatedPair, found
 from tests.support.cluster import Cluster
 from tests.support.fixtures import Database, create_database
@@ -64,7 +64,7 @@ def check(pair: ReplicatedPair, words: list[str]) -> None:
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows in doubt are found again by a scan, or by an index."""
     if request.param == "looked up":
-        monkeypatch.setattr(verify, "Limits", functools.partial(verify.Limits, lookup_above_bytes=0))
+        monkeypatch.setattr(verify_run, "Limits", functools.partial(verify_run.Limits, lookup_above_bytes=0))
 
 
 def tables(collation: str = "") -> str:

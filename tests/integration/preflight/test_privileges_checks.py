@@ -118,6 +118,8 @@ def test_each_missing_privilege_on_the_target_is_found_and_its_grant_cures_it(
     assert report["target_owners"]["objects"] == ["table public.p (owner1)", f"table public.q ({HOSTILE})"]
     target_db.execute(report["target_owners"]["remedy"].split("\n-- or")[0])
     report = run_validate(source_db.params, plain, **client)
+    cure(report["target_hidden_rows"]["remedy"], target_db)
+    report = run_validate(source_db.params, plain, **client)
     # What cured the row security is more than the role has on the source.
     assert report.with_status("fail", "unknown") == {"existing_roles": "fail"}
     assert "BYPASSRLS there" in report["existing_roles"]["objects"][0]
@@ -323,7 +325,7 @@ def test_a_password_that_cannot_be_compared_is_unknown(
     target_db.execute(f"CREATE ROLE app LOGIN PASSWORD 'other'; CREATE ROLE {H} LOGIN PASSWORD 'plain'")
     plain = target_cluster.params(target_db.name, HOSTILE, "plain")
     found = run_validate(source_db.params, plain)["existing_roles"]
-    assert (found["status"], found["severity"], found["objects"]) == ("unknown", "warning", ["app", "postgres"])
+    assert (found["status"], found["severity"], found["objects"]) == ("unknown", "warning", ["app"])
     assert "pg_authid" in found["detail"]
 
 

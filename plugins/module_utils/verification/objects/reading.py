@@ -275,7 +275,7 @@ class _Reading:
         for word, entries in (("granted", now - then), ("revoked", then - now)):
             acl = [(*entry, owner) for entry in entries if entry[0] != owner and not self._is_ours(entry[0])]
             if word == "granted":
-                if what.rpartition(" ")[2] in SECRET_CATALOGS:
+                if self._reader_of_secrets is not None and what.rpartition(" ")[2] in SECRET_CATALOGS:
                     acl = [entry for entry in acl if entry[0] != self._reader_of_secrets]
                 acl = self._of_migration(acl, owner, what)
             if acl:
