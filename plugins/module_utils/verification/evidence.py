@@ -226,7 +226,7 @@ def conclude(streams: Sequence[StreamEvidence]) -> Evidence:
             warnings.append(
                 f"the subscription {stream.subscription} met conflicts{since}: {counts}. Each one is an UPDATE or DELETE"
                 " whose row the target did not have: it was lost there before, or somebody else writes to the target."
-                " What verify has found verified is equal all the same"
+                " With writes stopped, verify in mode fenced shows whether anything of it is left"
             )
     problems = [problem for stream in streams for problem in stream.problems]
     return Evidence("broken" if problems else "running", "; ".join(problems), tuple(streams), tuple(warnings))
