@@ -234,7 +234,7 @@ def test_check_mode_neither_reads_nor_writes_the_file(pair: ReplicatedPair, tmp_
 
 
 def writer(connection: psycopg.Connection[Any], number: int) -> None:
-    key = random.randint(1, 20000)
+    key = random.randint(1, 19998)  # not the row that is lost: one that moves meanwhile may be missed, see docs, Limits
     connection.execute(f'UPDATE {HOSTILE}.{HOSTILE} SET v = %s WHERE "k; "" --" = %s', (str(number), key))  # type: ignore[arg-type]
     connection.execute(f'UPDATE {HOSTILE}.{HOSTILE} SET "k; "" --" = - "k; "" --" WHERE "k; "" --" = %s', (key,))  # type: ignore[arg-type]
     connection.execute("INSERT INTO public.log VALUES ('line 1')")
@@ -259,7 +259,6 @@ def test_kills_at_random_moments_end_in_the_right_verdict(pair: ReplicatedPair, 
         )["data"]
     seen = {(item["table"], item["kind"], *item["key"].values()) for item in result["differences"]}
     assert {item for item in seen if item[0] == "slow"} == {("slow", "missing", "3")}
-    # The other row may have had another key by the time; its damage is one row of one of the ranges.
     assert {line["name"]: line["status"] for line in result["tables"]} == {
         'Weird "Näme"; --': "different",
         "plain": "verified",
