@@ -240,6 +240,7 @@ def writer(connection: psycopg.Connection[Any], number: int) -> None:
     connection.execute("INSERT INTO public.log VALUES ('line 1')")
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_end_in_the_right_verdict(pair: ReplicatedPair, tmp_path: Path) -> None:
     path = tmp_path / "state"
     migration = migration_of(pair, rows={"public.slow": "pg_catalog.pg_sleep(0.1) IS NOT NULL"})
