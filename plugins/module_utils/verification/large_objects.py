@@ -240,4 +240,6 @@ def conclude(
             f"{at_least}{', '.join(counts)}; large objects are copied once and not replicated, so those that the source"
             " has made or changed since are to be copied again once writes have stopped"
         )
+    elif chosen(*grids)[0]:
+        status, reason = "error", "the sums of the two sides differ, and no object was found that does; verify again"
     return LargeObjectsFinding(status, reason, here, there, here_bytes, there_bytes, tuple(found), len(found))
