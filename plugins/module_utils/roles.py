@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional
 
 from . import database_settings, parameter_privileges, provider, role_catalog, role_comparison, role_passwords
 from .errors import MigrationError
 from .parameter_privileges import ParameterGrant, Parameters
+from .password_comparison import namesakes_of, other_passwords, read_verifiers, unknown_passwords
 from .role_catalog import Membership, Role, Roles, RoleSetting
 from .role_names import RoleNames
 from .role_policy import RolePolicy, is_predefined
@@ -22,10 +22,6 @@ from .session import Session
 from .side_by_side import both
 
 Left = dict[str, str]
-
-if TYPE_CHECKING:
-    # The hashes of the source's and of the target's roles, by name; None where they are not readable.
-    Verifiers = tuple[Optional[Mapping[str, str]], Optional[Mapping[str, str]]]  # noqa: UP045
 
 _NAMES = "SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r"
 
@@ -143,8 +139,8 @@ def plan(
     missing = {called: name for called, name in standing.items() if called not in theirs.roles}
     naming = names(policy, source, target, coming=missing)
     finished = frozenset(made) & frozenset(theirs.roles)
-    namesakes = _namesakes(standing, {*missing, *finished}, ours, theirs)
-    verifiers = _verifiers(source, target, missing.values(), namesakes, (ours, theirs))
+    namesakes = namesakes_of(standing, {*missing, *finished}, ours, theirs)
+    verifiers = read_verifiers(source, target, missing.values(), namesakes, (ours, theirs))
     create, without_password, spoilt = _to_create(target, missing, ours, passwords or {}, verifiers[0])
     left = [
         {"object": f"role {role.name}", "reason": "SUPERUSER is never given to a new role"}
@@ -188,7 +184,7 @@ def plan(
             parts.differences(
                 [*settings, *withheld],
                 _givable(theirs, target.major),
-                _other_passwords(namesakes, passwords or {}, verifiers),
+                other_passwords(namesakes, passwords or {}, verifiers),
             )
         ),
         tuple(without_password),
@@ -196,7 +192,7 @@ def plan(
         parameters.grants,
         tuple(sorted(_owners(naming, owning, theirs))),
         tuple(wider),
-        tuple(_unknown_passwords(namesakes, passwords or {}, verifiers)),
+        tuple(unknown_passwords(namesakes, passwords or {}, verifiers)),
     )
 
 
@@ -238,60 +234,6 @@ def _standing(policy: RolePolicy, wanted: Sequence[str]) -> dict[str, str]:
     called = {name: policy.renamed.get(name, name) for name in wanted}
     found = {other: name for name, other in reversed(called.items()) if other is not None}
     return {**found, **{name: name for name, other in called.items() if other == name}}
-
-
-def _namesakes(standing: Mapping[str, str], fresh: Collection[str], ours: Roles, theirs: Roles) -> list[str]:
-    """Return the roles that applications log in with under the same name on both sides, and that are not ours.
-
-    Not the connected role: the password that it has on the target is the one that we were given. Nor the superusers that
-    the servers were made with, whose passwords are each server's own.
-    """
-    same = {called for called, name in standing.items() if called == name} - {*fresh, theirs.connected}
-    pairs = [(ours.roles[role], theirs.roles[role]) for role in sorted(same)]
-    return [
-        here.name for here, there in pairs if here.login and there.login and not here.is_bootstrap | there.is_bootstrap
-    ]
-
-
-def _verifiers(
-    source: Session, target: Session, missing: Collection[str], namesakes: Sequence[str], readers: tuple[Roles, Roles]
-) -> Verifiers:
-    ours, theirs = readers
-    of_source, of_target = {*missing, *namesakes}, {*namesakes}
-
-    def read(session: Session, names: Collection[str], reader: Roles) -> Mapping[str, str] | None:
-        if not names:
-            return {}
-        return role_passwords.stored(session, names) if reader.reads_passwords else None
-
-    return both(lambda: read(source, of_source, ours), lambda: read(target, of_target, theirs))
-
-
-def _other_passwords(
-    namesakes: Sequence[str], passwords: Mapping[str, str], verifiers: Verifiers
-) -> dict[str, list[str]]:
-    """Return what is to be told about the passwords of roles that both sides have, where both are known."""
-    here, there = verifiers
-    if there is None:
-        return {}
-    return {
-        role: role_comparison.password(
-            role, passwords.get(role), None if here is None else here.get(role), there.get(role)
-        )
-        for role in namesakes
-        if here is not None or role in passwords
-    }
-
-
-def _unknown_passwords(namesakes: Sequence[str], passwords: Mapping[str, str], verifiers: Verifiers) -> list[Left]:
-    here, there = verifiers
-    sides = " and ".join(side for side, known in (("source", here), ("target", there)) if known is None)
-    reason = (
-        f"exists on the target; whether its password is that of the source cannot be known: the {sides} shows no "
-        "hashes of passwords (pg_authid). It was not changed"
-    )
-    unknown = [role for role in namesakes if there is None or (here is None and role not in passwords)]
-    return [{"object": f"password of role {role}", "reason": reason} for role in unknown]
 
 
 def _to_create(
